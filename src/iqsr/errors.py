@@ -1,0 +1,35 @@
+"""The only exceptions a user meets. Each message is one line that says what is wrong and what to do."""
+
+
+class IqsrError(Exception):
+    """Work that could not be done. The command line prints the message and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UsageError(IqsrError):
+    """Arguments that cannot be right, whatever the files hold."""
+
+    exit_code = 2
+
+
+class PictureError(IqsrError):
+    """A picture file that cannot be read or written."""
+
+
+class WeightsError(IqsrError):
+    """A weight file that is missing, damaged or not what it claims to be."""
+
+
+class ModelError(IqsrError):
+    """A network that cannot be loaded, run or exported."""
+
+
+class UnknownNameError(UsageError):
+    """A name that is not among the known ones; the message lists them, nearest first."""
+
+    def __init__(self, kind: str, name: str, known: list[str]) -> None:
+        from difflib import get_close_matches
+
+        nearest = get_close_matches(name, known, n=len(known), cutoff=0.0)
+        super().__init__(f"unknown {kind} '{name}'; known: {', '.join(nearest or known)}")
