@@ -1,0 +1,1 @@
+"""Other engines that run a generator's network in place of torch."""

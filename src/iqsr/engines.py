@@ -1,0 +1,215 @@
+"""Choosing how a generator runs here: device, precision, exact streaming or tiles."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from iqsr.errors import ModelError, UsageError
+from iqsr.generators import Generator
+from iqsr.rows import RowEngine
+from iqsr.streaming import NotStreamable, RowProgram, StreamEngine, compile_rows
+from iqsr.tiles import Network, TileEngine, measured_margin, probe
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Backend = Literal["torch", "openvino"]
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DEFAULT_TILE = 256
+_LEAST_BAND_PIXELS = 512
+_GOOD_PRECISION = 50.0
+"""dB to fp32 that a lower precision must keep to be chosen on its own."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a generator runs. `describe` says it to the user."""
+
+    device: torch.device
+    precision: str
+    backend: str
+    method: Literal["exact streaming", "tiles"]
+
+    def describe(self) -> str:
+        """One phrase, such as `exact streaming, bf16, cpu`."""
+        where = self.device.type if self.backend == "torch" else self.backend
+        return f"{self.method}, {self.precision}, {where}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an engine may use; halved when memory runs out."""
+
+    memory_bytes: int
+    tile: int
+    band_pixels: int | None = None
+
+    def halved(self) -> Limits | None:
+        """Half of everything, or None where that would be too little to work with."""
+        band = (self.band_pixels or 16 * _LEAST_BAND_PIXELS) // 2
+        if band < _LEAST_BAND_PIXELS:
+            return None
+        return Limits(self.memory_bytes // 2, max(16, self.tile // 2), band)
+
+
+class Runner:
+    """A generator with its choice made; gives engines, and can step down to fp32 or to less memory."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        *,
+        precision: str = "auto",
+        device: str = "auto",
+        backend: str = "torch",
+        tile: int | None = None,
+        memory_gb: float | None = None,
+    ) -> None:
+        if tile is not None and tile < 16:
+            raise UsageError(f"a tile has at least 16 pixels a side, got {tile}")
+        self._generator = generator
+        memory = int(memory_gb * 1e9) if memory_gb else _physical_memory() // 4
+        self._limits = Limits(memory, tile or _DEFAULT_TILE)
+        chosen = choose_device(device if backend == "torch" else "cpu")
+        self._program = _program(generator) if tile is None and backend == "torch" else None
+        method = "tiles" if self._program is None else "exact streaming"
+        self._automatic = precision == "auto"
+        self.choice = Choice(chosen, choose_precision(precision, chosen, backend), backend, method)
+        self.size_multiple = generator.size_multiple
+        if self._program is not None:
+            self.size_multiple = max(self.size_multiple, self._program.size_multiple)
+        self._margin: int | None = None
+        self._engine: RowEngine | None = None
+
+    def engine(self) -> RowEngine:
+        """The engine for the present choice and limits."""
+        if self._engine is None:
+            self._engine = self._streams() if self._program is not None else self._tiles()
+        return self._engine
+
+    def to_fp32(self) -> bool:
+        """Step down to fp32. False if it is fp32 already."""
+        if self.choice.precision == "fp32":
+            return False
+        self.choice = replace(self.choice, precision="fp32")
+        self._engine = None
+        return True
+
+    def with_less_memory(self) -> bool:
+        """Halve bands, tiles and delay lines. False if there is nothing left to halve."""
+        halved = self._limits.halved()
+        if halved is None:
+            return False
+        self._limits = halved
+        self._engine = None
+        return True
+
+    def _streams(self) -> StreamEngine:
+        assert self._program is not None
+        limits, dtype = self._limits, _DTYPES[self.choice.precision]
+        return StreamEngine(
+            self._program,
+            self.choice.device,
+            dtype,
+            memory_bytes=limits.memory_bytes,
+            band_pixels=limits.band_pixels,
+        )
+
+    def _tiles(self) -> TileEngine:
+        generator, multiple = self._generator, self.size_multiple
+        network = self._network(self.choice.precision)
+        if self._margin is None:
+            self._margin = measured_margin(network, generator.scale, multiple, generator.minimum_size)
+            if self._automatic and self.choice.precision != "fp32" and self._too_coarse(network):
+                self.choice = replace(self.choice, precision="fp32")
+                network = self._network("fp32")
+        return TileEngine(
+            network, generator.scale, tile=self._limits.tile, margin=self._margin, multiple=multiple
+        )
+
+    def _too_coarse(self, network: Network) -> bool:
+        side = max(64, self._generator.minimum_size)
+        x = probe(side, side, self.size_multiple)
+        error = (network(x).float() - self._network("fp32")(x).float()).square().mean()
+        return bool(-10 * error.clamp_min(1e-12).log10() < _GOOD_PRECISION)
+
+    def _network(self, precision: str) -> Network:
+        if self.choice.backend == "openvino":
+            from iqsr.backends.openvino import OpenVinoModule
+
+            return OpenVinoModule(self._generator, precision="bf16" if precision == "bf16" else "fp32")
+        device, dtype = self.choice.device, _DTYPES[precision]
+        module = self._generator.module.to(device=device)
+
+        def run(x: Tensor) -> Tensor:
+            x = x.to(device).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                return module(x)
+
+        return run
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA, then Apple's MPS, then the CPU. Raises UsageError for what is not there."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    kind = name.split(":")[0]
+    if kind not in {"cpu", "cuda", "mps"}:
+        raise UsageError(f"unknown device '{name}'; choose auto, cpu, cuda, cuda:N or mps")
+    if (kind == "cuda" and not cuda) or (kind == "mps" and not mps):
+        raise UsageError(f"no {kind} device on this machine; use --device auto or cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"unknown device '{name}'; choose auto, cpu, cuda, cuda:N or mps") from error
+    if kind == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"there is no {name}; this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def choose_precision(name: str, device: torch.device, backend: str) -> str:
+    """`auto` takes bf16 where the device computes in it natively, fp32 elsewhere."""
+    if backend not in {"torch", "openvino"}:
+        raise UsageError(f"unknown backend '{backend}'; choose torch or openvino")
+    if name not in {"auto", *_DTYPES}:
+        raise UsageError(f"unknown precision '{name}'; choose auto, {', '.join(_DTYPES)}")
+    if backend == "openvino":
+        if name == "fp16":
+            raise UsageError("OpenVINO computes in fp32 or bf16 on a CPU; choose one of them")
+        from iqsr.backends.openvino import has_bf16
+
+        return ("bf16" if has_bf16() else "fp32") if name == "auto" else name
+    if name != "auto":
+        return name
+    return "bf16" if _native_bf16(device) else "fp32"
+
+
+def _native_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    abilities = torch.cpu.get_capabilities()
+    return any(abilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _program(generator: Generator) -> RowProgram | None:
+    try:
+        program = compile_rows(generator.module)
+    except NotStreamable:
+        return None
+    if program.scale != generator.scale:
+        raise ModelError(f"{generator.name}: its layers enlarge by {program.scale}, not by {generator.scale}")
+    return program
+
+
+def _physical_memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # no sysconf on this platform
+        return 8 << 30

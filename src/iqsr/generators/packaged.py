@@ -1,0 +1,129 @@
+"""The Real-ESRGAN networks whose weights iqsr knows by name (Wang et al., 2021, arXiv:2107.10833).
+
+Names of layers are upstream's; spandrel builds the networks from them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from iqsr.generators.community import as_generator, read_checkpoint, recognise
+from iqsr.generators.generator import Generator
+from iqsr.generators.ncnn import Shapes, read_ncnn
+from iqsr.weights import known_weight, locate
+
+
+def rrdbnet_shapes(blocks: int, features: int = 64, growth: int = 32) -> Shapes:
+    """RRDBNet x4's arrays in file order: head, `blocks` of 3 x 5 layers, trunk, two upsamplings, tail."""
+    layers = {"conv_first": (features, 3)}
+    for block in range(blocks):
+        for dense in (1, 2, 3):
+            for conv in range(1, 6):
+                outputs = growth if conv < 5 else features
+                layers[f"body.{block}.rdb{dense}.conv{conv}"] = (outputs, features + (conv - 1) * growth)
+    layers |= dict.fromkeys(["conv_body", "conv_up1", "conv_up2", "conv_hr"], (features, features))
+    layers["conv_last"] = (3, features)
+    return {
+        f"{name}.{kind}": shape
+        for name, (outputs, inputs) in layers.items()
+        for kind, shape in (("weight", (outputs, inputs, 3, 3)), ("bias", (outputs,)))
+    }
+
+
+def compact_shapes(convolutions: int, features: int = 64, scale: int = 4) -> Shapes:
+    """SRVGGNetCompact's arrays in file order: convolution, PReLU, ..., the pixel shuffle's convolution."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in range(convolutions + 1):
+        shapes[f"body.{2 * layer}.weight"] = (features, features if layer else 3, 3, 3)
+        shapes[f"body.{2 * layer}.bias"] = (features,)
+        shapes[f"body.{2 * layer + 1}.weight"] = (features,)
+    last = 2 * convolutions + 2
+    return shapes | {
+        f"body.{last}.weight": (3 * scale**2, features, 3, 3),
+        f"body.{last}.bias": (3 * scale**2,),
+    }
+
+
+class BicubicReduce(nn.Module):
+    """Fixed bicubic resampling by `kept`/`of`, e.g. 3/4, as ncnn's `Interp` does it (type 3, a = -0.75).
+
+    (N, 3, H, W) -> (N, 3, H * kept / of, W * kept / of); H and W are multiples of `of`. Every `of` rows
+    give `kept` rows with the same taps wherever they stand: one convolution with stride `of`, the edge
+    repeated once around, then a pixel shuffle. Equals `interpolate(mode="bicubic")` without its rounding of
+    coordinates, which grows with the picture.
+    """
+
+    def __init__(self, kept: int, of: int) -> None:
+        super().__init__()
+        self.kept, self.of = kept, of
+        self.taps: Tensor
+        self.register_buffer("taps", _bicubic_taps(kept, of), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (N, 3, H, W)."""
+        x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        return F.pixel_shuffle(F.conv2d(x, self.taps, stride=self.of, groups=3), self.kept)
+
+
+def _bicubic_taps(kept: int, of: int) -> Tensor:
+    """Convolution weight (3 * kept^2, 1, of + 2, of + 2), one filter per channel and output phase."""
+    a = -0.75
+    line = torch.zeros(kept, of + 2, dtype=torch.float64)
+    for phase in range(kept):
+        centre = (phase + 0.5) * of / kept - 0.5
+        for position in range(int(centre) - 1, int(centre) + 3):
+            d = abs(position - centre)  # Keys (1981), eq. 4
+            near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+            far = a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a
+            line[phase, position + 1] = near if d <= 1 else far
+    plane = torch.einsum("ik,jl->ijkl", line, line).reshape(kept * kept, 1, of + 2, of + 2)
+    return plane.repeat(3, 1, 1, 1).float()
+
+
+@dataclass(frozen=True)
+class Network:
+    """How a named generator is made."""
+
+    weights: str
+    """Name in `weights.toml`."""
+    shapes: Callable[[], Shapes] | None = None
+    """The arrays of an ncnn `.bin`; None for an ordinary checkpoint."""
+    reduce: tuple[int, int] | None = None
+    """Resampling at the end, as (kept, of)."""
+
+
+_ANIMEVIDEO = Network("realesr-animevideov3", partial(compact_shapes, 16))
+NETWORKS = {
+    "realesrgan-x4plus": Network("realesrgan-x4plus", partial(rrdbnet_shapes, 23)),
+    "realesrgan-x4plus-anime": Network("realesrgan-x4plus-anime", partial(rrdbnet_shapes, 6)),
+    "realesr-animevideov3-x2": Network("realesr-animevideov3", partial(compact_shapes, 16), reduce=(1, 2)),
+    "realesr-animevideov3-x3": Network("realesr-animevideov3", partial(compact_shapes, 16), reduce=(3, 4)),
+    "realesr-animevideov3-x4": _ANIMEVIDEO,
+    "realesr-animevideov3": _ANIMEVIDEO,
+    "realesrgan-x2plus": Network("realesrgan-x2plus"),
+    "realesr-general-x4v3": Network("realesr-general-x4v3"),
+}
+"""Every named generator, the default first. `realesr-animevideov3` is its x4; x2 and x3 reduce that output,
+as upstream's own ncnn models do."""
+
+
+def load_packaged(name: str) -> Generator:
+    """The generator called `name`, one of `NETWORKS`.
+
+    Raises WeightsError, with the command that brings the weights, if they are not here.
+    """
+    network = NETWORKS[name]
+    path = locate(network.weights)
+    state = read_ncnn(path, network.shapes()) if network.shapes else read_checkpoint(path)
+    generator = as_generator(recognise(state, path), name=name, licence=known_weight(network.weights).licence)
+    if network.shapes:  # plain convolutions: any size will do
+        generator = replace(generator, minimum_size=1)
+    if network.reduce is None:
+        return generator
+    kept, of = network.reduce
+    reduced = nn.Sequential(generator.module, BicubicReduce(kept, of)).eval()
+    return replace(generator, module=reduced, scale=generator.scale * kept // of)

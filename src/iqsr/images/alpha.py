@@ -1,0 +1,75 @@
+"""Colour for the pixels that nobody sees.
+
+Under a transparent pixel a file may hold any colour, mostly black. A network, or any resampling, would mix
+it into the visible edge: a dark fringe. So the colour of (nearly) transparent pixels is replaced by that of
+their visible neighbours, through a pyramid of alpha-weighted means that is first pulled together and then
+pushed back (Gortler et al., "The Lumigraph", 1996, section 3.4): near an edge the mean is narrow, far from
+it wide, and everywhere smooth.
+"""
+
+import pyvips
+
+# Rows that one request to libvips asks for. The line buffers below are made for it.
+FETCH_ROWS = 32
+# 2 ** 6 = 64 pixels: beyond that no network looks hard enough for the colour to matter.
+_LEVELS = 6
+# Rows that may lie between the one being finished and the lowest that its pyramid needs (about 130).
+_LOOK_AHEAD = 256
+# Less alpha than this, in the mean over the surroundings, is none.
+_NOTHING = 1e-6
+# From this alpha upwards a pixel keeps its colour to the last bit; below, the neighbours' is blended in.
+_KEPT_FROM = 1 / 16
+
+
+def largest(image: pyvips.Image) -> int:
+    """The value that stands for 1.0: 255 or 65535."""
+    return 65535 if image.format == "ushort" else 255
+
+
+def fill_hidden(image: pyvips.Image) -> pyvips.Image:
+    """Colour bands of a picture with alpha, as float in the picture's own range, hidden pixels filled.
+
+    image: upright, uchar or ushort, colour band(s) and then alpha. It may be a sequential source if the
+    result is fetched from top to bottom, at most FETCH_ROWS at a time: only a window of rows is kept.
+    """
+    image = _buffered(image, 0).copy()
+    # The shrinking below would add buffers of its own, ten rows at each level: 640 rows of look-ahead.
+    image.remove("vips-sequential")
+    colour, opacity = _parts(image.cast("float"))
+    opacity = opacity / largest(image)
+    weighted = (colour * opacity).bandjoin(opacity)
+    unit = 2**_LEVELS
+    padded = weighted.embed(0, 0, -(-image.width // unit) * unit, -(-image.height // unit) * unit)
+    behind = _neighbours(padded, 0, largest(image) / 2).crop(0, 0, image.width, image.height)
+    return _blend(behind, colour, opacity / _KEPT_FROM)
+
+
+def _neighbours(weighted: pyvips.Image, level: int, far: float) -> pyvips.Image:
+    """Colours for `level` of the pyramid, from the levels above it: means over ever wider surroundings."""
+    if level == _LEVELS:
+        return weighted[: weighted.bands - 1].linear([0.0], [far])
+    mean = _buffered(weighted.shrink(2, 2), level + 1)
+    colour, opacity = _parts(mean)
+    colour = colour / (opacity < _NOTHING).ifthenelse(1.0, opacity)
+    # A quarter of the surroundings visible is enough to trust them; less, and wider ones have a say.
+    trust = opacity * 4 if level < _LEVELS - 1 else opacity / _NOTHING
+    return _blend(_neighbours(mean, level + 1, far), colour, trust).resize(2, kernel="linear")
+
+
+def _blend(behind: pyvips.Image, front: pyvips.Image, weight: pyvips.Image) -> pyvips.Image:
+    # Not behind + w * (front - behind): where w is 1 the front must come out exactly.
+    weight = (weight > 1).ifthenelse(1.0, weight)
+    return (behind * (weight * -1 + 1) + front * weight).cast("float")
+
+
+def _parts(image: pyvips.Image) -> tuple[pyvips.Image, pyvips.Image]:
+    return image[: image.bands - 1], image[image.bands - 1]
+
+
+def _buffered(image: pyvips.Image, level: int) -> pyvips.Image:
+    """Keep a window of computed rows, so that branches which lag behind need not compute them again."""
+    height = max(1, 8 >> level)  # a tile of 8 rows at level 6 would ask for 512 rows of the picture
+    tiles = (_LOOK_AHEAD >> level) // height + 8
+    return image.tilecache(
+        tile_width=image.width, tile_height=height, max_tiles=tiles, access="sequential", persistent=True
+    )

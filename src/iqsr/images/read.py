@@ -1,0 +1,233 @@
+"""Reading: an opened file tells its facts from the header; its rows come later, top to bottom."""
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pyvips
+
+from iqsr.errors import PictureError, UsageError
+from iqsr.images import exif, heic, vips
+from iqsr.images.alpha import FETCH_ROWS, fill_hidden
+from iqsr.images.kinds import kind_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_DEFAULT_MAX_PIXELS = 512_000_000
+_LOADERS = {
+    "jpeg": "jpegload_source",
+    "png": "pngload_source",
+    "webp": "webpload_source",
+    "tiff": "tiffload_source",
+    "avif": "heifload_source",
+}
+
+
+@dataclass(frozen=True)
+class PictureInfo:
+    """What a file says of itself before a pixel is decoded."""
+
+    path: Path
+    kind: str
+    """jpeg, png, webp, tiff, heic or avif, by content"""
+    width: int
+    """as seen, orientation applied"""
+    height: int
+    gray: bool
+    depth: Literal[8, 16]
+    has_alpha: bool
+    icc: bytes | None
+    """the profile of the values that `rows` yields: the file's own, or sRGB where CMYK was converted"""
+    exif: bytes | None
+    """from the TIFF header on, as the file has it: orientation and dimensions not yet updated"""
+    xmp: bytes | None
+    iptc: bytes | None
+    resolution: tuple[float, float] | None
+    """pixels per millimetre, across and down"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An opened picture file. Nothing is decoded until rows are asked for; they can be asked for again."""
+
+    info: PictureInfo
+
+    def rows(self, band_height: int) -> "Iterator[Tensor]":
+        """The picture from top to bottom in bands of `band_height` rows; the last may have fewer.
+
+        Yields float32 (1, 3, <= band_height, width) in [0, 1], channels-last in memory. A gray picture's band
+        is repeated; colour under transparent pixels comes from their visible neighbours. PictureError where
+        the file turns out damaged, cut short, or changed since it was opened.
+        """
+        if band_height < 1:
+            raise UsageError(f"a band of rows needs a height of at least 1, got {band_height}")
+        image = decoded(self.info)
+        with _reading(self.info.path):
+            if self.info.has_alpha:
+                image = fill_hidden(image)
+            region = pyvips.Region.new(image)
+        for top in range(0, image.height, band_height):
+            yield self._band(region, image, top, min(band_height, image.height - top))
+
+    def _band(self, region: pyvips.Region, image: pyvips.Image, top: int, height: int) -> "Tensor":
+        import numpy as np
+        import torch
+
+        # A region, and not crops of the image: each crop would end by telling the loader to close its file.
+        kind = {"uchar": np.uint8, "ushort": np.uint16}.get(str(image.format), np.float32)
+        one = np.float32(65535 if self.info.depth == 16 else 255)
+        band = np.empty((height, image.width, 3), np.float32)
+        for y in range(0, height, FETCH_ROWS):
+            rows = min(FETCH_ROWS, height - y)
+            with _reading(self.info.path):
+                fetched = region.fetch(0, top + y, image.width, rows)
+            values = np.frombuffer(fetched, kind).reshape(rows, image.width, image.bands)
+            np.divide(values, one, out=band[y : y + rows])
+        return torch.from_numpy(band).unsqueeze(0).permute(0, 3, 1, 2)
+
+
+def open_picture(path: Path) -> Picture:
+    """Open a picture file and read its header. The loader is chosen by content, never by the file's name.
+
+    PictureError (one line) for all but still pictures of 8 or 16 bit in PNG, JPEG, WebP, TIFF, HEIC or AVIF,
+    and for more pixels than the environment's IQSR_MAX_PIXELS (default 512 million).
+    """
+    path = Path(path)
+    kind = kind_of(path)
+    return Picture(_heic_info(path) if kind == "heic" else _vips_info(path, kind))
+
+
+def decoded(info: PictureInfo) -> pyvips.Image:
+    """A fresh pass over the file: upright, gray or RGB, with or without alpha, uchar or ushort. PictureError.
+
+    To be read from top to bottom. Orientations that need the last row or column first go through memory, or
+    through a temporary file where the picture is large to libvips (100 MB).
+    """
+    if info.kind == "heic":
+        image = heic.decode(info.path)
+    else:
+        raw = _load(info.path, info.kind, "sequential")
+        if _orientation(raw) > 2:
+            raw = _load(info.path, info.kind, "random")
+        image = _plain(raw, info.path)
+        with _reading(info.path):
+            image = image.autorot()
+    facts = (image.width, image.height, image.bands, image.format)
+    bands = (1 if info.gray else 3) + info.has_alpha
+    if facts != (info.width, info.height, bands, "ushort" if info.depth == 16 else "uchar"):
+        raise PictureError(f"cannot read '{info.path}': it has changed since it was opened; run again")
+    return image
+
+
+def _vips_info(path: Path, kind: str) -> PictureInfo:
+    if kind == "tiff" and exif.is_camera_raw(path):
+        raise PictureError(
+            f"cannot read '{path}': it is a camera's raw file; develop it to TIFF or JPEG first"
+        )
+    raw = _load(path, kind, "sequential")
+    _check_size(path, raw.width, raw.height)
+    frames = vips.field(raw, "n-pages")
+    # In AVIF these may be views of one picture; the first is the one to show.
+    if isinstance(frames, int) and frames > 1 and kind != "avif":
+        what = f"has {frames} pages" if kind == "tiff" else f"is animated ({frames} frames)"
+        raise PictureError(f"cannot read '{path}': it {what}; save one of them as a picture first")
+    image = _plain(raw, path)
+    block = exif.exif_of_tiff(path) if kind == "tiff" else vips.blob(raw, "exif-data")
+    width, height = image.width, image.height
+    if _orientation(raw) >= 5:
+        width, height = height, width
+    return PictureInfo(
+        path=path,
+        kind=kind,
+        width=width,
+        height=height,
+        gray=image.bands < 3,
+        depth=16 if image.format == "ushort" else 8,
+        has_alpha=image.bands in (2, 4),
+        icc=vips.blob(image, "icc-profile-data"),
+        exif=exif.bare(block) if block else None,
+        xmp=vips.blob(raw, "xmp-data"),
+        iptc=vips.blob(raw, "iptc-data"),
+        resolution=_resolution(raw),
+    )
+
+
+def _heic_info(path: Path) -> PictureInfo:
+    header = heic.read_header(path)
+    _check_size(path, header.width, header.height)
+    return PictureInfo(
+        path=path,
+        kind="heic",
+        width=header.width,
+        height=header.height,
+        gray=header.bands < 3,
+        depth=16 if header.depth == 16 else 8,
+        has_alpha=header.bands in (2, 4),
+        icc=header.icc,
+        exif=exif.bare(header.exif) if header.exif else None,
+        xmp=header.xmp,
+        iptc=None,
+        resolution=None,
+    )
+
+
+def _load(path: Path, kind: str, access: str) -> pyvips.Image:
+    with _reading(path):
+        return pyvips.Operation.call(_LOADERS[kind], vips.source(path), access=access, fail_on="truncated")
+
+
+def _plain(image: pyvips.Image, path: Path) -> pyvips.Image:
+    """Gray or RGB, 8 or 16 bit; CMYK and Lab become sRGB. PictureError for what is something else."""
+    with _reading(path):
+        if image.interpretation == "cmyk":
+            depth = 16 if image.format == "ushort" else 8
+            image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=depth)
+        elif image.interpretation in ("lab", "labs", "labq"):
+            image = image.colourspace("rgb16" if image.interpretation == "labs" else "srgb").copy()
+            image.remove("icc-profile-data")
+    if image.format not in ("uchar", "ushort"):
+        raise PictureError(
+            f"cannot read '{path}': its samples are of type {image.format}; save it with 8 or 16 bit first"
+        )
+    if image.bands > 4:
+        raise PictureError(f"cannot read '{path}': it has {image.bands} channels; gray, RGB, CMYK are read")
+    bits = vips.field(image, "bits-per-sample")
+    if image.format == "ushort" and vips.field(image, "heif-compression") and bits in (10, 12):
+        # AVIF: white comes as 1023 << 6 or 4095 << 4, and 16-bit white is 65535.
+        white = (2**bits - 1) << (16 - bits)
+        image = image.linear([65535 / white], [0.0]).rint().cast("ushort")
+    return image
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    allowed = os.environ.get("IQSR_MAX_PIXELS", str(_DEFAULT_MAX_PIXELS))
+    if not allowed.isdecimal():
+        raise UsageError(f"IQSR_MAX_PIXELS must be a whole number of pixels, not '{allowed}'")
+    if width * height > int(allowed):
+        raise PictureError(
+            f"cannot read '{path}': {width} x {height} pixels are more than the {int(allowed):,} allowed; "
+            "set IQSR_MAX_PIXELS higher if you trust the file"
+        )
+
+
+def _orientation(image: pyvips.Image) -> int:
+    value = vips.field(image, "orientation")
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _resolution(image: pyvips.Image) -> tuple[float, float] | None:
+    # 1 pixel per millimetre is what libvips says when the file says nothing.
+    return None if (image.xres, image.yres) == (1.0, 1.0) else (float(image.xres), float(image.yres))
+
+
+@contextmanager
+def _reading(path: Path) -> Generator[None]:
+    try:
+        yield
+    except pyvips.Error as error:
+        said = vips.reason(error)
+        raise PictureError(f"cannot read '{path}': the file is damaged or cut short ({said})") from None

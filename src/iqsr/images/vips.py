@@ -1,0 +1,57 @@
+"""libvips, set up for files that strangers made: no untrusted loaders, no chatter, no stale cache."""
+
+import logging
+import os
+import re
+from pathlib import Path
+
+import pyvips
+
+# SVG, PDF, ImageMagick and the like, whatever the libvips on this machine was built with.
+pyvips.block_untrusted_set(True)
+# libvips remembers operations by file name: a file replaced between two calls would come back as it was.
+pyvips.cache_set_max(0)
+# Warnings about odd but readable files ("unknown TIFF tag") help nobody; what matters is an exception.
+if pyvips.logger.level == logging.NOTSET:
+    pyvips.logger.setLevel(logging.ERROR)
+
+_PREFIX = re.compile(r"^(?:unix error|system error|[A-Za-z_0-9]+): ")
+
+
+def reason(error: pyvips.Error) -> str:
+    """The most telling line of a libvips error: the system's own (a full disk) or else the last one."""
+    lines = [line.strip() for line in str(error.detail).splitlines() if line.strip()]
+    system = [line for line in lines if line.startswith(("unix error:", "system error:"))]
+    chosen = (system or lines or [str(error.message)])[-1]
+    return _PREFIX.sub("", chosen)
+
+
+def source(path: Path) -> pyvips.Source:
+    """A file to load from. By bytes, since a name may hold anything, and never as "name[options]"."""
+    return pyvips.Source.new_from_file(os.fsencode(path))  # pyright: ignore[reportArgumentType]
+
+
+def target(path: Path) -> pyvips.Target:
+    """A file to save to, likewise."""
+    return pyvips.Target.new_to_file(os.fsencode(path))  # pyright: ignore[reportArgumentType]
+
+
+def field(image: pyvips.Image, name: str) -> object | None:
+    """The value of a header field, None where the picture has none."""
+    return image.get(name) if image.get_typeof(name) else None
+
+
+def blob(image: pyvips.Image, name: str) -> bytes | None:
+    """The bytes of a header field, None where the picture has none."""
+    value = field(image, name)
+    return bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else None
+
+
+def set_blob(image: pyvips.Image, name: str, value: bytes) -> None:
+    """Set a header field, in place."""
+    image.set_type(pyvips.GValue.blob_type, name, value)  # pyright: ignore[reportArgumentType]
+
+
+def builtin_profile(name: str) -> bytes:
+    """The ICC profile that libvips carries under this name: "srgb" or "p3"."""
+    return bytes(pyvips.Operation.call("profile_load", name))

@@ -1,0 +1,1 @@
+"""Image-quality metrics: one file per metric, each a pure function with a thin module around it."""

@@ -1,0 +1,1 @@
+"""Results people can look at: tables and runs become pages, panels and plots."""

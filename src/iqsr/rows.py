@@ -1,0 +1,158 @@
+"""Pictures as streams of rows, the form in which they pass through the networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A picture of known size that can be read from the top, more than once."""
+
+    width: int
+    height: int
+    bands: Callable[[int], Iterator[Tensor]]
+    """Band height -> fp32 tensors (1, 3, <= band height, width), top to bottom."""
+
+
+OnProgress = Callable[[float], None]
+
+
+class RowEngine(Protocol):
+    """Runs a network over rows."""
+
+    scale: int
+
+    def apply(self, rows: Rows, on_progress: OnProgress | None = None) -> Rows:
+        """The enlarged picture; nothing is computed before its bands are asked for.
+
+        `on_progress` is called with the share of the work that is done, from 0 to 1.
+        """
+        ...
+
+
+def of_tensor(picture: Tensor) -> Rows:
+    """The rows of a tensor (1, 3, H, W)."""
+
+    def bands(height: int) -> Iterator[Tensor]:
+        for top in range(0, picture.shape[2], height):
+            yield picture[:, :, top : top + height].float()
+
+    return Rows(picture.shape[3], picture.shape[2], bands)
+
+
+def rebanded(bands: Iterable[Tensor], height: int) -> Iterator[Tensor]:
+    """The same rows in bands of `height`; the last may be shorter."""
+    waiting: list[Tensor] = []
+    count = 0
+    for band in bands:
+        waiting.append(band)
+        count += band.shape[2]
+        while count >= height:
+            joined = torch.cat(waiting, 2) if len(waiting) > 1 else waiting[0]
+            yield joined[:, :, :height]
+            waiting = [joined[:, :, height:]] if count > height else []
+            count -= height
+    if count:
+        yield torch.cat(waiting, 2)
+
+
+def padded(rows: Rows, multiple: int, minimum: int = 1) -> Rows:
+    """Mirrored on the right and at the bottom up to a multiple of `multiple` and at least `minimum`."""
+    width = -(-max(rows.width, minimum) // multiple) * multiple
+    height = -(-max(rows.height, minimum) // multiple) * multiple
+    if (width, height) == (rows.width, rows.height):
+        return rows
+
+    def bands(band: int) -> Iterator[Tensor]:
+        below = height - rows.height
+        tail: list[Tensor] = []
+        for part in rows.bands(max(band, below + 1)):
+            yield _mirrored(part, width - rows.width, 3)
+            tail.append(part)
+            tail = tail[-2:]
+        if below:
+            last = torch.cat(tail, 2)
+            extended = _mirrored(last, below, 2)[:, :, last.shape[2] :]
+            yield _mirrored(extended, width - rows.width, 3)
+
+    return Rows(width, height, bands)
+
+
+def _mirrored(x: Tensor, more: int, axis: int) -> Tensor:
+    """`x` with `more` mirrored entries appended along `axis`; mirrors again where the picture is too small."""
+    while more > 0:
+        step = min(more, x.shape[axis] - 1)
+        if step == 0:
+            repeats = [1, 1, 1, 1]
+            repeats[axis] = more + 1
+            return x.repeat(repeats)
+        side = (0, step, 0, 0) if axis == 3 else (0, 0, 0, step)
+        x = F.pad(x, side, mode="reflect")
+        more -= step
+    return x
+
+
+def cropped(rows: Rows, width: int, height: int) -> Rows:
+    """The top left corner of the picture."""
+
+    def bands(band: int) -> Iterator[Tensor]:
+        left = height
+        for part in rows.bands(band):
+            if left > 0:
+                yield part[:, :, :left, :width]
+            left -= part.shape[2]
+
+    return Rows(width, height, bands)
+
+
+def clamped(rows: Rows) -> Rows:
+    """Values cut to [0, 1], as a file would hold them."""
+    return Rows(rows.width, rows.height, lambda band: (part.clamp(0, 1) for part in rows.bands(band)))
+
+
+def columns(rows: Rows, start: int, stop: int) -> Rows:
+    """Columns [start, stop) of the picture."""
+
+    def bands(band: int) -> Iterator[Tensor]:
+        for part in rows.bands(band):
+            yield part[..., start:stop]
+
+    return Rows(stop - start, rows.height, bands)
+
+
+def side_by_side(strips: list[Rows]) -> Rows:
+    """Strips of equal height joined, each computed to its end before the next one starts.
+
+    Finished strips wait in temporary files as 16-bit values, so that memory holds one strip's state at a time.
+    """
+    width, height = sum(s.width for s in strips), strips[0].height
+
+    def bands(band: int) -> Iterator[Tensor]:
+        with TemporaryDirectory(prefix="iqsr-") as folder:
+            files = [_spooled(strip, band, Path(folder) / f"{n}.u16") for n, strip in enumerate(strips)]
+            for top in range(0, height, band):
+                parts = [torch.from_numpy(f[top : top + band].astype(np.float32)) for f in files]
+                joined = torch.cat(parts, 1).div_(65535)
+                yield joined.permute(2, 0, 1).unsqueeze(0)
+
+    return Rows(width, height, bands)
+
+
+def _spooled(strip: Rows, band: int, path: Path) -> np.ndarray:
+    file = np.memmap(path, np.uint16, "w+", shape=(strip.height, strip.width, 3))
+    top = 0
+    for part in strip.bands(band):
+        values = part[0].clamp(0, 1).mul(65535).round().permute(1, 2, 0)
+        file[top : top + part.shape[2]] = values.cpu().numpy().astype(np.uint16)
+        top += part.shape[2]
+    return file

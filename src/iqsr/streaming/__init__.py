@@ -1,0 +1,12 @@
+"""Exact streaming: a convolutional network run over a picture in bands of rows, without tiles and without seams.
+
+Every convolution keeps the last rows of its input, skips and concatenations keep delay lines. No pixel is computed
+twice and none sees an artificial border, so the output equals the untiled forward pass at a memory that grows with
+the picture's width only.
+"""
+
+from iqsr.streaming.engine import StreamEngine
+from iqsr.streaming.program import NotStreamable, RowProgram, compile_rows
+from iqsr.streaming.stream import RowStream
+
+__all__ = ["NotStreamable", "RowProgram", "RowStream", "StreamEngine", "compile_rows"]

@@ -1,0 +1,246 @@
+"""What a network is made of, as operations on rows.
+
+Each operation answers three questions: how many output rows follow from the input rows at hand (`ready`), which input
+rows a run of output rows needs (`span`), and what they are (`run`). `Fraction` scales keep row counts exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class RowOp(Protocol):
+    """One operation from rows of one input to rows of the output."""
+
+    scale: Fraction
+    """Output rows per input row."""
+    reach: int
+    """Zero rows that the input must carry above and below the picture."""
+
+    def channels(self, given: int) -> int:
+        """Output channels for `given` input channels."""
+        ...
+
+    def ready(self, have: int, total: int) -> int:
+        """Output rows that can be computed once rows [0, have) of `total` input rows are there."""
+        ...
+
+    def span(self, start: int, stop: int, total: int) -> tuple[int, int]:
+        """Input rows [first, last) needed for output rows [start, stop)."""
+        ...
+
+    def run(self, rows: Tensor, start: int, stop: int, first: int) -> Tensor:
+        """Output rows [start, stop) from the input rows of `span`, the first of which is row `first`."""
+        ...
+
+
+@dataclass
+class Convolve:
+    """A stride-1 convolution with 'same' zero padding."""
+
+    weight: Tensor
+    bias: Tensor | None
+    dilation: tuple[int, int]
+    groups: int
+    scale: Fraction = Fraction(1)
+
+    def __post_init__(self) -> None:
+        height, width = self.weight.shape[-2:]
+        self.reach = (height - 1) // 2 * self.dilation[0]
+        self._margin = (width - 1) // 2 * self.dilation[1]
+
+    def channels(self, given: int) -> int:
+        """One a filter."""
+        return self.weight.shape[0]
+
+    def ready(self, have: int, total: int) -> int:
+        """All rows but the `reach` that still wait for their lower neighbours."""
+        return total if have >= total else max(0, have - self.reach)
+
+    def span(self, start: int, stop: int, total: int) -> tuple[int, int]:
+        """The rows and their neighbours; beyond the picture lie the zero rows of the buffer."""
+        return start - self.reach, stop + self.reach
+
+    def run(self, rows: Tensor, start: int, stop: int, first: int) -> Tensor:
+        """Convolve without vertical padding: the window brings it."""
+        x = rows.to(self.weight.dtype)
+        return F.conv2d(x, self.weight, self.bias, 1, (0, self._margin), self.dilation, self.groups)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Convolve:
+        """The same convolution with weights on `device` in `dtype`."""
+        weight = self.weight.to(device, dtype, memory_format=torch.channels_last)
+        bias = None if self.bias is None else self.bias.to(device, dtype)
+        return Convolve(weight, bias, self.dilation, self.groups)
+
+
+@dataclass
+class EnlargeConvolve:
+    """Nearest-neighbour x2 followed by a 3x3 convolution, computed at the small size.
+
+    Each of the four output phases sees only 2x2 different input pixels, so that four 2x2 convolutions with summed
+    weights give the same result at 4/9 of the arithmetic, and the enlarged input is never made.
+    """
+
+    phases: list[tuple[Tensor, Tensor]]
+    """For phase (row, column) = (0,0), (0,1), (1,0), (1,1): the (out, in, 2, 2) weight and the bias."""
+    scale: Fraction = Fraction(2)
+    reach: int = 1
+
+    @staticmethod
+    def from_convolution(weight: Tensor, bias: Tensor | None) -> EnlargeConvolve:
+        """Sum the 3x3 weights that fall on the same small pixel."""
+        bias = torch.zeros(weight.shape[0]) if bias is None else bias
+        sums = {0: ([0], [1, 2]), 1: ([0, 1], [2])}
+        phases: list[tuple[Tensor, Tensor]] = []
+        for row in (0, 1):
+            for column in (0, 1):
+                taps = [
+                    weight[:, :, ys][:, :, :, xs].sum((2, 3)) for ys in sums[row] for xs in sums[column]
+                ]
+                phases.append((torch.stack(taps, 2).unflatten(2, (2, 2)), bias))
+        return EnlargeConvolve(phases)
+
+    def channels(self, given: int) -> int:
+        """One a filter."""
+        return self.phases[0][0].shape[0]
+
+    def ready(self, have: int, total: int) -> int:
+        """Twice the rows whose lower neighbour is there."""
+        return 2 * (total if have >= total else max(0, have - 1))
+
+    def span(self, start: int, stop: int, total: int) -> tuple[int, int]:
+        """The small rows and one more on each side."""
+        return start // 2 - 1, stop // 2 + 1
+
+    def run(self, rows: Tensor, start: int, stop: int, first: int) -> Tensor:
+        """Fill the four interleaved phases of the output."""
+        weight = self.phases[0][0]
+        x = rows.to(weight.dtype)
+        height, width = x.shape[2] - 2, x.shape[3]
+        shape = (1, weight.shape[0], 2 * height, 2 * width)
+        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        for index, (taps, bias) in enumerate(self.phases):
+            row, column = divmod(index, 2)
+            phase = F.conv2d(x[:, :, row : row + height + 1], taps, bias, padding=(0, 1))
+            out[:, :, row::2, column::2] = phase[..., column : column + width]
+        return out
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> EnlargeConvolve:
+        """The same operation with weights on `device` in `dtype`."""
+        moved = [
+            (w.to(device, dtype, memory_format=torch.channels_last), b.to(device, dtype))
+            for w, b in self.phases
+        ]
+        return EnlargeConvolve(moved)
+
+
+@dataclass
+class Pass:
+    """No change: the start of a chain that has no operation of its own, such as the sum of two delayed values."""
+
+    scale: Fraction = Fraction(1)
+    reach: int = 0
+
+    def channels(self, given: int) -> int:
+        """As many as came in."""
+        return given
+
+    def ready(self, have: int, total: int) -> int:
+        """As many as came in."""
+        return have
+
+    def span(self, start: int, stop: int, total: int) -> tuple[int, int]:
+        """The same rows."""
+        return start, stop
+
+    def run(self, rows: Tensor, start: int, stop: int, first: int) -> Tensor:
+        """A copy, since what follows works in place."""
+        return rows.clone()
+
+
+@dataclass
+class Rearrange:
+    """Operations that turn n rows into n * scale rows with no neighbours: pixel (un)shuffle, nearest enlargement."""
+
+    module: nn.Module
+    scale: Fraction
+    reach: int = 0
+
+    def channels(self, given: int) -> int:
+        """Shuffles trade channels for pixels."""
+        if isinstance(self.module, nn.PixelShuffle | nn.PixelUnshuffle):
+            return int(given / self.scale**2)
+        return given
+
+    def ready(self, have: int, total: int) -> int:
+        """All that whole groups of input rows give."""
+        return floor(have * self.scale) if self.scale < 1 else int(have * self.scale)
+
+    def span(self, start: int, stop: int, total: int) -> tuple[int, int]:
+        """The rows the run was made of."""
+        return floor(start / self.scale), ceil(stop / self.scale)
+
+    def run(self, rows: Tensor, start: int, stop: int, first: int) -> Tensor:
+        """Apply the module to whole rows, and cut where a reader stopped inside a group."""
+        out = self.module(rows)
+        skip = start - int(first * self.scale)
+        return out[:, :, skip : skip + stop - start]
+
+
+@dataclass
+class Resample:
+    """Bicubic interpolation by a fixed ratio (a = -0.75, no antialiasing, edges clamped), as in F.interpolate."""
+
+    scale: Fraction
+    reach: int = 0
+
+    def channels(self, given: int) -> int:
+        """As many as came in."""
+        return given
+
+    def _first_tap(self, row: int) -> int:
+        return floor((row + Fraction(1, 2)) / self.scale - Fraction(1, 2)) - 1
+
+    def ready(self, have: int, total: int) -> int:
+        """Rows whose four taps are there."""
+        if have >= total:
+            return int(total * self.scale)
+        rows = int(have * self.scale)
+        while rows > 0 and self._first_tap(rows - 1) + 3 >= have:
+            rows -= 1
+        return rows
+
+    def span(self, start: int, stop: int, total: int) -> tuple[int, int]:
+        """The taps of the first to those of the last row, inside the picture."""
+        return max(0, self._first_tap(start)), min(total, self._first_tap(stop - 1) + 4)
+
+    def run(self, rows: Tensor, start: int, stop: int, first: int) -> Tensor:
+        """Weigh four rows, then four columns."""
+        x = self._along(rows, 2, start, stop, first)
+        return self._along(x, 3, 0, int(x.shape[3] * self.scale), 0)
+
+    def _along(self, x: Tensor, axis: int, start: int, stop: int, first: int) -> Tensor:
+        place = (torch.arange(start, stop, dtype=torch.float64) + 0.5) / float(self.scale) - 0.5
+        base = place.floor()
+        shape = [1, 1, 1, 1]
+        shape[axis] = stop - start
+        total = torch.zeros(())
+        for tap in range(-1, 3):
+            index = (base.long() + tap - first).clamp(0, x.shape[axis] - 1).to(x.device)
+            weight = _cubic((place - base - tap).abs()).to(x.device, torch.float32).view(shape)
+            total = total.to(x.device) + weight * x.index_select(axis, index)
+        return total
+
+
+def _cubic(distance: Tensor, a: float = -0.75) -> Tensor:
+    """Keys' cubic convolution kernel at distances 0 to 2 (Keys, 1981, doi:10.1109/TASSP.1981.1163711)."""
+    near = ((a + 2) * distance - (a + 3)) * distance.square() + 1
+    far = ((distance - 5) * distance + 8) * distance * a - 4 * a
+    return torch.where(distance <= 1, near, torch.where(distance < 2, far, torch.zeros_like(far)))

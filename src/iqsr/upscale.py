@@ -1,0 +1,253 @@
+"""Enlarging pictures: files, tensors and arrays of any size, in bounded memory and without seams.
+
+>>> from iqsr import Upscaler
+>>> upscaler = Upscaler("realesrgan-x4plus")
+>>> upscaler.upscale_file("photo.jpg", "photo_x2.png", scale=2)
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from iqsr import rows as row_streams
+from iqsr.engines import Runner
+from iqsr.errors import IqsrError, ModelError, UsageError
+from iqsr.generators import Generator, load_generator
+from iqsr.images import check_output, open_picture, resample, write_picture
+from iqsr.rows import OnProgress, Rows
+from iqsr.tiles import out_of_memory
+
+DEFAULT_MODEL = "realesrgan-x4plus"
+LARGEST_SCALE = 16
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """What was done to one file."""
+
+    source: Path
+    out: Path
+    size_in: tuple[int, int]
+    """Width and height."""
+    size: tuple[int, int]
+    """Width and height of the output."""
+    seconds: float
+    how: str
+    """Such as `exact streaming, bf16, cpu`."""
+
+
+class Upscaler:
+    """Enlarges pictures with one network.
+
+    model: a name (`iqsr weights` lists them), the path of a checkpoint that spandrel reads, or a `Generator`.
+    precision: `auto` (bf16 where the device has it natively), `fp32`, `bf16`, `fp16`. Output that is not finite
+        makes it fall back to fp32, with a warning.
+    device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`. backend: `torch` or `openvino` (extra `openvino`).
+    tile: run in overlapped tiles of this side instead of streaming exactly.
+    memory_gb: what the delay lines of very wide pictures may take; a quarter of the machine's by default.
+
+    Plain convolutional networks (all that come with iqsr) are streamed: the output equals the untiled one. Others
+    run in overlapped, feathered tiles with a measured margin.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Generator = DEFAULT_MODEL,
+        *,
+        precision: str = "auto",
+        device: str = "auto",
+        backend: str = "torch",
+        tile: int | None = None,
+        memory_gb: float | None = None,
+    ) -> None:
+        self.generator = model if isinstance(model, Generator) else load_generator(model)
+        self._runner = Runner(
+            self.generator, precision=precision, device=device, backend=backend, tile=tile, memory_gb=memory_gb
+        )
+
+    @property
+    def scale(self) -> int:
+        """The network's own factor; the default of every call."""
+        return self.generator.scale
+
+    def describe(self) -> str:
+        """How it runs here, such as `exact streaming, bf16, cpu`."""
+        return self._runner.choice.describe()
+
+    def upscale(self, image: T, *, scale: float | None = None) -> T:
+        """Enlarge a tensor or an array; the result is of the same kind.
+
+        image: float tensor (N, 3, H, W) in [0, 1]; or numpy (H, W, 3) or (H, W), uint8, uint16 or float in
+        [0, 1]. scale: 1 to 16, the network's own by default. Raises UsageError for anything else.
+        """
+        if isinstance(image, Tensor):
+            return cast("T", self._upscale_tensor(image, scale))
+        if isinstance(image, np.ndarray):
+            return cast("T", self._upscale_array(image, scale))
+        raise UsageError(f"expected a tensor or a numpy array, got {type(image).__name__}")
+
+    def upscale_file(
+        self,
+        source: str | Path,
+        out: str | Path,
+        *,
+        scale: float | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        quality: int | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Upscaled:
+        """Enlarge a picture file; `out` appears whole or not at all, its suffix says the format.
+
+        scale: 1 to 16; or width, height or both in pixels (the missing one follows). quality: 1 to 100, JPEG and
+        WebP. on_progress: called with the share done, 0 to 1. 8 or 16 bit, gray, alpha, ICC profile and EXIF are
+        kept. Raises PictureError, UsageError, ModelError.
+        """
+        started = time.perf_counter()
+        picture = open_picture(Path(source))
+        size_in = (picture.info.width, picture.info.height)
+        size = target_size(size_in, self.scale, scale=scale, width=width, height=height)
+        check_output(Path(out), size, picture)
+        rows = Rows(*size_in, picture.rows)
+
+        def write() -> None:
+            enlarged = self._enlarged(rows, size, on_progress)
+            upscaled = (enlarged.width, enlarged.height)
+            write_picture(
+                Path(out), enlarged.bands(1), source=picture, upscaled=upscaled, size=size, quality=quality
+            )
+
+        self._persistently(write)
+        return Upscaled(
+            Path(source), Path(out), size_in, size, time.perf_counter() - started, self.describe()
+        )
+
+    def _upscale_tensor(self, image: Tensor, scale: float | None) -> Tensor:
+        if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point() or 0 in image.shape:
+            raise UsageError(
+                f"expected a float tensor (N, 3, H, W) in [0, 1], got {image.dtype} {tuple(image.shape)}"
+            )
+        size = target_size((image.shape[3], image.shape[2]), self.scale, scale=scale)
+        pictures = [self._upscale_one(picture.cpu(), size) for picture in image.split(1)]
+        return torch.cat(pictures).to(image)
+
+    def _upscale_one(self, picture: Tensor, size: tuple[int, int]) -> Tensor:
+        """(1, 3, H, W) -> (1, 3, size[1], size[0]), clamped to [0, 1]."""
+
+        def run() -> Tensor:
+            enlarged = self._enlarged(row_streams.of_tensor(picture), size, None)
+            return torch.cat(list(enlarged.bands(1)), 2)
+
+        out = self._persistently(run)
+        if (out.shape[3], out.shape[2]) != size:
+            out = resample(out.clamp(0, 1), size)
+        return out.clamp(0, 1)
+
+    def _upscale_array(self, image: NDArray[np.generic], scale: float | None) -> NDArray[np.generic]:
+        one = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0, "float64": 1.0}.get(image.dtype.name)
+        gray = image.ndim == 2
+        if one is None or not (gray or (image.ndim == 3 and image.shape[2] == 3)):
+            raise UsageError(
+                "expected a numpy array (H, W, 3) or (H, W) of uint8, uint16 or float, "
+                f"got {image.dtype} {image.shape}"
+            )
+        values = torch.from_numpy(image.astype(np.float32) / np.float32(one))
+        picture = values.expand(3, *values.shape) if gray else values.permute(2, 0, 1)
+        out = self._upscale_tensor(picture.unsqueeze(0), scale)[0] * one
+        out = out.mean(0) if gray else out.permute(1, 2, 0)
+        return (out.round() if one > 1 else out).numpy().astype(image.dtype)
+
+    def _enlarged(self, rows: Rows, size: tuple[int, int], on_progress: OnProgress | None) -> Rows:
+        """As many passes of the network as `size` needs; what is left to resample is for the caller."""
+        engine = self._runner.engine()
+        passes = passes_for(max(size[0] / rows.width, size[1] / rows.height), self.scale)
+        for number in range(passes):
+            width, height = rows.width * self.scale, rows.height * self.scale
+            ready = row_streams.padded(rows, self._runner.size_multiple, self.generator.minimum_size)
+            enlarged = engine.apply(ready, on_progress if number == passes - 1 else None)
+            rows = row_streams.clamped(_checked(row_streams.cropped(enlarged, width, height)))
+        return rows
+
+    def _persistently(self, work: Callable[[], T]) -> T:
+        """Do `work`; in fp32 where the precision overflows, in smaller pieces where memory runs out."""
+        while True:
+            try:
+                with torch.inference_mode():
+                    return work()
+            except _NotFiniteError as error:
+                used = self._runner.choice.precision
+                if not self._runner.to_fp32():
+                    raise ModelError(f"{self.generator.name}: gives values that are not finite") from error
+                logger.warning("%s overflows in %s: using fp32", self.generator.name, used)
+            except IqsrError:
+                raise
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                if not self._runner.with_less_memory():
+                    raise ModelError("out of memory: close other programs, or use a smaller model") from error
+                logger.warning("out of memory: trying again with half as much")
+
+
+class _NotFiniteError(Exception):
+    """A band of the output holds infinities or not-a-numbers."""
+
+
+def _checked(rows: Rows) -> Rows:
+    def bands(band: int) -> Iterator[Tensor]:
+        for part in rows.bands(band):
+            if not torch.isfinite(part.sum()):
+                raise _NotFiniteError
+            yield part
+
+    return Rows(rows.width, rows.height, bands)
+
+
+def target_size(
+    size: tuple[int, int],
+    native: int,
+    *,
+    scale: float | None = None,
+    width: int | None = None,
+    height: int | None = None,
+) -> tuple[int, int]:
+    """(width, height) of the output. Without a wish: `native` times the input. Raises UsageError."""
+    if scale is not None and (width or height):
+        raise UsageError("give either --scale or --width/--height, not both")
+    if width is not None or height is not None:
+        ratio = width / size[0] if width is not None else (height or 0) / size[1]
+        wish = (width or max(1, round(size[0] * ratio)), height or max(1, round(size[1] * ratio)))
+        if min(wish) < 1 or (width is not None and width < 1) or (height is not None and height < 1):
+            raise UsageError("--width and --height are at least 1 pixel")
+        largest = max(wish[0] / size[0], wish[1] / size[1])
+        if largest > LARGEST_SCALE:
+            raise UsageError(
+                f"{wish[0]} x {wish[1]} is {largest:.1f} times the picture's {size[0]} x {size[1]}; "
+                f"the most is {LARGEST_SCALE}"
+            )
+        return wish
+    scale = native if scale is None else scale
+    if not 1 <= scale <= LARGEST_SCALE:
+        raise UsageError(f"--scale goes from 1 to {LARGEST_SCALE}, got {scale:g}")
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def passes_for(ratio: float, native: int) -> int:
+    """How often a network that enlarges by `native` must run to reach `ratio`; at least once."""
+    passes = 1
+    while native > 1 and native**passes < ratio - 1e-9:
+        passes += 1
+    return passes

@@ -1,0 +1,263 @@
+"""Generators: by name, and from checkpoints that strangers made."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from spandrel.architectures.Compact import Compact
+from spandrel.architectures.DnCNN import DnCNN
+from spandrel.architectures.ESRGAN import ESRGAN
+from spandrel.architectures.MMRealSR import MMRealSR
+from spandrel.architectures.SwinIR import SwinIR
+
+from iqsr.errors import ModelError, UnknownNameError, WeightsError
+from iqsr.generators import generator_names, load_generator
+
+PACKAGED = {
+    "realesrgan-x4plus": (4, "ESRGAN", 16_697_987),
+    "realesrgan-x4plus-anime": (4, "ESRGAN", 4_467_779),
+    "realesr-animevideov3-x2": (2, "Compact", 621_424),
+    "realesr-animevideov3-x3": (3, "Compact", 621_424),
+    "realesr-animevideov3-x4": (4, "Compact", 621_424),
+}
+
+
+def picture(height: int, width: int) -> torch.Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_named_generator_is_what_it_says(name):
+    generator = load_generator(name)
+    scale, architecture, parameters = PACKAGED[name]
+    assert (generator.name, generator.scale, generator.architecture) == (name, scale, architecture)
+    assert generator.licence == "BSD-3-Clause"
+    assert sum(p.numel() for p in generator.module.parameters()) == parameters
+    assert generator.module(picture(5, 7)).shape == (1, 3, 5 * scale, 7 * scale)
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_named_generator_is_ready_to_run(name):
+    module = load_generator(name).module
+    assert not any(part.training for part in module.modules())
+    tensors = [*module.parameters(), *module.buffers()]
+    assert not any(tensor.requires_grad for tensor in tensors)
+    assert {(tensor.dtype, tensor.device.type) for tensor in tensors} == {(torch.float32, "cpu")}
+    assert not module(picture(4, 4)).requires_grad
+
+
+@pytest.mark.parametrize("name", ["realesrgan-x4plus-anime", "realesr-animevideov3-x3"])
+def test_smallest_picture(name):
+    generator = load_generator(name)
+    side = generator.minimum_size
+    assert side == 1
+    assert generator.module(picture(side, side)).shape[2:] == (generator.scale, generator.scale)
+
+
+def test_animevideo_without_suffix_is_x4():
+    x = picture(6, 9)
+    assert torch.equal(
+        load_generator("realesr-animevideov3").module(x), load_generator("realesr-animevideov3-x4").module(x)
+    )
+
+
+def test_loading_leaves_the_number_of_threads_alone():
+    before = torch.get_num_threads()
+    load_generator("realesr-animevideov3")
+    assert torch.get_num_threads() == before
+
+
+def test_default_comes_first_in_the_names():
+    assert generator_names()[0] == "realesrgan-x4plus"
+    assert set(PACKAGED) < set(generator_names())
+
+
+def test_unknown_name_lists_nearest_first():
+    with pytest.raises(UnknownNameError) as error:
+        load_generator("realesrgan-x4plus-anim")
+    assert "known: realesrgan-x4plus-anime, realesrgan-x4plus," in one_line(error)
+
+
+def test_name_without_its_weights_says_what_to_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("IQSR_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsError, match="iqsr weights fetch realesrgan-x2plus"):
+        load_generator("realesrgan-x2plus")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".ckpt"])
+def test_checkpoint_of_a_packaged_network_gives_the_same_output(tmp_path, suffix):
+    packaged = load_generator("realesr-animevideov3")
+    path = tmp_path / f"my model{suffix}"
+    state = packaged.module.state_dict()
+    save_file(state, path) if suffix == ".safetensors" else torch.save({"params_ema": state}, path)
+    loaded = load_generator(str(path))
+    x = picture(21, 13)
+    assert torch.equal(loaded.module(x), packaged.module(x))
+    assert (loaded.name, loaded.scale, loaded.licence) == ("my model", 4, "unknown")
+
+
+def test_content_decides_not_the_suffix(tmp_path):
+    save_file(load_generator("realesr-animevideov3").module.state_dict(), tmp_path / "named_wrong.pth")
+    assert load_generator(tmp_path / "named_wrong.pth").architecture == "Compact"
+
+
+def test_half_precision_checkpoint_runs_in_fp32(tmp_path):
+    torch.save(Compact(num_feat=16, num_conv=2, upscale=2).half().state_dict(), tmp_path / "half.pth")
+    generator = load_generator(tmp_path / "half.pth")
+    assert {p.dtype for p in generator.module.parameters()} == {torch.float32}
+    assert not generator.module.training
+
+
+def test_size_requirements_are_kept(tmp_path):
+    unshuffled = ESRGAN(in_nc=12, num_filters=16, num_blocks=1, scale=4, shuffle_factor=2)
+    torch.save(unshuffled.state_dict(), tmp_path / "x2.pth")
+    generator = load_generator(tmp_path / "x2.pth")
+    assert (generator.scale, generator.size_multiple, generator.minimum_size) == (2, 4, 4)
+    assert generator.module(picture(4, 8)).shape == (1, 3, 8, 16)
+
+
+def test_transformer_loads(tmp_path):
+    network = SwinIR(
+        img_size=16,
+        window_size=8,
+        depths=[2],
+        num_heads=[2],
+        embed_dim=12,
+        upsampler="pixelshuffledirect",
+        upscale=2,
+    )
+    torch.save(network.state_dict(), tmp_path / "swinir.pth")
+    generator = load_generator(tmp_path / "swinir.pth")
+    assert (generator.architecture, generator.scale) == ("SwinIR", 2)
+    side = max(generator.minimum_size, generator.size_multiple)
+    assert generator.module(picture(side, side)).shape == (1, 3, 2 * side, 2 * side)
+
+
+class Payload:
+    """Unpickling it would run a shell command."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch '{self.proof}'",)
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_malicious_pickle_is_refused_and_does_not_run(tmp_path, legacy):
+    proof, path = tmp_path / "payload ran", tmp_path / "evil.pth"
+    state = {"params": {"body.0.weight": torch.zeros(1), "x": Payload(proof)}}
+    torch.save(state, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(ModelError) as error:
+        load_generator(path)
+    assert "wants to run code" in one_line(error)
+    assert "system" in one_line(error)
+    assert not proof.exists()
+
+
+def test_the_payload_is_real(tmp_path):
+    """An ordinary unpickler does run it; without this, the test above could not fail."""
+    pickle.loads(pickle.dumps(Payload(tmp_path / "ran")))
+    assert (tmp_path / "ran").exists()
+
+
+def test_bare_malicious_pickle_is_refused(tmp_path):
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    with pytest.raises(ModelError, match=r"evil\.pth") as error:
+        load_generator(tmp_path / "evil.pth")
+    one_line(error)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a": torch.zeros(3), "b": torch.ones(2, 2)},
+        {"epoch": 3, "name": "run"},
+        {1: 2},
+        {},
+        {"state_dict": {}},
+        {"body.0.weight": torch.zeros(3), "body.1.weight": torch.zeros(1)},
+    ],
+)
+def test_other_checkpoints_are_not_networks(tmp_path, content):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(ModelError, match="not a super-resolution network that spandrel knows") as error:
+        load_generator(tmp_path / "other.pth")
+    one_line(error)
+
+
+def test_bare_tensor_is_not_a_network(tmp_path):
+    torch.save(torch.zeros(3), tmp_path / "tensor.pth")
+    with pytest.raises(ModelError, match="holds a Tensor, not the weights of a network"):
+        load_generator(tmp_path / "tensor.pth")
+
+
+def test_denoiser_is_refused(tmp_path):
+    torch.save(DnCNN(in_nc=3, out_nc=3, nc=16, nb=4, mode="DnCNN").state_dict(), tmp_path / "denoise.pth")
+    with pytest.raises(ModelError, match=r"a DnCNN network \(Restoration\), not one for super-resolution"):
+        load_generator(tmp_path / "denoise.pth")
+
+
+def test_gray_network_is_refused(tmp_path):
+    torch.save(Compact(num_in_ch=1, num_out_ch=1, num_feat=8, num_conv=1).state_dict(), tmp_path / "gray.pth")
+    with pytest.raises(ModelError, match="from 1 to 1 channels; only RGB"):
+        load_generator(tmp_path / "gray.pth")
+
+
+def test_network_with_a_special_call_is_refused(tmp_path):
+    network = MMRealSR(
+        num_in_ch=3, num_out_ch=3, num_feat=8, num_block=2, num_grow_ch=4, num_feats=[8, 8, 8, 8]
+    )
+    torch.save(network.state_dict(), tmp_path / "mm.pth")
+    with pytest.raises(ModelError, match="MMRealSR networks need a special call"):
+        load_generator(tmp_path / "mm.pth")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello, this is text",
+        b"PK\x03\x04" + b"\0" * 64,
+        b"\x80\x02}q\x00.",
+        b"\0" * 8 + b"{" + b"\xff" * 64,
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_damaged_file_is_one_line(tmp_path, content, suffix):
+    path = tmp_path / f"damaged{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=f"^{path}: ") as error:
+        load_generator(path)
+    one_line(error)
+
+
+def test_truncated_checkpoint_is_one_line(tmp_path):
+    path = tmp_path / "cut.pth"
+    torch.save(load_generator("realesr-animevideov3").module.state_dict(), path)
+    path.write_bytes(path.read_bytes()[:500_000])
+    with pytest.raises(ModelError, match="damaged") as error:
+        load_generator(path)
+    one_line(error)
+
+
+@pytest.mark.parametrize("missing", ["no/such/model", "model.pth", "./model.safetensors"])
+def test_missing_file_is_one_line(missing, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=f"^{missing.removeprefix('./')}: no such file$"):
+        load_generator(missing)
+
+
+def test_folder_is_not_a_model(tmp_path):
+    with pytest.raises(ModelError, match="no such file"):
+        load_generator(tmp_path)
