@@ -238,9 +238,7 @@ def test_nothing_overflows_at_any_width(page, width):
 @pytest.mark.browser
 def test_table_marks_the_best_of_each_group(page):
     assert page.locator("h1").inner_text() == "A <title> & more"
-    assert page.locator("td.best").all_inner_texts() == [
-        "31.00"
-    ]  # 0.250 twice is a draw; Seconds has no direction
+    assert page.locator("td.best").all_inner_texts() == ["31.00"]  # 0.250 twice is a draw; Seconds has no direction
     assert page.locator("tbody tr").nth(1).locator("td").all_inner_texts() == ["31.00", "0.250", "–"]
     assert page.locator("tbody tr").nth(2).locator("td").all_inner_texts() == ["∞", "0.100", "2.0"]
 
@@ -303,8 +301,6 @@ def test_demo_runs_and_its_page_opens(tmp_path, browser):
     assert page.locator("before-after").count() == 4
     broken = "images => images.filter(i => !i.naturalWidth).length"
     assert page.locator("img").evaluate_all(broken) == 0
-    means = [
-        float(text) for text in page.locator("tbody").last.locator("tr > td:last-child").all_inner_texts()
-    ]
+    means = [float(text) for text in page.locator("tbody").last.locator("tr > td:last-child").all_inner_texts()]
     assert means[1] < 0.7 * means[0], "the network is far closer to the original than bicubic in LPIPS-ST"
     page.close()

@@ -215,9 +215,7 @@ def test_gray_network_is_refused(tmp_path):
 
 
 def test_network_with_a_special_call_is_refused(tmp_path):
-    network = MMRealSR(
-        num_in_ch=3, num_out_ch=3, num_feat=8, num_block=2, num_grow_ch=4, num_feats=[8, 8, 8, 8]
-    )
+    network = MMRealSR(num_in_ch=3, num_out_ch=3, num_feat=8, num_block=2, num_grow_ch=4, num_feats=[8, 8, 8, 8])
     torch.save(network.state_dict(), tmp_path / "mm.pth")
     with pytest.raises(ModelError, match="MMRealSR networks need a special call"):
         load_generator(tmp_path / "mm.pth")

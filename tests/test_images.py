@@ -23,9 +23,7 @@ def noise(bands: int, depth: int = 8, size: tuple[int, int] = SIZE) -> np.ndarra
 
 def smooth(size: tuple[int, int] = SIZE) -> np.ndarray:
     y, x = np.mgrid[: size[1], : size[0]].astype(float)
-    return np.rint(np.dstack([x / size[0] * 255, y / size[1] * 255, (x + y) / sum(size) * 255])).astype(
-        np.uint8
-    )
+    return np.rint(np.dstack([x / size[0] * 255, y / size[1] * 255, (x + y) / sum(size) * 255])).astype(np.uint8)
 
 
 def write_vips(path: Path, pixels: np.ndarray, **options: object) -> Path:
@@ -41,15 +39,12 @@ def values(path: Path) -> np.ndarray:
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
-def copy(
-    source: Path, out: Path, scale: int = 1, size: tuple[int, int] | None = None, **options: int
-) -> Path:
+def copy(source: Path, out: Path, scale: int = 1, size: tuple[int, int] | None = None, **options: int) -> Path:
     """Read and write through iqsr, each pixel repeated `scale` times."""
     picture = open_picture(source)
     upscaled = (picture.info.width * scale, picture.info.height * scale)
     bands = (
-        band.repeat_interleave(scale, 2).repeat_interleave(scale, 3) if scale > 1 else band
-        for band in picture.rows(16)
+        band.repeat_interleave(scale, 2).repeat_interleave(scale, 3) if scale > 1 else band for band in picture.rows(16)
     )
     write_picture(out, bands, source=picture, upscaled=upscaled, size=size or upscaled, **options)
     return out
@@ -71,9 +66,7 @@ def test_lossless_round_trip_keeps_every_value(tmp_path: Path, bands: int, depth
 
 @pytest.mark.parametrize("depth", [8, 16])
 @pytest.mark.parametrize("bands", [2, 4])
-def test_round_trip_keeps_alpha_and_the_colour_of_what_is_seen(
-    tmp_path: Path, bands: int, depth: int
-) -> None:
+def test_round_trip_keeps_alpha_and_the_colour_of_what_is_seen(tmp_path: Path, bands: int, depth: int) -> None:
     pixels = noise(bands, depth)
     result = values(copy(write_vips(tmp_path / "in.png", pixels), tmp_path / "out.png"))
     seen = pixels[..., -1] >= 2**depth / 16
@@ -126,9 +119,7 @@ def test_16_bit_becomes_8_only_where_the_format_has_no_more(tmp_path: Path, suff
 
 
 @pytest.mark.parametrize(("quality", "halved"), [(89, True), (90, False)])
-def test_jpeg_keeps_full_colour_resolution_from_quality_90(
-    tmp_path: Path, quality: int, halved: bool
-) -> None:
+def test_jpeg_keeps_full_colour_resolution_from_quality_90(tmp_path: Path, quality: int, halved: bool) -> None:
     out = copy(write_vips(tmp_path / "in.png", smooth()), tmp_path / "out.jpg", quality=quality)
     assert Image.open(out).layer[0][1:3] == ((2, 2) if halved else (1, 1))
 
@@ -193,9 +184,7 @@ def test_the_content_and_not_the_name_says_what_a_file_is(tmp_path: Path) -> Non
     assert np.array_equal(values(copy(tmp_path / "in.jpg", tmp_path / "out.tif")), pixels)
 
 
-@pytest.mark.parametrize(
-    "name", ["ein Bild ü 図 🎈.png", "a[page=2].png", "-x.png", "a'b\".png", "x" * 250 + ".png"]
-)
+@pytest.mark.parametrize("name", ["ein Bild ü 図 🎈.png", "a[page=2].png", "-x.png", "a'b\".png", "x" * 250 + ".png"])
 def test_names_may_hold_anything(tmp_path: Path, name: str) -> None:
     pixels = noise(3)
     folder = tmp_path / "Ordner mit ß und 空白"
@@ -264,9 +253,7 @@ def test_exif_survives_with_new_dimensions(tmp_path: Path, read: str, written: s
 @pytest.mark.parametrize("big", [False, True])
 def test_exif_of_every_kind_of_tiff(tmp_path: Path, order: str, big: bool) -> None:
     tags = [(271, "s", 0, "Acme", True), (33432, "s", 0, "(c) Jemand", True)]
-    tifffile.imwrite(
-        tmp_path / "in.tif", smooth(), photometric="rgb", byteorder=order, bigtiff=big, extratags=tags
-    )
+    tifffile.imwrite(tmp_path / "in.tif", smooth(), photometric="rgb", byteorder=order, bigtiff=big, extratags=tags)
     for suffix in ("jpg", "tif"):
         exif = Image.open(copy(tmp_path / "in.tif", tmp_path / f"out.{suffix}")).getexif()
         assert (exif[271], exif[33432]) == ("Acme", "(c) Jemand")
@@ -284,9 +271,7 @@ def test_a_tiff_with_exif_is_still_read_by_others(tmp_path: Path) -> None:
 def test_the_embedded_thumbnail_is_dropped(tmp_path: Path) -> None:
     small = io.BytesIO()
     Image.new("RGB", (16, 12), "red").save(small, "JPEG")
-    block = photo_exif().tobytes()[
-        6:
-    ]  # big-endian; its last four bytes of the first directory chain the next
+    block = photo_exif().tobytes()[6:]  # big-endian; its last four bytes of the first directory chain the next
     count = int.from_bytes(block[8:10], "big")
     chain = 10 + count * 12
     at = len(block) + len(block) % 2

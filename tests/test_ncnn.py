@@ -108,9 +108,7 @@ def test_fp16_and_fp32_values_are_read_with_their_padding(tmp_path):
     """A file written by hand from the format's description: 3 fp16 values need 2 bytes of padding."""
     half, single, bias = np.float16([1, -2, 0.5]), np.float32([3, 4, 5]), np.float32([7])
     file = tmp_path / "hand.bin"
-    file.write_bytes(
-        b"\x47\x6b\x30\x01" + half.tobytes() + b"\0\0" + bias.tobytes() + b"\0\0\0\0" + single.tobytes()
-    )
+    file.write_bytes(b"\x47\x6b\x30\x01" + half.tobytes() + b"\0\0" + bias.tobytes() + b"\0\0\0\0" + single.tobytes())
     arrays = read_ncnn(file, {"a.weight": (1, 3, 1, 1), "a.bias": (1,), "b.weight": (3, 1, 1, 1)})
     assert arrays["a.weight"].flatten().tolist() == [1, -2, 0.5]
     assert arrays["a.bias"].tolist() == [7]

@@ -128,9 +128,7 @@ def test_locate_never_opens_a_connection(monkeypatch):
         weights.fetch("realesr-general-x4v3")
 
 
-@pytest.mark.parametrize(
-    "damage", [flipped, lambda data: data[:-1], lambda _: b"", lambda data: data + b"\0"]
-)
+@pytest.mark.parametrize("damage", [flipped, lambda data: data[:-1], lambda _: b"", lambda data: data + b"\0"])
 def test_damaged_file_is_refused(folder, without_package, damage):
     folder.mkdir()
     (folder / f"{SMALL}.bin").write_bytes(damage(published()))
@@ -195,9 +193,7 @@ def test_imported_weights_make_the_network(tmp_path, without_package):
     assert load_generator(SMALL).scale == 4
 
 
-@pytest.mark.parametrize(
-    "name", [f"{SMALL}.bin", "REALESRGAN_ANIMAVIDEOV3_UP4X.bin", "realesrgan_x2plus.PTH"]
-)
+@pytest.mark.parametrize("name", [f"{SMALL}.bin", "REALESRGAN_ANIMAVIDEOV3_UP4X.bin", "realesrgan_x2plus.PTH"])
 @pytest.mark.parametrize("damage", [flipped, lambda data: data[:-1]])
 def test_known_name_with_other_content_stops_the_import(tmp_path, folder, name, damage):
     usb = tmp_path / "usb"
@@ -350,9 +346,7 @@ def test_endless_answer_is_cut(server, tmp_path):
 
 def test_broken_download_goes_on_where_it_stopped(server, tmp_path):
     server.stop_after = 300_000
-    with pytest.raises(
-        WeightsError, match="broke after 300000 of 1048576 bytes; run the same command to go on"
-    ):
+    with pytest.raises(WeightsError, match="broke after 300000 of 1048576 bytes; run the same command to go on"):
         server.download(tmp_path / "net.pth")
     assert files(tmp_path) == [".net.pth.part"]
     server.stop_after = None

@@ -1,7 +1,7 @@
 """iqsr: image-quality-guided super-resolution.
 
-    >>> import iqsr
-    >>> iqsr.Upscaler("realesrgan-x4plus").upscale_file("photo.jpg", "photo_x4.png")
+>>> import iqsr
+>>> iqsr.Upscaler("realesrgan-x4plus").upscale_file("photo.jpg", "photo_x4.png")
 """
 
 from importlib import import_module
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from iqsr.upscale import Upscaler as Upscaler
 
 __version__ = "0.1.0"
-__all__ = ["Generator", "Upscaler", "__version__", "load_generator"]  # noqa: RUF022
+__all__ = ["Generator", "Upscaler", "__version__", "load_generator"]
 
 _HOME = {"Upscaler": "iqsr.upscale", "Generator": "iqsr.generators", "load_generator": "iqsr.generators"}
 

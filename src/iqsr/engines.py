@@ -12,7 +12,7 @@ from torch import Tensor
 from iqsr.errors import ModelError, UsageError
 from iqsr.generators import Generator
 from iqsr.rows import RowEngine
-from iqsr.streaming import NotStreamable, RowProgram, StreamEngine, compile_rows
+from iqsr.streaming import NotStreamableError, RowProgram, StreamEngine, compile_rows
 from iqsr.tiles import Network, TileEngine, measured_margin, probe
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -127,9 +127,7 @@ class Runner:
             if self._automatic and self.choice.precision != "fp32" and self._too_coarse(network):
                 self.choice = replace(self.choice, precision="fp32")
                 network = self._network("fp32")
-        return TileEngine(
-            network, generator.scale, tile=self._limits.tile, margin=self._margin, multiple=multiple
-        )
+        return TileEngine(network, generator.scale, tile=self._limits.tile, margin=self._margin, multiple=multiple)
 
     def _too_coarse(self, network: Network) -> bool:
         side = max(64, self._generator.minimum_size)
@@ -201,7 +199,7 @@ def _native_bf16(device: torch.device) -> bool:
 def _program(generator: Generator) -> RowProgram | None:
     try:
         program = compile_rows(generator.module)
-    except NotStreamable:
+    except NotStreamableError:
         return None
     if program.scale != generator.scale:
         raise ModelError(f"{generator.name}: its layers enlarge by {program.scale}, not by {generator.scale}")

@@ -101,9 +101,7 @@ def _write_safetensors(generator: Generator, path: Path) -> Run:
             "export its x4 network (realesr-animevideov3-x4), or this one to onnx or openvino"
         )
     # Cloned: a tensor that shares memory with another cannot be written.
-    state = {
-        name: value.detach().clone().contiguous() for name, value in generator.module.state_dict().items()
-    }
+    state = {name: value.detach().clone().contiguous() for name, value in generator.module.state_dict().items()}
     path.write_bytes(save(state, metadata(generator) | {"format": "pt"}))
     try:
         return load_generator(path).module

@@ -27,6 +27,10 @@ class Rows:
 OnProgress = Callable[[float], None]
 
 
+def unobserved(done: float) -> None:
+    """Progress that nobody asked for."""
+
+
 class RowEngine(Protocol):
     """Runs a network over rows."""
 

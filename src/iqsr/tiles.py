@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from math import ceil, inf
 
 import torch
 from torch import Tensor
 
 from iqsr.errors import ModelError
-from iqsr.rows import OnProgress, Rows, rebanded
+from iqsr.rows import OnProgress, Rows, rebanded, unobserved
 
 Network = Callable[[Tensor], Tensor]
 """(1, 3, H, W) -> (1, 3, H * scale, W * scale), any float type and device."""
@@ -53,7 +54,7 @@ class TileEngine:
 
     def apply(self, rows: Rows, on_progress: OnProgress | None = None) -> Rows:
         """The enlarged picture (fp32, on the CPU). Height and width must be multiples of the network's."""
-        report = on_progress or (lambda _: None)
+        report = on_progress or unobserved
         return Rows(rows.width * self.scale, rows.height * self.scale, lambda _: self._bands(rows, report))
 
     def _bands(self, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
@@ -104,9 +105,7 @@ class TileEngine:
             parts = [self._area(window, a, b, left, right) for a, b in ((low, middle), (middle, high))]
             return torch.cat(parts, 2)
         middle = (left + right) // 2
-        return torch.cat(
-            [self._area(window, low, high, a, b) for a, b in ((left, middle), (middle, right))], 3
-        )
+        return torch.cat([self._area(window, low, high, a, b) for a, b in ((left, middle), (middle, right))], 3)
 
     def _halve(self, error: Exception, side: int) -> None:
         if not out_of_memory(error):
@@ -153,7 +152,7 @@ def cuts(size: int, tile: int) -> list[tuple[int, int]]:
     """[0, size) in pieces of `tile`; a last piece under half a tile joins the one before it."""
     count = max(1, round(size / tile))
     edges = [*(tile * n for n in range(count)), size]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -25,10 +25,10 @@ from iqsr.errors import IqsrError, ModelError, UsageError
 from iqsr.generators import Generator, load_generator
 from iqsr.images import check_output, open_picture, resample, write_picture
 from iqsr.rows import OnProgress, Rows
+from iqsr.sizes import Wish, passes_for
 from iqsr.tiles import out_of_memory
 
 DEFAULT_MODEL = "realesrgan-x4plus"
-LARGEST_SCALE = 16
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -75,7 +75,12 @@ class Upscaler:
     ) -> None:
         self.generator = model if isinstance(model, Generator) else load_generator(model)
         self._runner = Runner(
-            self.generator, precision=precision, device=device, backend=backend, tile=tile, memory_gb=memory_gb
+            self.generator,
+            precision=precision,
+            device=device,
+            backend=backend,
+            tile=tile,
+            memory_gb=memory_gb,
         )
 
     @property
@@ -119,28 +124,22 @@ class Upscaler:
         started = time.perf_counter()
         picture = open_picture(Path(source))
         size_in = (picture.info.width, picture.info.height)
-        size = target_size(size_in, self.scale, scale=scale, width=width, height=height)
+        size = Wish(scale, width, height).size(size_in, self.scale)
         check_output(Path(out), size, picture)
         rows = Rows(*size_in, picture.rows)
 
         def write() -> None:
             enlarged = self._enlarged(rows, size, on_progress)
             upscaled = (enlarged.width, enlarged.height)
-            write_picture(
-                Path(out), enlarged.bands(1), source=picture, upscaled=upscaled, size=size, quality=quality
-            )
+            write_picture(Path(out), enlarged.bands(1), source=picture, upscaled=upscaled, size=size, quality=quality)
 
         self._persistently(write)
-        return Upscaled(
-            Path(source), Path(out), size_in, size, time.perf_counter() - started, self.describe()
-        )
+        return Upscaled(Path(source), Path(out), size_in, size, time.perf_counter() - started, self.describe())
 
     def _upscale_tensor(self, image: Tensor, scale: float | None) -> Tensor:
         if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point() or 0 in image.shape:
-            raise UsageError(
-                f"expected a float tensor (N, 3, H, W) in [0, 1], got {image.dtype} {tuple(image.shape)}"
-            )
-        size = target_size((image.shape[3], image.shape[2]), self.scale, scale=scale)
+            raise UsageError(f"expected a float tensor (N, 3, H, W) in [0, 1], got {image.dtype} {tuple(image.shape)}")
+        size = Wish(scale).size((image.shape[3], image.shape[2]), self.scale)
         pictures = [self._upscale_one(picture.cpu(), size) for picture in image.split(1)]
         return torch.cat(pictures).to(image)
 
@@ -161,8 +160,7 @@ class Upscaler:
         gray = image.ndim == 2
         if one is None or not (gray or (image.ndim == 3 and image.shape[2] == 3)):
             raise UsageError(
-                "expected a numpy array (H, W, 3) or (H, W) of uint8, uint16 or float, "
-                f"got {image.dtype} {image.shape}"
+                f"expected a numpy array (H, W, 3) or (H, W) of uint8, uint16 or float, got {image.dtype} {image.shape}"
             )
         values = torch.from_numpy(image.astype(np.float32) / np.float32(one))
         picture = values.expand(3, *values.shape) if gray else values.permute(2, 0, 1)
@@ -214,40 +212,3 @@ def _checked(rows: Rows) -> Rows:
             yield part
 
     return Rows(rows.width, rows.height, bands)
-
-
-def target_size(
-    size: tuple[int, int],
-    native: int,
-    *,
-    scale: float | None = None,
-    width: int | None = None,
-    height: int | None = None,
-) -> tuple[int, int]:
-    """(width, height) of the output. Without a wish: `native` times the input. Raises UsageError."""
-    if scale is not None and (width or height):
-        raise UsageError("give either --scale or --width/--height, not both")
-    if width is not None or height is not None:
-        ratio = width / size[0] if width is not None else (height or 0) / size[1]
-        wish = (width or max(1, round(size[0] * ratio)), height or max(1, round(size[1] * ratio)))
-        if min(wish) < 1 or (width is not None and width < 1) or (height is not None and height < 1):
-            raise UsageError("--width and --height are at least 1 pixel")
-        largest = max(wish[0] / size[0], wish[1] / size[1])
-        if largest > LARGEST_SCALE:
-            raise UsageError(
-                f"{wish[0]} x {wish[1]} is {largest:.1f} times the picture's {size[0]} x {size[1]}; "
-                f"the most is {LARGEST_SCALE}"
-            )
-        return wish
-    scale = native if scale is None else scale
-    if not 1 <= scale <= LARGEST_SCALE:
-        raise UsageError(f"--scale goes from 1 to {LARGEST_SCALE}, got {scale:g}")
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def passes_for(ratio: float, native: int) -> int:
-    """How often a network that enlarges by `native` must run to reach `ratio`; at least once."""
-    passes = 1
-    while native > 1 and native**passes < ratio - 1e-9:
-        passes += 1
-    return passes

@@ -91,7 +91,7 @@ def weights_folder() -> Path:
 
 
 @lru_cache(maxsize=256)
-def _sha256(path: str, size: int, mtime_ns: int) -> str:  # noqa: ARG001 - size and time are the cache's key
+def _sha256(path: str, size: int, mtime_ns: int) -> str:
     """Hash of a file, remembered within the process while its size and time stay the same."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -33,9 +33,7 @@ class OpenVinoModule(nn.Module):
     network (tried in fp32 on two sizes), or the CPU has no bf16: OpenVINO would take fp32 without a word.
     """
 
-    def __init__(
-        self, generator: Generator, *, precision: Precision = "fp32", threads: int | None = None
-    ) -> None:
+    def __init__(self, generator: Generator, *, precision: Precision = "fp32", threads: int | None = None) -> None:
         super().__init__()
         if precision not in _HINTS:
             known = ", ".join(get_args(Precision))
@@ -82,17 +80,13 @@ def convert(generator: Generator) -> ov.Model:
         model.reshape(shape)
         apply_moc_transformations(model, cf=False, smart_reshape=False)
     except Exception as error:  # torch and OpenVINO raise many kinds
-        raise ModelError(
-            f"{generator.name}: OpenVINO cannot convert this {generator.architecture} network"
-        ) from error
+        raise ModelError(f"{generator.name}: OpenVINO cannot convert this {generator.architecture} network") from error
     model.inputs[0].get_tensor().set_names({INPUT})
     model.outputs[0].get_tensor().set_names({OUTPUT})
     return model
 
 
-def compile_network(
-    model: ov.Model, *, precision: Precision = "fp32", threads: int | None = None
-) -> ov.CompiledModel:
+def compile_network(model: ov.Model, *, precision: Precision = "fp32", threads: int | None = None) -> ov.CompiledModel:
     """`model`, ready to run on the CPU."""
     settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:

@@ -59,9 +59,7 @@ def _read_safetensors(path: Path) -> object:
 
 def _read_pickle(path: Path) -> object:
     try:
-        with warnings.catch_warnings(
-            action="ignore"
-        ):  # of uncommon pickle protocols: what counts is the result
+        with warnings.catch_warnings(action="ignore"):  # of uncommon pickle protocols: what counts is the result
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
@@ -132,8 +130,6 @@ def _check_plain_call(generator: Generator, found: Descriptor, path: Path) -> No
             torch.manual_seed(0)
             y = cast("object", generator.module(x))
     except Exception as error:  # a foreign network, on its first picture
-        raise ModelError(
-            f"{path}: the {generator.architecture} network fails on a picture: {error}"
-        ) from error
+        raise ModelError(f"{path}: the {generator.architecture} network fails on a picture: {error}") from error
     if not isinstance(y, Tensor) or not torch.equal(y.clamp(0, 1), expected):
         raise ModelError(f"{path}: {generator.architecture} networks need a special call: not supported")

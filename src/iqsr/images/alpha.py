@@ -40,30 +40,46 @@ def fill_hidden(image: pyvips.Image) -> pyvips.Image:
     weighted = (colour * opacity).bandjoin(opacity)
     unit = 2**_LEVELS
     padded = weighted.embed(0, 0, -(-image.width // unit) * unit, -(-image.height // unit) * unit)
-    behind = _neighbours(padded, 0, largest(image) / 2).crop(0, 0, image.width, image.height)
+    around = _neighbours(padded, 1).crop(0, 0, image.width, image.height)
+    nearby, known = _colour_and_weight(around)
+    behind = _blend(nearby.linear([0.0], [largest(image) / 2]), nearby, known / _NOTHING)
     return _blend(behind, colour, opacity / _KEPT_FROM)
 
 
-def _neighbours(weighted: pyvips.Image, level: int, far: float) -> pyvips.Image:
-    """Colours for `level` of the pyramid, from the levels above it: means over ever wider surroundings."""
-    if level == _LEVELS:
-        return weighted[: weighted.bands - 1].linear([0.0], [far])
-    mean = _buffered(weighted.shrink(2, 2), level + 1)
-    colour, opacity = _parts(mean)
-    colour = colour / (opacity < _NOTHING).ifthenelse(1.0, opacity)
+def _neighbours(weighted: pyvips.Image, level: int) -> pyvips.Image:
+    """What the levels of the pyramid from `level` up know of the colour at each pixel of the level below.
+
+    weighted: colour x weight and then weight, and so is the result: weights take part in the interpolation,
+    so that cells where nothing is known do not mix in.
+    """
+    mean = _buffered(weighted.shrink(2, 2), level)
+    colour, opacity = _colour_and_weight(mean)
     # A quarter of the surroundings visible is enough to trust them; less, and wider ones have a say.
-    trust = opacity * 4 if level < _LEVELS - 1 else opacity / _NOTHING
-    return _blend(_neighbours(mean, level + 1, far), colour, trust).resize(2, kernel="linear")
+    trust = _at_most_1(opacity * 4 if level < _LEVELS else opacity / _NOTHING)
+    if level < _LEVELS:
+        wider, known = _colour_and_weight(_neighbours(mean, level + 1))
+        colour = _blend(wider, colour, trust)
+        trust = _at_most_1(trust + known)
+    return (colour * trust).bandjoin(trust).resize(2, kernel="linear")
 
 
 def _blend(behind: pyvips.Image, front: pyvips.Image, weight: pyvips.Image) -> pyvips.Image:
     # Not behind + w * (front - behind): where w is 1 the front must come out exactly.
-    weight = (weight > 1).ifthenelse(1.0, weight)
+    weight = _at_most_1(weight)
     return (behind * (weight * -1 + 1) + front * weight).cast("float")
+
+
+def _at_most_1(weight: pyvips.Image) -> pyvips.Image:
+    return (weight > 1).ifthenelse(1.0, weight)
 
 
 def _parts(image: pyvips.Image) -> tuple[pyvips.Image, pyvips.Image]:
     return image[: image.bands - 1], image[image.bands - 1]
+
+
+def _colour_and_weight(weighted: pyvips.Image) -> tuple[pyvips.Image, pyvips.Image]:
+    colour, weight = _parts(weighted)
+    return colour / (weight < _NOTHING).ifthenelse(1.0, weight), weight
 
 
 def _buffered(image: pyvips.Image, level: int) -> pyvips.Image:

@@ -60,7 +60,8 @@ def decode(path: Path) -> pyvips.Image:
     form = "ushort" if deep else "uchar"
     plain = pyvips.Image.new_from_memory(np.ascontiguousarray(pixels).data, width, height, bands, form)
     spaces = ("grey16", "rgb16") if deep else ("b-w", "srgb")
-    plain = plain.copy(interpretation=spaces[bands > 2])
+    # Memory of libvips' own: pyvips forgets whose memory it is where images are joined.
+    plain = plain.copy_memory().copy(interpretation=spaces[bands > 2])
     return plain.unpremultiply().rint().cast(form) if image.premultiplied_alpha else plain
 
 

@@ -125,9 +125,7 @@ def decoded(info: PictureInfo) -> pyvips.Image:
 
 def _vips_info(path: Path, kind: str) -> PictureInfo:
     if kind == "tiff" and exif.is_camera_raw(path):
-        raise PictureError(
-            f"cannot read '{path}': it is a camera's raw file; develop it to TIFF or JPEG first"
-        )
+        raise PictureError(f"cannot read '{path}': it is a camera's raw file; develop it to TIFF or JPEG first")
     raw = _load(path, kind, "sequential")
     _check_size(path, raw.width, raw.height)
     frames = vips.field(raw, "n-pages")

@@ -46,9 +46,7 @@ class RowStream:
         for band in bands:
             rows += band.shape[2]
             if band.shape[3] != self.width or rows > self.height:
-                raise ValueError(
-                    f"expected {self.height} rows of {self.width}, got {rows} of {band.shape[3]}"
-                )
+                raise ValueError(f"expected {self.height} rows of {self.width}, got {rows} of {band.shape[3]}")
             for piece in band.split(max(1, _BLOCK_SAMPLES // (3 * self.width)), dim=2):
                 yield _chunk(b"IDAT", pack.compress(self._scanlines(piece)))
         if rows < self.height:

@@ -23,9 +23,7 @@ _SCALE = (0.458, 0.448, 0.450)
 _SMALLEST = {"alex": 21, "vgg": 18}
 
 
-def lpips_st(
-    x: Tensor, y: Tensor, stages: Sequence[Callable[[Tensor], Tensor]], heads: Sequence[Tensor]
-) -> Tensor:
+def lpips_st(x: Tensor, y: Tensor, stages: Sequence[Callable[[Tensor], Tensor]], heads: Sequence[Tensor]) -> Tensor:
     """Distance of two batches in the features of `stages`, calibrated to people's judgements by `heads`.
 
     x, y: (N, 3, H, W) in [0, 1]. stages: the trunk in order, each fed the one before. heads: a (C,) of
@@ -71,8 +69,7 @@ class LpipsSt(nn.Module):
             raise UsageError(f"LPIPS-ST expected floats in [0, 1], got {x.dtype} and {y.dtype}")
         if min(x.shape[2:]) < (smallest := _SMALLEST[self.trunk]):
             raise UsageError(
-                f"LPIPS-ST ({self.trunk}) needs at least {smallest}x{smallest} pixels, "
-                f"got {x.shape[3]}x{x.shape[2]}"
+                f"LPIPS-ST ({self.trunk}) needs at least {smallest}x{smallest} pixels, got {x.shape[3]}x{x.shape[2]}"
             )
 
 

@@ -84,9 +84,7 @@ class Table:
         for group, members in groupby(self.rows, key=lambda row: row.group):
             rows = list(members)
             columns = [_cells(column, [r.values[i] for r in rows]) for i, column in enumerate(self.columns)]
-            grouped.append(
-                (group, [(row.name, [cells[i] for cells in columns]) for i, row in enumerate(rows)])
-            )
+            grouped.append((group, [(row.name, [cells[i] for cells in columns]) for i, row in enumerate(rows)]))
         return grouped
 
 
@@ -109,9 +107,7 @@ def write_comparison(
         _check_picture(picture)
     for row in table.rows:
         if len(row.values) != len(table.columns):
-            raise UsageError(
-                f"row '{row.name}' has {len(row.values)} values for {len(table.columns)} columns"
-            )
+            raise UsageError(f"row '{row.name}' has {len(row.values)} values for {len(table.columns)} columns")
     html = _render(
         title=title,
         lead=lead,
@@ -144,18 +140,14 @@ def _check_picture(picture: ComparedPicture) -> None:
             raise UsageError(f"'{picture.title}' has no variant '{wanted}', only {names}")
     for variant in picture.variants:
         if variant.image.ndim != 3 or variant.image.shape[0] != 3:
-            raise UsageError(
-                f"variant '{variant.name}' should be (3, H, W), got {tuple(variant.image.shape)}"
-            )
+            raise UsageError(f"variant '{variant.name}' should be (3, H, W), got {tuple(variant.image.shape)}")
 
 
 def _picture_for_page(picture: ComparedPicture) -> dict[str, Any]:
     names = [variant.name for variant in picture.variants]
     left = names.index(picture.left) if picture.left else 0
     right = names.index(picture.right) if picture.right else max(set(range(len(names))) - {left})
-    height, width = max(
-        (variant.image.shape[1:] for variant in picture.variants), key=lambda size: size.numel()
-    )
+    height, width = max((variant.image.shape[1:] for variant in picture.variants), key=lambda size: size.numel())
     variants = [
         {"name": v.name, "caption": v.caption, "pixelated": v.pixelated, "uri": _data_uri(v.image)}
         for v in picture.variants

@@ -6,7 +6,7 @@ the picture's width only.
 """
 
 from iqsr.streaming.engine import StreamEngine
-from iqsr.streaming.program import NotStreamable, RowProgram, compile_rows
+from iqsr.streaming.program import NotStreamableError, RowProgram, compile_rows
 from iqsr.streaming.stream import RowStream
 
-__all__ = ["NotStreamable", "RowProgram", "RowStream", "StreamEngine", "compile_rows"]
+__all__ = ["NotStreamableError", "RowProgram", "RowStream", "StreamEngine", "compile_rows"]

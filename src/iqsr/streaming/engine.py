@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from math import ceil
 
 import torch
 from torch import Tensor
 
 from iqsr import rows as row_streams
-from iqsr.rows import OnProgress, Rows, rebanded
+from iqsr.rows import OnProgress, Rows, rebanded, unobserved
 from iqsr.streaming.program import RowProgram
 from iqsr.streaming.stream import RowStream, delay_bytes_per_column, longest_delays
 
@@ -46,7 +47,7 @@ class StreamEngine:
 
     def apply(self, rows: Rows, on_progress: OnProgress | None = None) -> Rows:
         """The enlarged picture (fp32, on the CPU)."""
-        report = on_progress or (lambda _: None)
+        report = on_progress or unobserved
         strips = self._strips(rows.width)
         if len(strips) == 1:
             return self._enlarged(rows, report)
@@ -82,9 +83,7 @@ class StreamEngine:
         margin = min(max(longest_delays(self._program).values()), fits // 4)
         count = ceil(width / (fits - 2 * margin))
         edges = [width * n // count for n in range(count + 1)]
-        return [
-            (max(0, a - margin), min(width, b + margin), a, b) for a, b in zip(edges, edges[1:], strict=False)
-        ]
+        return [(max(0, a - margin), min(width, b + margin), a, b) for a, b in pairwise(edges)]
 
     def _strip(
         self, rows: Rows, read_from: int, read_to: int, keep_from: int, keep_to: int, report: OnProgress

@@ -101,9 +101,7 @@ class EnlargeConvolve:
         phases: list[tuple[Tensor, Tensor]] = []
         for row in (0, 1):
             for column in (0, 1):
-                taps = [
-                    weight[:, :, ys][:, :, :, xs].sum((2, 3)) for ys in sums[row] for xs in sums[column]
-                ]
+                taps = [weight[:, :, ys][:, :, :, xs].sum((2, 3)) for ys in sums[row] for xs in sums[column]]
                 phases.append((torch.stack(taps, 2).unflatten(2, (2, 2)), bias))
         return EnlargeConvolve(phases)
 
@@ -134,10 +132,7 @@ class EnlargeConvolve:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> EnlargeConvolve:
         """The same operation with weights on `device` in `dtype`."""
-        moved = [
-            (w.to(device, dtype, memory_format=torch.channels_last), b.to(device, dtype))
-            for w, b in self.phases
-        ]
+        moved = [(w.to(device, dtype, memory_format=torch.channels_last), b.to(device, dtype)) for w, b in self.phases]
         return EnlargeConvolve(moved)
 
 

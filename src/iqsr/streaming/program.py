@@ -21,7 +21,7 @@ from iqsr.generators.packaged import BicubicReduce
 from iqsr.streaming.ops import Convolve, EnlargeConvolve, Pass, Rearrange, Resample, RowOp
 
 
-class NotStreamable(Exception):
+class NotStreamableError(Exception):
     """The network has an operation that does not work row by row; the message names it."""
 
 
@@ -132,7 +132,7 @@ def leaves(source: Source) -> list[Value]:
 
 
 def compile_rows(module: nn.Module) -> RowProgram:
-    """Trace `module`, a function (N, 3, H, W) -> (N, 3, H * scale, W * scale). Raises NotStreamable."""
+    """Trace `module`, a function (N, 3, H, W) -> (N, 3, H * scale, W * scale). Raises NotStreamableError."""
     multiple = 1
     shuffle = getattr(module, "shuffle_factor", None)
     if isinstance(shuffle, int) and isinstance(inner := getattr(module, "model", None), nn.Module):
@@ -141,7 +141,7 @@ def compile_rows(module: nn.Module) -> RowProgram:
     try:
         graph = _Tracer().trace(module)
     except Exception as error:
-        raise NotStreamable(f"cannot be traced: {error}") from error
+        raise NotStreamableError(f"cannot be traced: {error}") from error
     program = _Compiler(module, graph).compile()
     program.size_multiple = multiple
     return program
@@ -178,12 +178,12 @@ class _Compiler:
                 return self._finish(node.args[0])
             else:
                 self.sources[node] = self._source(node)
-        raise NotStreamable("has no output")
+        raise NotStreamableError("has no output")
 
     def _finish(self, result: Any) -> RowProgram:
         source = self.sources.get(result) if isinstance(result, fx.Node) else None
         if source is None:
-            raise NotStreamable("returns something else than one picture")
+            raise NotStreamableError("returns something else than one picture")
         if source != Value(len(self.stages) - 1):
             self._stage(Pass(), source)
         return RowProgram(self.stages)
@@ -195,7 +195,7 @@ class _Compiler:
             return self._call_function(node)
         if node.op == "call_method" and node.target in {"add", "mul"}:
             return self._arithmetic(node, product=node.target == "mul")
-        raise NotStreamable(f"uses {node.op} {node.target}")
+        raise NotStreamableError(f"uses {node.op} {node.target}")
 
     def _call_module(self, node: fx.Node, module: nn.Module) -> Source:
         source = self.sources[node.args[0]]  # type: ignore[index]
@@ -213,14 +213,14 @@ class _Compiler:
             return self._interpolate(source, module.scale_factor, module.mode)
         if isinstance(module, BicubicReduce):
             return self._stage(Resample(Fraction(module.kept, module.of)), source)
-        raise NotStreamable(f"uses {type(module).__name__}")
+        raise NotStreamableError(f"uses {type(module).__name__}")
 
     def _call_function(self, node: fx.Node) -> Source:
         target, args, kwargs = node.target, node.args, node.kwargs
         if target is torch.cat:
             parts = kwargs.get("tensors", args[0] if args else ())
             if (kwargs.get("dim", args[1] if len(args) > 1 else 0)) != 1:
-                raise NotStreamable("joins along another axis than channels")
+                raise NotStreamableError("joins along another axis than channels")
             return Joined(tuple(self.sources[p] for p in parts))  # type: ignore[union-attr]
         if target in _ADDITIONS or target in _PRODUCTS:
             return self._arithmetic(node, product=target in _PRODUCTS)
@@ -229,7 +229,7 @@ class _Compiler:
             return self._then(args[0], lambda x, f=target, rest=args[1:]: f(x, *rest, **options))  # type: ignore[misc]
         if target is F.interpolate:
             if kwargs.get("size") is not None or kwargs.get("align_corners") or kwargs.get("antialias"):
-                raise NotStreamable("uses an interpolation to a fixed size")
+                raise NotStreamableError("uses an interpolation to a fixed size")
             return self._interpolate(
                 self.sources[args[0]],  # type: ignore[index]
                 kwargs.get("scale_factor", args[2] if len(args) > 2 else None),
@@ -238,15 +238,15 @@ class _Compiler:
         if target in {F.pixel_shuffle, torch.pixel_shuffle}:
             factor = kwargs.get("upscale_factor", args[1] if len(args) > 1 else None)
             return self._stage(Rearrange(nn.PixelShuffle(factor), Fraction(factor)), self.sources[args[0]])  # type: ignore[arg-type,index]
-        raise NotStreamable(f"uses {getattr(target, '__name__', target)}")
+        raise NotStreamableError(f"uses {getattr(target, '__name__', target)}")
 
     def _convolution(self, node: fx.Node, module: nn.Conv2d, source: Source) -> Source:
         kernel, dilation = module.kernel_size, module.dilation
         same = tuple((k - 1) // 2 * d for k, d in zip(kernel, dilation, strict=True))
         if module.stride != (1, 1) or any(k % 2 == 0 for k in kernel):
-            raise NotStreamable("uses a strided or even-sized convolution")
+            raise NotStreamableError("uses a strided or even-sized convolution")
         if module.padding not in (same, "same") or module.padding_mode != "zeros":
-            raise NotStreamable("uses a convolution without 'same' zero padding")
+            raise NotStreamableError("uses a convolution without 'same' zero padding")
         weight, bias = module.weight.detach(), None if module.bias is None else module.bias.detach()
         before = self._enlargement_before(node.args[0], source)
         if before is not None and kernel == (3, 3) and dilation == (1, 1) and module.groups == 1:
@@ -266,17 +266,17 @@ class _Compiler:
         if isinstance(factor, tuple | list):
             factor = factor[0] if len(set(factor)) == 1 else None
         if factor is None:
-            raise NotStreamable("uses an interpolation to a fixed size")
+            raise NotStreamableError("uses an interpolation to a fixed size")
         scale = Fraction(factor).limit_denominator(64)
         if mode == "nearest" and scale.denominator == 1:
             return self._stage(Rearrange(nn.UpsamplingNearest2d(scale_factor=float(scale)), scale), source)
         if mode == "bicubic":
             return self._stage(Resample(scale), source)
-        raise NotStreamable(f"uses {mode} interpolation by {scale}")
+        raise NotStreamableError(f"uses {mode} interpolation by {scale}")
 
     def _arithmetic(self, node: fx.Node, *, product: bool) -> Source:
         if node.kwargs:
-            raise NotStreamable(f"uses {node.target} with options")
+            raise NotStreamableError(f"uses {node.target} with options")
         left, right = node.args
         if not isinstance(left, fx.Node):
             left, right = right, left
@@ -287,9 +287,9 @@ class _Compiler:
             change = (lambda x: x.mul_(factor)) if product else (lambda x: x.add_(factor))  # type: ignore[arg-type]
             return self._then(left, change)
         if product:
-            raise NotStreamable("multiplies two values")
+            raise NotStreamableError("multiplies two values")
         if left is right:
-            raise NotStreamable("adds a value to itself")
+            raise NotStreamableError("adds a value to itself")
         if self._is_fresh(left):
             left, right = right, left
         return self._then(right, self.sources[left])  # type: ignore[index]

@@ -124,10 +124,8 @@ class RowStream:
         first, last = stage.op.span(start, stop, self._total(stage.source))
         x = stage.op.run(self._window(stage.source, first, last), start, stop, first)
         for change in stage.then:
-            if isinstance(change, Value | Joined):
-                x = x.add_(self._window(change, start, stop))
-            else:
-                x = change(x)
+            added = isinstance(change, Value | Joined)
+            x = x.add_(self._window(change, start, stop)) if added else change(x)
         return x
 
     def _window(self, source: Source, start: int, stop: int) -> Tensor:
@@ -141,6 +139,7 @@ def _numbers(source: Source) -> set[int]:
 
 
 def readers_of(program: RowProgram) -> dict[int, list[int]]:
+    """For each value: the numbers of the stages that read it."""
     readers: dict[int, list[int]] = defaultdict(list)
     for number, stage in enumerate(program.stages):
         for value in {n for source in stage.sources() for n in _numbers(source)}:

@@ -1,0 +1,122 @@
+"""What `iqsr upscale` says while it works: bars on a terminal, one line at the end elsewhere, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from iqsr.batch import Done, Job
+
+
+class Reporter:
+    """Prints failures as they come and a line of counts at the end, to standard error."""
+
+    def __init__(self) -> None:
+        self._counts = {"done": 0, "skipped": 0, "failed": 0}
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, *ending: object) -> None:
+        names = {"done": "upscaled", "skipped": "skipped", "failed": "failed"}
+        counts = [f"{count} {names[state]}" for state, count in self._counts.items() if count]
+        if counts:
+            self._line(", ".join(counts))
+
+    def share(self, job: Job, done: float) -> None:
+        """Take note that the share `done` (0 to 1) of a picture is computed."""
+
+    def finished(self, done: Done) -> str:
+        """Take note of a picture's end; returns its state."""
+        self._counts[done.state] += 1
+        if done.error is not None:
+            self._line(f"iqsr: {done.error}")
+        return done.state
+
+    def _line(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+
+class JsonLines(Reporter):
+    """One JSON object a picture and line, to standard output, and nothing else."""
+
+    def __exit__(self, *ending: object) -> None:
+        return
+
+    def finished(self, done: Done) -> str:
+        """Print the picture's facts."""
+        facts: dict[str, object] = {"source": str(done.job.source), "output": str(done.job.out)}
+        facts["state"] = done.state
+        if done.error is not None:
+            facts["error"] = done.error
+        if done.result is not None:
+            facts |= {"size_in": done.result.size_in, "size": done.result.size}
+            facts |= {"seconds": round(done.result.seconds, 3), "how": done.result.how}
+        typer.echo(json.dumps(facts))
+        return done.state
+
+
+class Bars(Reporter):
+    """A bar for the picture at hand (with its speed and time left) and one for the batch."""
+
+    def __init__(self, pictures: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        super().__init__()
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._batch = self._progress.add_task(f"0 of {pictures} pictures", total=pictures, speed="")
+        self._pictures = pictures
+        self._finished = 0
+        self._now = self._progress.add_task("", total=1, speed="", visible=False)
+        self._job: Job | None = None
+        self._started = 0.0
+        self._megapixels = 0.0
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *ending: object) -> None:
+        self._progress.stop()
+        super().__exit__()
+
+    def share(self, job: Job, done: float) -> None:
+        """Move both bars."""
+        if job is not self._job:
+            self._begin(job)
+        speed = self._megapixels * done / max(time.perf_counter() - self._started, 1e-6)
+        self._progress.update(self._now, completed=done, speed=f"{speed:.3g} MP/s")
+        self._progress.update(self._batch, completed=self._finished + done)
+
+    def finished(self, done: Done) -> str:
+        """Close the picture's bar, count it."""
+        self._finished += 1
+        text = f"{self._finished} of {self._pictures} pictures"
+        self._progress.update(self._batch, completed=self._finished, description=text)
+        self._progress.update(self._now, visible=False)
+        return super().finished(done)
+
+    def _begin(self, job: Job) -> None:
+        from iqsr.images import open_picture
+
+        self._job, self._started = job, time.perf_counter()
+        info = open_picture(job.source).info
+        self._megapixels = info.width * info.height / 1e6
+        self._progress.reset(self._now, description=job.source.name, visible=True)
+
+    def _line(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,200 @@
+"""`iqsr upscale`: enlarge pictures."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from iqsr.cli.progress import Bars, JsonLines, Reporter
+from iqsr.errors import UsageError
+
+if TYPE_CHECKING:
+    from iqsr.batch import Job
+    from iqsr.sizes import Wish
+    from iqsr.upscale import Upscaler
+
+HELP = """Enlarge pictures: files, patterns, folders with all below them.
+
+8 and 16 bit, gray, transparency, colour profile and EXIF are kept. A result appears whole or not at all; a picture
+that cannot be read is told and the rest goes on.
+
+[bold]Examples[/bold]
+
+  iqsr upscale photo.jpg -o photo_x4.png
+
+  iqsr upscale holiday/ -o holiday-large/ --scale 2 --format webp
+
+  iqsr upscale "scans/*.tif" -o out/ --width 6000
+
+  iqsr upscale drawings/ -o out/ --model realesr-animevideov3 --skip-existing
+"""
+
+_SIZE, _HOW, _FILES, _SAY = "Size", "How it is computed", "Files", "Output of the command"
+
+
+def command(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, patterns or folders.")],
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="A file for one picture, else a folder. Default: beside the source, with a suffix.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option("-m", "--model", help="A name (see `iqsr weights`) or a checkpoint's path."),
+    ] = "realesrgan-x4plus",
+    scale: Annotated[
+        float | None,
+        typer.Option("-s", "--scale", help="1 to 16. Default: the network's own.", rich_help_panel=_SIZE),
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="In pixels; the height follows.", rich_help_panel=_SIZE)] = None,
+    height: Annotated[int | None, typer.Option(help="In pixels; the width follows.", rich_help_panel=_SIZE)] = None,
+    precision: Annotated[
+        str,
+        typer.Option(help="auto, fp32, bf16, fp16. auto: bf16 where the device has it natively.", rich_help_panel=_HOW),
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.", rich_help_panel=_HOW)] = "auto",
+    backend: Annotated[
+        str, typer.Option(help="torch, or openvino (pip install 'iqsr[openvino]').", rich_help_panel=_HOW)
+    ] = "torch",
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of overlapped tiles. Default: none where the network streams exactly, else 256.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GB",
+            help="Memory for the rows that wait inside the network. Default: a quarter of the machine's.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads. Default: all cores.", rich_help_panel=_HOW)
+    ] = None,
+    format: Annotated[
+        str, typer.Option(help="auto (the source's), png, jpg, webp, tiff.", rich_help_panel=_FILES)
+    ] = "auto",
+    quality: Annotated[
+        int | None,
+        typer.Option(help="1 to 100 for JPEG (95) and WebP (90).", rich_help_panel=_FILES),
+    ] = None,
+    suffix: Annotated[
+        str | None, typer.Option(help="Added to every name, before the dot.", rich_help_panel=_FILES)
+    ] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Go on where a run stopped.", rich_help_panel=_FILES)
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that exist.", rich_help_panel=_FILES)
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.", rich_help_panel=_SAY)] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a picture and line.", rich_help_panel=_SAY)
+    ] = False,
+) -> None:
+    """Enlarge pictures (see HELP)."""
+    from iqsr.batch import plan, upscale_batch
+    from iqsr.sizes import Wish
+
+    if skip_existing and overwrite:
+        raise UsageError("--skip-existing and --overwrite exclude each other")
+    if quality is not None and not 1 <= quality <= 100:
+        raise UsageError(f"--quality goes from 1 to 100, got {quality}")
+    wish = Wish(scale, width, height)
+    jobs = plan(inputs, out, format=format, suffix=suffix)
+    if not (skip_existing or overwrite or dry_run):
+        _refuse_existing(jobs)
+
+    def upscaler() -> Upscaler:
+        from iqsr.upscale import Upscaler
+
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        return Upscaler(model, precision=precision, device=device, backend=backend, tile=tile, memory_gb=memory)
+
+    if dry_run:
+        states = _dry_run(jobs, upscaler(), wish, skip_existing, as_json)
+    else:
+        with _interruptible(), _reporter(len(jobs), as_json=as_json) as reporter:
+            done = upscale_batch(
+                upscaler,
+                jobs,
+                wish=wish,
+                quality=quality,
+                skip_existing=skip_existing,
+                on_progress=reporter.share,
+            )
+            states = [reporter.finished(result) for result in done]
+    if "failed" in states:
+        raise typer.Exit(1)
+
+
+def _refuse_existing(jobs: list[Job]) -> None:
+    existing = [job.out for job in jobs if job.out.exists()]
+    if existing:
+        others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise UsageError(f"'{existing[0]}'{others} exists: use --skip-existing or --overwrite")
+
+
+def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: Wish, skip: bool, as_json: bool) -> list[str]:
+    from iqsr.errors import IqsrError
+    from iqsr.images import check_output, open_picture
+
+    states: list[str] = []
+    for job in jobs:
+        facts: dict[str, object] = {"source": str(job.source), "output": str(job.out)}
+        try:
+            picture = open_picture(job.source)
+            before = (picture.info.width, picture.info.height)
+            after = wish.size(before, upscaler.scale)
+            check_output(job.out, after, picture)
+            state = "skipped" if skip and job.out.exists() else "planned"
+            facts |= {"state": state, "size_in": before, "size": after, "how": upscaler.describe()}
+            text = f"{job.source} ({before[0]} x {before[1]}) -> {job.out} ({after[0]} x {after[1]})"
+            text += f" [{state if state == 'skipped' else upscaler.describe()}]"
+        except IqsrError as error:
+            state, text = "failed", f"iqsr: {error}"
+            facts |= {"state": state, "error": str(error)}
+        typer.echo(json.dumps(facts) if as_json else text, err=state == "failed" and not as_json)
+        states.append(state)
+    return states
+
+
+def _reporter(pictures: int, *, as_json: bool) -> Reporter:
+    if as_json:
+        return JsonLines()
+    return Bars(pictures) if sys.stderr.isatty() else Reporter()
+
+
+@contextmanager
+def _interruptible() -> Generator[None]:
+    """Ctrl-C and a polite kill end the picture at hand cleanly and say how to go on."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before: Callable[..., object] | int | None = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("iqsr: stopped; the same command with --skip-existing goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
