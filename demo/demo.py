@@ -21,6 +21,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from iqsr import Upscaler
 from iqsr.quality.lpips_st import LpipsSt
 from iqsr.report.page import Column, ComparedPicture, Row, Table, Variant, write_comparison
+from iqsr.report.panel import write_panel
 
 SCALE = 4
 SEED = 0
@@ -31,6 +32,8 @@ PHOTOS = {
     "coffee.png": (0, 0, 400, 600),
     "rocket.jpg": (20, 28, 400, 600),
 }
+# Shown enlarged in panel.png: top, left, height, width in each photo.
+DETAILS = {"Astronaut": (40, 180, 130, 130), "Chelsea": (60, 90, 130, 130)}
 COLUMNS = [Column("PSNR", 2, "higher"), Column("SSIM", 3, "higher"), Column("LPIPS-ST", 3, "lower")]
 LEAD = (
     "Four photos were blurred, reduced to a sixteenth of their pixels, made noisy and saved as JPEG. "
@@ -134,12 +137,14 @@ def main() -> None:
         table,
         lead=LEAD,
         facts={
-            "Network": "realesrgan-x4plus (RRDBNet, 23 blocks)",
+            "Network": f"{upscaler.generator.name} ({upscaler.describe()})",
             "Damage": f"blur σ 0.8, area ×¼, noise σ 2/255, JPEG 85; seed {SEED}",
             "Versions": f"iqsr {version('iqsr')}, torch {torch.__version__}",
             "Time": f"{seconds:.0f} s on {torch.get_num_threads()} CPU threads",
         },
     )
+    details = [(picture, DETAILS[picture.title]) for picture in pictures if picture.title in DETAILS]
+    write_panel(output / "panel.png", details, zoom=2)
     print_table(console, table)
     console.print(f"{seconds:.0f} s. Open [bold]{page.resolve()}[/bold]", soft_wrap=True)
 

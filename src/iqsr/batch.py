@@ -141,6 +141,8 @@ def _is_file_name(out: str, found: list[tuple[Path, Path]]) -> bool:
     named_as_file = path.suffix.lower() in suffixes and not path.is_dir() and not out.endswith(os.sep)
     if named_as_file and len(found) > 1:
         raise UsageError(f"{len(found)} pictures cannot go into the one file '{out}': give a folder")
+    if named_as_file and path.suffix.lower() not in _WRITABLE:
+        raise UsageError(f"cannot write '{out}': its name must end in {', '.join(sorted(_WRITABLE))}")
     return named_as_file
 
 

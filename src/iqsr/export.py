@@ -65,15 +65,16 @@ def check_format(out: Path, format: str | None = None) -> Format:
     Raises UnknownNameError for another format and UsageError if the suffix tells none, or a different one.
     """
     if format is None:
-        formats = {suffix: known for known, suffix in SUFFIXES.items()}
+        formats: dict[str, Format] = {suffix: known for known, suffix in SUFFIXES.items()}
         if out.suffix.lower() not in formats:
             raise UsageError(f"{out}: expected a name that ends in {', '.join(formats)}")
         return formats[out.suffix.lower()]
-    if format not in SUFFIXES:
-        raise UnknownNameError("format", format, list(SUFFIXES))
-    if out.suffix.lower() != SUFFIXES[format]:
-        raise UsageError(f"{out}: the name of a file for {format} ends in {SUFFIXES[format]}")
-    return format
+    for known, suffix in SUFFIXES.items():
+        if known == format:
+            if out.suffix.lower() != suffix:
+                raise UsageError(f"{out}: the name of a file for {known} ends in {suffix}")
+            return known
+    raise UnknownNameError("format", format, list(SUFFIXES))
 
 
 def metadata(generator: Generator) -> dict[str, str]:

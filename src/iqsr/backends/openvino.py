@@ -50,6 +50,11 @@ class OpenVinoModule(nn.Module):
         self.precision: Precision = precision
         self._network = network
 
+    @property
+    def threads(self) -> int:
+        """CPU threads that a call uses."""
+        return self._network.get_property("INFERENCE_NUM_THREADS")
+
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, 3, H, W), float32, any memory format. Returns (N, 3, H * scale, W * scale), contiguous."""
         if x.ndim != 4 or x.shape[1] != 3 or x.dtype != torch.float32:

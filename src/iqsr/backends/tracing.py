@@ -37,8 +37,8 @@ class Probe:
         return torch.rand(self.batch, 3, *sides, generator=torch.Generator().manual_seed(0))
 
 
-TRACED = Probe(2, 7, 9, steps=(0, 1))
-TRIED = (Probe(1, 12, 22, steps=(1, 2)), Probe(3, 20, 8, steps=(2, 0)))
+TRACED = Probe(2, 5, 9, steps=(1, 2))
+TRIED = (Probe(1, 12, 22, steps=(2, 3)), Probe(3, 20, 5, steps=(3, 1)))
 
 
 def trace(generator: Generator) -> torch.jit.ScriptModule:

@@ -42,7 +42,7 @@ def fill_hidden(image: pyvips.Image) -> pyvips.Image:
     padded = weighted.embed(0, 0, -(-image.width // unit) * unit, -(-image.height // unit) * unit)
     around = _neighbours(padded, 1).crop(0, 0, image.width, image.height)
     nearby, known = _colour_and_weight(around)
-    behind = _blend(nearby.linear([0.0], [largest(image) / 2]), nearby, known / _NOTHING)
+    behind = (known < _NOTHING).ifthenelse(largest(image) / 2, nearby)
     return _blend(behind, colour, opacity / _KEPT_FROM)
 
 
@@ -55,22 +55,20 @@ def _neighbours(weighted: pyvips.Image, level: int) -> pyvips.Image:
     mean = _buffered(weighted.shrink(2, 2), level)
     colour, opacity = _colour_and_weight(mean)
     # A quarter of the surroundings visible is enough to trust them; less, and wider ones have a say.
-    trust = _at_most_1(opacity * 4 if level < _LEVELS else opacity / _NOTHING)
+    trust = (opacity * 4 if level < _LEVELS else opacity / _NOTHING).clamp()
     if level < _LEVELS:
         wider, known = _colour_and_weight(_neighbours(mean, level + 1))
         colour = _blend(wider, colour, trust)
-        trust = _at_most_1(trust + known)
-    return (colour * trust).bandjoin(trust).resize(2, kernel="linear")
+        trust = (trust + known).clamp()
+    found = (colour * trust).bandjoin(trust).resize(2, kernel="linear")
+    # libvips computes an image once for each use of it: without a buffer, four times more at every level.
+    return _buffered(found.cast("float"), level - 1)
 
 
 def _blend(behind: pyvips.Image, front: pyvips.Image, weight: pyvips.Image) -> pyvips.Image:
     # Not behind + w * (front - behind): where w is 1 the front must come out exactly.
-    weight = _at_most_1(weight)
-    return (behind * (weight * -1 + 1) + front * weight).cast("float")
-
-
-def _at_most_1(weight: pyvips.Image) -> pyvips.Image:
-    return (weight > 1).ifthenelse(1.0, weight)
+    weight = weight.clamp()
+    return (behind * weight.linear([-1.0], [1.0]) + front * weight).cast("float")
 
 
 def _parts(image: pyvips.Image) -> tuple[pyvips.Image, pyvips.Image]:
@@ -79,7 +77,7 @@ def _parts(image: pyvips.Image) -> tuple[pyvips.Image, pyvips.Image]:
 
 def _colour_and_weight(weighted: pyvips.Image) -> tuple[pyvips.Image, pyvips.Image]:
     colour, weight = _parts(weighted)
-    return colour / (weight < _NOTHING).ifthenelse(1.0, weight), weight
+    return colour / (weight + 1e-12), weight
 
 
 def _buffered(image: pyvips.Image, level: int) -> pyvips.Image:

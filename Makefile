@@ -1,0 +1,43 @@
+# Everything happens in .venv, which every target makes when it is missing or pyproject.toml has changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BROWSER := $(VENV)/.browser
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint bench clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "iqsr needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(BROWSER): $(READY)
+	sh tests/install_browser.sh
+	touch $@
+
+demo: $(READY)  ## Enlarge four photos, compare them on a page
+	$(BIN)/python demo/demo.py
+
+test: $(READY) $(BROWSER) lint  ## Lint, types, and all tests that are fast
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY) $(BROWSER)  ## The slow tests
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)  ## ruff, pyright (strict on src), import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## Speed against the peers, in one run
+	$(BIN)/python benchmarks/upscale.py
+
+clean:  ## Remove the environment and what was made
+	rm -rf $(VENV) build dist demo-output .pytest_cache .ruff_cache

@@ -1,0 +1,255 @@
+"""What 8-bit integers would give the default network on the CPU, and what they would cost.
+
+    python benchmarks/int8.py PHOTOS --calibrate 32 --measure 24 --out int8
+
+PHOTOS is a folder of photos. Some, reduced x4 (bicubic, antialiased), calibrate NNCF's post-training quantisation of
+`realesrgan-x4plus`; others measure it: speed against OpenVINO fp32 and bf16 and torch bf16 (alternating in one run,
+medians of ratios), PSNR against the fp32 output, and LPIPS-ST (alex) against the photo before it was reduced, with a
+bootstrap interval of the relative loss over the photos. Needs `pip install nncf` beside `iqsr[openvino]`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("NNCF_CI", "1")  # NNCF reports its use over the network otherwise
+
+import nncf
+import numpy as np
+import openvino as ov
+import torch
+import torch.nn.functional as F
+from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
+from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+from torch import Tensor
+
+from iqsr.backends.openvino import compile_network, convert, run
+from iqsr.generators import Generator, load_generator
+from iqsr.images import open_picture
+from iqsr.quality.lpips_st import LpipsSt
+
+Network = Callable[[Tensor], Tensor]
+
+SCALE = 4
+ENDS = r"model\.(0|3|6|8|10)/|sub\.23/"
+"""RRDBNet's convolutions outside of the dense blocks: the first, the trunk's last, two upsamplings, the last two."""
+LAST_BLOCKS = r"sub\.(19|20|21|22)\."
+FIRST_BLOCKS = r"sub\.(0|1)\."
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to quantise: which layers stay as they are, and how ranges are found."""
+
+    about: str
+    keep: str | None = None
+    """Pattern of the names of convolutions that are not quantised."""
+    preset: nncf.QuantizationPreset = nncf.QuantizationPreset.MIXED
+    histogram: bool = False
+    fast_bias_correction: bool = True
+
+
+SETTINGS = {
+    "all": Setting("every convolution; mixed preset"),
+    "ends": Setting("all but the 6 convolutions outside of the dense blocks; mixed preset", ENDS),
+    "ends-symmetric": Setting("as `ends`, symmetric activations", ENDS, nncf.QuantizationPreset.PERFORMANCE),
+    "ends-histogram": Setting("as `ends`, ranges from histograms", ENDS, histogram=True),
+    "ends-exact-bias": Setting("as `ends`, slow bias correction", ENDS, fast_bias_correction=False),
+    "blocks": Setting("as `ends`, and the last 4 of 23 blocks kept too", f"{ENDS}|{LAST_BLOCKS}"),
+    "both-blocks": Setting("as `blocks`, and the first 2", f"{ENDS}|{LAST_BLOCKS}|{FIRST_BLOCKS}"),
+}
+
+
+@dataclass
+class Row:
+    """What was measured of one network."""
+
+    name: str
+    about: str
+    kept: int | None = None
+    psnr: float | None = None
+    lpips_st: list[float] = field(default_factory=list)
+    loss_percent: float | None = None
+    loss_interval: tuple[float, float] | None = None
+    faster_than: dict[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+
+
+def main() -> None:
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    photos = sorted(path for path in args.photos.iterdir() if path.suffix.lower() in {".jpg", ".png"})
+    order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(args.seed)).tolist()
+    calibrate = [photos[i] for i in order[: args.calibrate]]
+    measure = [photos[i] for i in order[args.calibrate : args.calibrate + args.measure]]
+    if len(measure) < args.measure:
+        raise SystemExit(f"{args.photos}: {len(photos)} photos, {args.calibrate + args.measure} needed")
+    generator = load_generator("realesrgan-x4plus")
+    networks, rows = references(generator, args.threads)
+    crops = [reduced(photo)[0][..., : args.side, : args.side].contiguous() for photo in calibrate]
+    for name in args.settings:
+        network, kept = quantised(generator, SETTINGS[name], crops, args.threads)
+        networks[f"int8 {name}"] = network
+        rows[f"int8 {name}"] = Row(f"int8 {name}", SETTINGS[name].about, kept)
+    measure_quality(networks, rows, measure)
+    measure_speed(networks, rows, crops[0], args.rounds)
+    report(rows, args)
+
+
+def arguments() -> Namespace:
+    parser = ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("photos", type=Path, metavar="PHOTOS", help="folder of .jpg or .png photos")
+    parser.add_argument("--calibrate", type=int, default=32, help="photos that calibrate (default 32)")
+    parser.add_argument("--measure", type=int, default=24, help="other photos that measure (default 24)")
+    parser.add_argument("--side", type=int, default=80, help="side of a calibration crop (default 80)")
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["all", "ends", "blocks"])
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of timing (default 7)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="also write OUT.md and OUT.json")
+    return parser.parse_args()
+
+
+def reduced(path: Path) -> tuple[Tensor, Tensor]:
+    """A photo reduced x4, rounded to 8 bits, and the photo: (1, 3, H / 4, W / 4) and (1, 3, H, W)."""
+    hr = torch.cat(list(open_picture(path).rows(256)), 2).contiguous()
+    hr = hr[..., : hr.shape[2] // SCALE * SCALE, : hr.shape[3] // SCALE * SCALE]
+    lr = F.interpolate(hr, scale_factor=1 / SCALE, mode="bicubic", antialias=True)
+    return (lr.clamp(0, 1) * 255).round() / 255, hr
+
+
+def references(generator: Generator, threads: int) -> tuple[dict[str, Network], dict[str, Row]]:
+    model = convert(generator)
+    fp32 = compile_network(model, threads=threads)
+    bf16 = compile_network(model, precision="bf16", threads=threads)
+    module = load_generator(generator.name).module.to(torch.bfloat16, memory_format=torch.channels_last)
+
+    def torch_bf16(x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return module(x.to(torch.bfloat16, memory_format=torch.channels_last)).float()
+
+    networks: dict[str, Network] = {
+        "OpenVINO fp32": lambda x: run(fp32, x),
+        "OpenVINO bf16": lambda x: run(bf16, x),
+        "torch bf16": torch_bf16,
+    }
+    return networks, {name: Row(name, "") for name in networks}
+
+
+def quantised(generator: Generator, setting: Setting, crops: list[Tensor], threads: int) -> tuple[Network, int]:
+    """The quantised network, the rest of it in bf16, and how many convolutions were kept."""
+    model = convert(generator)
+    kept = name_convolutions(model, setting.keep)
+    estimator = RangeEstimatorParametersSet.HISTOGRAM if setting.histogram else None
+    advanced = AdvancedQuantizationParameters()
+    if estimator is not None:
+        advanced.activations_range_estimator_params = estimator
+    model = nncf.quantize(
+        model,
+        nncf.Dataset([crop.numpy() for crop in crops]),
+        preset=setting.preset,
+        subset_size=len(crops),
+        fast_bias_correction=setting.fast_bias_correction,
+        ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
+        advanced_parameters=advanced,
+    )
+    network = compile_network(model, precision="bf16", threads=threads)
+    return lambda x: run(network, x), len(kept)
+
+
+def name_convolutions(model: ov.Model, keep: str | None) -> list[str]:
+    """The names of the convolutions that match `keep`. One whose scale was folded into it has lost its own name:
+    it gets the name of the layer that its bias belongs to."""
+    kept: list[str] = []
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Convolution":
+            continue
+        name = node.get_friendly_name()
+        if keep is not None and re.search(keep, origin(node)):
+            kept.append(name)
+    return kept
+
+
+def origin(node: Any) -> str:
+    """The layer that a convolution comes from: its own name, or that of the nearest layer after it."""
+    while "__module" not in node.get_friendly_name():
+        node = next(iter(node.output(0).get_target_inputs())).get_node()
+    return node.get_friendly_name()
+
+
+def measure_quality(networks: dict[str, Network], rows: dict[str, Row], photos: list[Path]) -> None:
+    """PSNR against fp32 and LPIPS-ST against the photo; every network on every photo."""
+    metric = LpipsSt("alex")
+    errors: dict[str, list[float]] = {name: [] for name in networks}
+    for photo in photos:
+        lr, hr = reduced(photo)
+        outputs = {name: network(lr).clamp(0, 1) for name, network in networks.items()}
+        for name, y in outputs.items():
+            errors[name].append((y - outputs["OpenVINO fp32"]).square().mean().item())
+            rows[name].lpips_st.append(metric(y, hr).item())
+    base = np.array(rows["OpenVINO fp32"].lpips_st)
+    for name, row in rows.items():
+        if name != "OpenVINO fp32":
+            row.psnr = float(np.mean([-10 * np.log10(error) for error in errors[name]]))
+            row.loss_percent, row.loss_interval = relative_loss(np.array(row.lpips_st), base)
+
+
+def relative_loss(values: np.ndarray, base: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """How much larger the mean of `values` is than that of `base`, in percent, and its 95 % interval.
+
+    Both are per photo, in one order; photos are drawn with replacement, 10,000 times.
+    """
+    draws = np.random.default_rng(0).integers(0, len(base), (10_000, len(base)))
+    ratios = values[draws].mean(1) / base[draws].mean(1)
+    low, high = np.percentile(100 * (ratios - 1), [2.5, 97.5])
+    return float(100 * (values.mean() / base.mean() - 1)), (float(low), float(high))
+
+
+def measure_speed(networks: dict[str, Network], rows: dict[str, Row], lr: Tensor, rounds: int) -> None:
+    """Every network once a round, in turn; the median over rounds of the ratios of times."""
+    seconds: dict[str, list[float]] = {name: [] for name in networks}
+    for _ in range(rounds + 1):
+        for name, network in networks.items():
+            start = time.perf_counter()
+            network(lr)
+            seconds[name].append(time.perf_counter() - start)
+    for name, row in rows.items():
+        mine = seconds[name][1:]  # the first round warms up
+        row.seconds = statistics.median(mine)
+        for peer in ("OpenVINO fp32", "OpenVINO bf16", "torch bf16"):
+            pairs = zip(seconds[peer][1:], mine, strict=True)
+            row.faster_than[peer] = statistics.median(theirs / ours for theirs, ours in pairs)
+
+
+def report(rows: dict[str, Row], args: Namespace) -> None:
+    lines = [
+        "| network | s | x OV fp32 | x OV bf16 | x torch bf16 | PSNR to fp32 | LPIPS-ST | loss % (95 %) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows.values():
+        ratios = " | ".join(f"{ratio:.2f}" for ratio in row.faster_than.values())
+        quality = "- | " if row.psnr is None else f"{row.psnr:.1f} | "
+        quality += f"{statistics.mean(row.lpips_st):.4f} | "
+        if row.loss_percent is not None and row.loss_interval is not None:
+            quality += f"{row.loss_percent:+.2f} ({row.loss_interval[0]:+.2f} to {row.loss_interval[1]:+.2f})"
+        lines.append(f"| {row.name} | {row.seconds:.2f} | {ratios} | {quality} |")
+    lines += ["", *(f"* {row.name}: {row.about} ({row.kept} kept)" for row in rows.values() if row.about)]
+    print("\n".join(lines))
+    if args.out:
+        args.out.with_suffix(".md").write_text("\n".join(lines) + "\n")
+        settings = {key: value for key, value in vars(args).items() if key not in {"photos", "out"}}
+        result = {"settings": settings, "rows": [asdict(row) for row in rows.values()]}
+        args.out.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
