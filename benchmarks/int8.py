@@ -5,7 +5,8 @@
 PHOTOS is a folder of photos. Some, reduced x4 (bicubic, antialiased), calibrate NNCF's post-training quantisation of
 `realesrgan-x4plus`; others measure it: speed against OpenVINO fp32 and bf16 and torch bf16 (alternating in one run,
 medians of ratios), PSNR against the fp32 output, and LPIPS-ST (alex) against the photo before it was reduced, with a
-bootstrap interval of the relative loss over the photos. Needs `pip install nncf` beside `iqsr[openvino]`.
+bootstrap interval of the relative loss over the photos; `shift` is the mean change of brightness in steps of 8 bits.
+What is not quantised computes in bf16. Needs `pip install nncf` beside `iqsr[openvino]`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import openvino as ov
 import torch
 import torch.nn.functional as F
 from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
-from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+from nncf.quantization.range_estimator import RangeEstimatorParameters, RangeEstimatorParametersSet
 from torch import Tensor
 
 from iqsr.backends.openvino import compile_network, convert, run
@@ -42,30 +43,37 @@ Network = Callable[[Tensor], Tensor]
 SCALE = 4
 ENDS = r"model\.(0|3|6|8|10)/|sub\.23/"
 """RRDBNet's convolutions outside of the dense blocks: the first, the trunk's last, two upsamplings, the last two."""
-LAST_BLOCKS = r"sub\.(19|20|21|22)\."
-FIRST_BLOCKS = r"sub\.(0|1)\."
+FIFTHS = r":192>64"
+"""The last convolution of each of the 69 dense blocks: 46 % of the blocks' arithmetic."""
+LATE = r"sub\.(19|20|21|22)\."
+"""The last 4 of 23 blocks."""
+Preset = nncf.QuantizationPreset
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to quantise: which layers stay as they are, and how ranges are found."""
+    """One way to quantise: which layers stay in bf16, and how ranges are found."""
 
     about: str
     keep: str | None = None
-    """Pattern of the names of convolutions that are not quantised."""
-    preset: nncf.QuantizationPreset = nncf.QuantizationPreset.MIXED
-    histogram: bool = False
-    fast_bias_correction: bool = True
+    """Pattern of `name:inputs>outputs` of convolutions that are not quantised."""
+    preset: Preset = Preset.MIXED
+    ranges: RangeEstimatorParameters | None = None
+    """Of activations; None = NNCF's default, the mean over pictures of their extremes."""
+    bias_correction: bool = False
 
 
+HISTOGRAM, MINMAX = RangeEstimatorParametersSet.HISTOGRAM, RangeEstimatorParametersSet.MINMAX
 SETTINGS = {
-    "all": Setting("every convolution; mixed preset"),
-    "ends": Setting("all but the 6 convolutions outside of the dense blocks; mixed preset", ENDS),
-    "ends-symmetric": Setting("as `ends`, symmetric activations", ENDS, nncf.QuantizationPreset.PERFORMANCE),
-    "ends-histogram": Setting("as `ends`, ranges from histograms", ENDS, histogram=True),
-    "ends-exact-bias": Setting("as `ends`, slow bias correction", ENDS, fast_bias_correction=False),
-    "blocks": Setting("as `ends`, and the last 4 of 23 blocks kept too", f"{ENDS}|{LAST_BLOCKS}"),
-    "both-blocks": Setting("as `blocks`, and the first 2", f"{ENDS}|{LAST_BLOCKS}|{FIRST_BLOCKS}"),
+    "default": Setting("NNCF's mixed preset as it comes", bias_correction=True),
+    "symmetric": Setting("NNCF's performance preset", preset=Preset.PERFORMANCE, bias_correction=True),
+    "no-bias": Setting("mixed preset, biases not corrected"),
+    "minmax": Setting("as `no-bias`, ranges from the extremes of all pictures", ranges=MINMAX),
+    "histogram": Setting("as `no-bias`, ranges from histograms", ranges=HISTOGRAM),
+    "histogram-bias": Setting("as `histogram`, biases corrected", ranges=HISTOGRAM, bias_correction=True),
+    "ends": Setting("as `histogram`, 6 convolutions outside of the blocks kept", ENDS, ranges=HISTOGRAM),
+    "late": Setting("as `ends`, and the last 4 of 23 blocks", f"{ENDS}|{LATE}", ranges=HISTOGRAM),
+    "fifths": Setting("as `ends`, and each dense block's last one", f"{ENDS}|{FIFTHS}", ranges=HISTOGRAM),
 }
 
 
@@ -77,6 +85,8 @@ class Row:
     about: str
     kept: int | None = None
     psnr: float | None = None
+    shift: float | None = None
+    """Mean of output minus fp32 output, in steps of 8 bits."""
     lpips_st: list[float] = field(default_factory=list)
     loss_percent: float | None = None
     loss_interval: tuple[float, float] | None = None
@@ -111,7 +121,7 @@ def arguments() -> Namespace:
     parser.add_argument("--calibrate", type=int, default=32, help="photos that calibrate (default 32)")
     parser.add_argument("--measure", type=int, default=24, help="other photos that measure (default 24)")
     parser.add_argument("--side", type=int, default=80, help="side of a calibration crop (default 80)")
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["all", "ends", "blocks"])
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["default", "histogram", "ends"])
     parser.add_argument("--rounds", type=int, default=7, help="rounds of timing (default 7)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -149,16 +159,14 @@ def quantised(generator: Generator, setting: Setting, crops: list[Tensor], threa
     """The quantised network, the rest of it in bf16, and how many convolutions were kept."""
     model = convert(generator)
     kept = name_convolutions(model, setting.keep)
-    estimator = RangeEstimatorParametersSet.HISTOGRAM if setting.histogram else None
-    advanced = AdvancedQuantizationParameters()
-    if estimator is not None:
-        advanced.activations_range_estimator_params = estimator
+    advanced = AdvancedQuantizationParameters(disable_bias_correction=not setting.bias_correction)
+    if setting.ranges is not None:
+        advanced.activations_range_estimator_params = setting.ranges
     model = nncf.quantize(
         model,
         nncf.Dataset([crop.numpy() for crop in crops]),
         preset=setting.preset,
         subset_size=len(crops),
-        fast_bias_correction=setting.fast_bias_correction,
         ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
         advanced_parameters=advanced,
     )
@@ -167,20 +175,20 @@ def quantised(generator: Generator, setting: Setting, crops: list[Tensor], threa
 
 
 def name_convolutions(model: ov.Model, keep: str | None) -> list[str]:
-    """The names of the convolutions that match `keep`. One whose scale was folded into it has lost its own name:
-    it gets the name of the layer that its bias belongs to."""
+    """The names of the convolutions that match `keep`."""
     kept: list[str] = []
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Convolution":
             continue
-        name = node.get_friendly_name()
-        if keep is not None and re.search(keep, origin(node)):
-            kept.append(name)
+        outputs, inputs = list(node.input(1).get_shape())[:2]
+        if keep is not None and re.search(keep, f"{origin(node)}:{inputs}>{outputs}"):
+            kept.append(node.get_friendly_name())
     return kept
 
 
 def origin(node: Any) -> str:
-    """The layer that a convolution comes from: its own name, or that of the nearest layer after it."""
+    """The layer that a convolution comes from: its own name, or, where a factor was folded into it and renamed
+    it, that of the nearest layer after it."""
     while "__module" not in node.get_friendly_name():
         node = next(iter(node.output(0).get_target_inputs())).get_node()
     return node.get_friendly_name()
@@ -190,16 +198,20 @@ def measure_quality(networks: dict[str, Network], rows: dict[str, Row], photos: 
     """PSNR against fp32 and LPIPS-ST against the photo; every network on every photo."""
     metric = LpipsSt("alex")
     errors: dict[str, list[float]] = {name: [] for name in networks}
+    shifts: dict[str, list[float]] = {name: [] for name in networks}
     for photo in photos:
         lr, hr = reduced(photo)
         outputs = {name: network(lr).clamp(0, 1) for name, network in networks.items()}
         for name, y in outputs.items():
-            errors[name].append((y - outputs["OpenVINO fp32"]).square().mean().item())
+            difference = y - outputs["OpenVINO fp32"]
+            errors[name].append(difference.square().mean().item())
+            shifts[name].append(255 * difference.mean().item())
             rows[name].lpips_st.append(metric(y, hr).item())
     base = np.array(rows["OpenVINO fp32"].lpips_st)
     for name, row in rows.items():
         if name != "OpenVINO fp32":
             row.psnr = float(np.mean([-10 * np.log10(error) for error in errors[name]]))
+            row.shift = statistics.mean(shifts[name])
             row.loss_percent, row.loss_interval = relative_loss(np.array(row.lpips_st), base)
 
 
@@ -232,12 +244,12 @@ def measure_speed(networks: dict[str, Network], rows: dict[str, Row], lr: Tensor
 
 def report(rows: dict[str, Row], args: Namespace) -> None:
     lines = [
-        "| network | s | x OV fp32 | x OV bf16 | x torch bf16 | PSNR to fp32 | LPIPS-ST | loss % (95 %) |",
-        "|---|---|---|---|---|---|---|---|",
+        "| network | s | x OV fp32 | x OV bf16 | x torch bf16 | PSNR to fp32 | shift | LPIPS-ST | loss % (95 %) |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows.values():
         ratios = " | ".join(f"{ratio:.2f}" for ratio in row.faster_than.values())
-        quality = "- | " if row.psnr is None else f"{row.psnr:.1f} | "
+        quality = "- | - | " if row.psnr is None else f"{row.psnr:.1f} | {row.shift:+.2f} | "
         quality += f"{statistics.mean(row.lpips_st):.4f} | "
         if row.loss_percent is not None and row.loss_interval is not None:
             quality += f"{row.loss_percent:+.2f} ({row.loss_interval[0]:+.2f} to {row.loss_interval[1]:+.2f})"

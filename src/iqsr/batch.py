@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,6 +23,8 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff",
 _WRITABLE = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"})
 _PICTURES_OF_OTHERS = frozenset({".bmp", ".gif", ".jxl", ".jp2", ".ppm", ".svg", ".pdf", ".psd", ".tga"})
 FORMATS = ("auto", "png", "jpg", "webp", "tiff")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,20 +48,28 @@ class Done:
 def plan(inputs: Iterable[str], out: str | None, *, format: str = "auto", suffix: str | None = None) -> list[Job]:
     """Match inputs with outputs.
 
-    inputs: files, glob patterns, folders (searched with their subfolders, whose tree is mirrored in `out`).
+    inputs: files, folders (searched with their subfolders), glob patterns. The tree below a folder, or below the
+    part of a pattern without wildcards, is mirrored in `out`.
     out: a file for one input file, else a folder; None puts results beside their sources, with a suffix.
-    format: `auto` keeps the source's where it can be written, PNG otherwise. suffix: added to every name.
+    format: `auto` keeps the source's where it can be written, PNG otherwise. suffix: added to every name. Pictures
+    that are by their names the results of others (of an earlier run) are left out then.
 
     Raises UsageError for inputs that do not exist, two results of the same name, a result that would replace
     a source.
     """
     if format not in FORMATS:
         raise UsageError(f"unknown format '{format}'; choose {', '.join(FORMATS)}")
+    if suffix and Path(suffix).name != suffix:
+        raise UsageError(f"a suffix is a part of a file's name, not a path: '{suffix}'")
     found = _found(list(inputs), out)
     if out is not None and _is_file_name(out, found):
+        _check_file_name(out, format, suffix)
         jobs = [Job(found[0][0], Path(out))]
     else:
         jobs = [_job(source, relative, out, format, suffix) for source, relative in found]
+        if out is None or suffix:
+            results = {job.out.resolve() for job in jobs}
+            jobs = [job for job in jobs if job.source.resolve() not in results]
     _check(jobs)
     return jobs
 
@@ -80,7 +92,7 @@ def upscale_batch(
     wish = wish or Wish()
     ready: Upscaler | None = None
     for job in jobs:
-        if skip_existing and job.out.exists():
+        if skip_existing and exists(job.out):
             yield Done(job, "skipped")
             continue
         ready = ready or upscaler()
@@ -95,9 +107,24 @@ def upscale_batch(
                 on_progress=None if on_progress is None else lambda done, j=job: on_progress(j, done),
             )
         except (IqsrError, OSError) as error:
-            yield Done(job, "failed", error=str(error))
+            yield Done(job, "failed", error=told(job, error))
         else:
             yield Done(job, "done", result)
+
+
+def told(job: Job, error: IqsrError | OSError) -> str:
+    """One line on a job that failed. It names the picture, which errors of the network or of sizes do not."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    named = any(f"'{path}'" in text for path in (job.source, job.out))
+    return text if named else f"'{job.source}': {text}"
+
+
+def exists(path: Path) -> bool:
+    """`Path.exists`, but False where that raises: for names that are too long, folders that are locked."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _found(inputs: list[str], out: str | None) -> list[tuple[Path, Path]]:
@@ -105,31 +132,60 @@ def _found(inputs: list[str], out: str | None) -> list[tuple[Path, Path]]:
     found: dict[Path, Path] = {}
     for text in inputs:
         path = Path(text)
-        if path.is_dir():
+        if not exists(path) and text.startswith("~/"):  # shells leave it alone in quotes
+            path = Path.home() / text[2:]
+        if not exists(path):
+            pairs = list(_matches(path, out))
+            if not pairs:
+                raise UsageError(f"no such picture, folder or pattern: '{text}'")
+        elif path.is_dir():
             if out is None:
                 raise UsageError(f"'{text}' is a folder: say with -o where the results go")
-            for source in _pictures_below(path, Path(out)):
-                found.setdefault(source, source.relative_to(path))
-        elif path.exists():
-            found.setdefault(path, Path(path.name))
+            pairs = [(source, source.relative_to(path)) for source in _pictures_below(path, out)]
         else:
-            matches = sorted(Path(match) for match in glob.glob(text, recursive=True))  # noqa: PTH207
-            files = [match for match in matches if match.is_file()]
-            if not files:
-                raise UsageError(f"no such picture, folder or pattern: '{text}'")
-            for match in files:
-                found.setdefault(match, Path(match.name))
+            pairs = [(path, Path(path.name))]
+        for source, relative in pairs:
+            found.setdefault(source, relative)
     if not found:
         raise UsageError(f"no pictures in {', '.join(repr(text) for text in inputs)}")
     return list(found.items())
 
 
-def _pictures_below(folder: Path, out: Path) -> Iterator[Path]:
+def _matches(pattern: Path, out: str | None) -> Iterator[tuple[Path, Path]]:
+    """Files that match, with their path below the folder where wildcards begin; none in an output folder there.
+
+    What exists under its literal name is no wildcard: `holiday [2024]/*.jpg`. `*` at the end means pictures.
+    """
+    base, parts = Path(), list(pattern.parts)
+    while parts and exists(base / parts[0]):
+        base /= parts.pop(0)
+    if not parts:
+        return
+    for match in sorted(glob.glob(os.path.join(*parts), root_dir=base, recursive=True)):  # noqa: PTH118, PTH207
+        path = base / match
+        unwanted = parts[-1].endswith("*") and path.suffix.lower() not in PICTURE_SUFFIXES
+        if path.is_file() and not unwanted and not _is_in_output_folder(path, base, out):
+            yield path, Path(match)
+
+
+def _is_in_output_folder(path: Path, base: Path, out: str | None) -> bool:
+    """Whether `path` lies in the folder `out` and that below `base`: what is there came from an earlier run."""
+    if out is None:
+        return False
+    folder, top = Path(out).resolve(), base.resolve()
+    return folder != top and folder.is_relative_to(top) and path.resolve().is_relative_to(folder)
+
+
+def _pictures_below(folder: Path, out: str) -> Iterator[Path]:
     """Pictures of the tree in order of their names; hidden files and the output folder itself are left out."""
-    for root, folders, files in os.walk(folder):
+    output = Path(out).resolve()
+
+    def warn(error: OSError) -> None:
+        logger.warning("left out '%s': %s", error.filename, error.strerror)
+
+    for root, folders, files in os.walk(folder, onerror=warn):
         here = Path(root)
-        kept = [f for f in folders if not f.startswith(".") and (here / f).resolve() != out.resolve()]
-        folders[:] = sorted(kept)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != output)
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in PICTURE_SUFFIXES:
                 yield here / name
@@ -138,12 +194,22 @@ def _pictures_below(folder: Path, out: Path) -> Iterator[Path]:
 def _is_file_name(out: str, found: list[tuple[Path, Path]]) -> bool:
     path = Path(out)
     suffixes = PICTURE_SUFFIXES | _PICTURES_OF_OTHERS
-    named_as_file = path.suffix.lower() in suffixes and not path.is_dir() and not out.endswith(os.sep)
+    is_folder = out.endswith(os.sep) or (exists(path) and path.is_dir())
+    named_as_file = path.suffix.lower() in suffixes and not is_folder
     if named_as_file and len(found) > 1:
         raise UsageError(f"{len(found)} pictures cannot go into the one file '{out}': give a folder")
     if named_as_file and path.suffix.lower() not in _WRITABLE:
         raise UsageError(f"cannot write '{out}': its name must end in {', '.join(sorted(_WRITABLE))}")
     return named_as_file
+
+
+def _check_file_name(out: str, format: str, suffix: str | None) -> None:
+    same = {"jpeg": "jpg", "tif": "tiff"}
+    ending = Path(out).suffix.lower()[1:]
+    if format not in ("auto", same.get(ending, ending)):
+        raise UsageError(f"'{out}' is not the name of a {format} file: leave --format out, or give a folder")
+    if suffix:
+        raise UsageError(f"'{out}' is a whole name: leave --suffix out, or give a folder")
 
 
 def _job(source: Path, relative: Path, out: str | None, format: str, suffix: str | None) -> Job:
@@ -164,7 +230,7 @@ def _check(jobs: list[Job]) -> None:
         if place in taken:
             raise UsageError(
                 f"'{taken[place]}' and '{job.source}' would both become '{job.out}'; "
-                "run them apart, or keep their formats with --format auto"
+                "run them apart, each with its own -o"
             )
         taken[place] = job.source
 
@@ -173,5 +239,5 @@ def _remove_stale_parts(jobs: list[Job]) -> None:
     from iqsr.images import remove_stale_parts
 
     for folder in {job.out.parent for job in jobs}:
-        if folder.is_dir():
+        with suppress(OSError):  # no folder yet, or one that does not show what is in it
             remove_stale_parts(folder)

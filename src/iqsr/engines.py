@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from math import lcm
 from typing import Literal
 
 import torch
@@ -81,7 +82,7 @@ class Runner:
         self.choice = Choice(chosen, choose_precision(precision, chosen, backend), backend, method)
         self.size_multiple = generator.size_multiple
         if self._program is not None:
-            self.size_multiple = max(self.size_multiple, self._program.size_multiple)
+            self.size_multiple = lcm(self.size_multiple, self._program.size_multiple)
         self._margin: int | None = None
         self._engine: RowEngine | None = None
 
@@ -123,16 +124,21 @@ class Runner:
         generator, multiple = self._generator, self.size_multiple
         network = self._network(self.choice.precision)
         if self._margin is None:
-            self._margin = measured_margin(network, generator.scale, multiple, generator.minimum_size)
+            self._margin = self._measured_margin()
             if self._automatic and self.choice.precision != "fp32" and self._too_coarse(network):
                 self.choice = replace(self.choice, precision="fp32")
                 network = self._network("fp32")
         return TileEngine(network, generator.scale, tile=self._limits.tile, margin=self._margin, multiple=multiple)
 
+    def _measured_margin(self) -> int:
+        generator, minimum = self._generator, self._generator.minimum_size
+        measured = measured_margin(self._torch_network("fp32"), generator.scale, self.size_multiple, minimum)
+        return max(measured, minimum)  # so that the smallest tile, at a corner, is large enough for the network
+
     def _too_coarse(self, network: Network) -> bool:
         side = max(64, self._generator.minimum_size)
         x = probe(side, side, self.size_multiple)
-        error = (network(x).float() - self._network("fp32")(x).float()).square().mean()
+        error = (network(x).float() - self._torch_network("fp32")(x)).square().mean()
         return bool(-10 * error.clamp_min(1e-12).log10() < _GOOD_PRECISION)
 
     def _network(self, precision: str) -> Network:
@@ -140,6 +146,9 @@ class Runner:
             from iqsr.backends.openvino import OpenVinoModule
 
             return OpenVinoModule(self._generator, precision="bf16" if precision == "bf16" else "fp32")
+        return self._torch_network(precision)
+
+    def _torch_network(self, precision: str) -> Network:
         device, dtype = self.choice.device, _DTYPES[precision]
         module = self._generator.module.to(device=device)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +22,10 @@ class Rows:
     width: int
     height: int
     bands: Callable[[int], Iterator[Tensor]]
-    """Band height -> fp32 tensors (1, 3, <= band height, width), top to bottom."""
+    """Band height -> fp32 tensors (1, 3, any height, width), top to bottom.
+
+    Readers of files keep to the height that is asked for; networks give bands as they come out.
+    """
 
 
 OnProgress = Callable[[float], None]
@@ -80,7 +84,8 @@ def padded(rows: Rows, multiple: int, minimum: int = 1) -> Rows:
     def bands(band: int) -> Iterator[Tensor]:
         below = height - rows.height
         tail: list[Tensor] = []
-        for part in rows.bands(max(band, below + 1)):
+        enough = max(band, below + 1)  # so that two bands hold all rows that are mirrored
+        for part in rebanded(rows.bands(enough), enough):
             yield _mirrored(part, width - rows.width, 3)
             tail.append(part)
             tail = tail[-2:]
@@ -124,6 +129,22 @@ def clamped(rows: Rows) -> Rows:
     return Rows(rows.width, rows.height, lambda band: (part.clamp(0, 1) for part in rows.bands(band)))
 
 
+class NotFiniteError(Exception):
+    """A band holds infinities or not-a-numbers."""
+
+
+def finite(rows: Rows) -> Rows:
+    """The same rows; NotFiniteError at the first band that is not finite."""
+
+    def bands(band: int) -> Iterator[Tensor]:
+        for part in rows.bands(band):
+            if not torch.isfinite(part.sum()):
+                raise NotFiniteError
+            yield part
+
+    return Rows(rows.width, rows.height, bands)
+
+
 def columns(rows: Rows, start: int, stop: int) -> Rows:
     """Columns [start, stop) of the picture."""
 
@@ -137,26 +158,34 @@ def columns(rows: Rows, start: int, stop: int) -> Rows:
 def side_by_side(strips: list[Rows]) -> Rows:
     """Strips of equal height joined, each computed to its end before the next one starts.
 
-    Finished strips wait in temporary files as 16-bit values, so that memory holds one strip's state at a time.
+    Finished strips wait in temporary files as 16-bit values, cut to [0, 1], so that memory holds one strip's state at
+    a time. Raises NotFiniteError, which those values could not show.
     """
     width, height = sum(s.width for s in strips), strips[0].height
 
     def bands(band: int) -> Iterator[Tensor]:
-        with TemporaryDirectory(prefix="iqsr-") as folder:
-            files = [_spooled(strip, band, Path(folder) / f"{n}.u16") for n, strip in enumerate(strips)]
-            for top in range(0, height, band):
-                parts = [torch.from_numpy(f[top : top + band].astype(np.float32)) for f in files]
-                joined = torch.cat(parts, 1).div_(65535)
-                yield joined.permute(2, 0, 1).unsqueeze(0)
+        with TemporaryDirectory(prefix="iqsr-") as folder, ExitStack() as opened:
+            paths = [_spooled(strip, band, Path(folder) / f"{n}.u16") for n, strip in enumerate(strips)]
+            files = [opened.enter_context(path.open("rb")) for path in paths]
+            for top in range(0, height, _SPOOLED_BAND):
+                rows = min(_SPOOLED_BAND, height - top)
+                parts = [_unspooled(file, rows, s.width) for file, s in zip(files, strips, strict=True)]
+                yield torch.cat(parts, 3)
 
     return Rows(width, height, bands)
 
 
-def _spooled(strip: Rows, band: int, path: Path) -> np.ndarray:
-    file = np.memmap(path, np.uint16, "w+", shape=(strip.height, strip.width, 3))
-    top = 0
-    for part in strip.bands(band):
-        values = part[0].clamp(0, 1).mul(65535).round().permute(1, 2, 0)
-        file[top : top + part.shape[2]] = values.cpu().numpy().astype(np.uint16)
-        top += part.shape[2]
-    return file
+_SPOOLED_BAND = 32
+
+
+def _spooled(strip: Rows, band: int, path: Path) -> Path:
+    with path.open("wb") as file:
+        for part in finite(strip).bands(band):
+            values = part[0].clamp(0, 1).mul(65535).round().permute(1, 2, 0)
+            file.write(values.cpu().numpy().astype(np.uint16).tobytes())
+    return path
+
+
+def _unspooled(file: BinaryIO, rows: int, width: int) -> Tensor:
+    values = np.frombuffer(file.read(rows * width * 6), np.uint16).astype(np.float32)
+    return torch.from_numpy(values).div_(65535).view(1, rows, width, 3).permute(0, 3, 1, 2)

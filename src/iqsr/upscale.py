@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -24,7 +24,7 @@ from iqsr.engines import Runner
 from iqsr.errors import IqsrError, ModelError, UsageError
 from iqsr.generators import Generator, load_generator
 from iqsr.images import check_output, open_picture, resample, write_picture
-from iqsr.rows import OnProgress, Rows
+from iqsr.rows import NotFiniteError, OnProgress, Rows
 from iqsr.sizes import Wish, passes_for
 from iqsr.tiles import out_of_memory
 
@@ -176,7 +176,7 @@ class Upscaler:
             width, height = rows.width * self.scale, rows.height * self.scale
             ready = row_streams.padded(rows, self._runner.size_multiple, self.generator.minimum_size)
             enlarged = engine.apply(ready, on_progress if number == passes - 1 else None)
-            rows = row_streams.clamped(_checked(row_streams.cropped(enlarged, width, height)))
+            rows = row_streams.clamped(row_streams.finite(row_streams.cropped(enlarged, width, height)))
         return rows
 
     def _persistently(self, work: Callable[[], T]) -> T:
@@ -185,7 +185,7 @@ class Upscaler:
             try:
                 with torch.inference_mode():
                     return work()
-            except _NotFiniteError as error:
+            except NotFiniteError as error:
                 used = self._runner.choice.precision
                 if not self._runner.to_fp32():
                     raise ModelError(f"{self.generator.name}: gives values that are not finite") from error
@@ -198,17 +198,3 @@ class Upscaler:
                 if not self._runner.with_less_memory():
                     raise ModelError("out of memory: close other programs, or use a smaller model") from error
                 logger.warning("out of memory: trying again with half as much")
-
-
-class _NotFiniteError(Exception):
-    """A band of the output holds infinities or not-a-numbers."""
-
-
-def _checked(rows: Rows) -> Rows:
-    def bands(band: int) -> Iterator[Tensor]:
-        for part in rows.bands(band):
-            if not torch.isfinite(part.sum()):
-                raise _NotFiniteError
-            yield part
-
-    return Rows(rows.width, rows.height, bands)

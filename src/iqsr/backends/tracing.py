@@ -68,7 +68,7 @@ def verify(generator: Generator, run: Callable[[Tensor], Tensor], *, engine: str
     Raises ModelError if it fails, gives another shape or is more than `TOLERANCE` away: the network's graph
     depends on the size of the picture in a way that was lost.
     """
-    lost = f"{generator.name}: {engine} does not give what torch gives for this {generator.architecture} network"
+    lost = f"{generator.name}: {engine} differs from torch for this {generator.architecture} network"
     difference, sizes = 0.0, list[tuple[int, ...]]()
     for probe in TRIED:
         x = probe.draw(generator)

@@ -5,11 +5,26 @@ import sys
 import typer
 
 from iqsr.cli import export, upscale, weights
+from iqsr.cli.progress import printable
+
+HELP = """Enlarge pictures with super-resolution networks, without seams.
+
+[bold]Examples[/bold]
+
+  iqsr upscale photo.jpg
+
+  iqsr upscale holiday/ -o holiday-large/ --scale 2
+
+  iqsr weights
+
+  iqsr export realesrgan-x4plus -o realesrgan-x4plus.onnx
+
+Each command has its own --help.
+"""
 
 app = typer.Typer(
     name="iqsr",
-    help="Image-quality-guided super-resolution: enlarge pictures with networks that people like to look at.",
-    no_args_is_help=True,
+    help=HELP,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -18,6 +33,7 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _root(  # pyright: ignore[reportUnusedFunction]
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version."),
 ) -> None:
     if version:
@@ -25,6 +41,8 @@ def _root(  # pyright: ignore[reportUnusedFunction]
 
         typer.echo(f"iqsr {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 app.command("upscale", help=upscale.HELP)(upscale.command)
@@ -33,13 +51,22 @@ app.add_typer(weights.app, name="weights")
 
 
 def main() -> None:
-    """Entry point: errors of ours become one line and their exit code."""
+    """Entry point: errors of ours, and wrong arguments, become one line and their exit code."""
     from iqsr.errors import IqsrError
 
     try:
-        app()
+        code = app(prog_name="iqsr", standalone_mode=False)
     except IqsrError as error:
-        print(f"iqsr: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        code = _failed(str(error), error.exit_code)
+    except typer.TyperException as error:
+        context: typer.Context | None = getattr(error, "ctx", None)
+        command = context.command_path if context else "iqsr"
+        code = _failed(f"{error.format_message().rstrip('.')}; see `{command} --help`", error.exit_code)
     except BrokenPipeError:
-        sys.exit(1)
+        code = 1
+    sys.exit(code)
+
+
+def _failed(message: str, code: int) -> int:
+    print(f"iqsr: {printable(message)}", file=sys.stderr)
+    return code

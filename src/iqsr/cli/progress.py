@@ -5,19 +5,32 @@ from __future__ import annotations
 import json
 import sys
 import time
+import unicodedata
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
     from iqsr.batch import Done, Job
+    from iqsr.upscale import Upscaled
+
+
+def printable(text: str) -> str:
+    """The text as one line that no file's name can break: control characters and lone bytes are escaped."""
+
+    def shown(character: str) -> str:
+        odd = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        return character.encode("unicode_escape").decode() if odd else character
+
+    return text if text.isprintable() else "".join(map(shown, text))
 
 
 class Reporter:
-    """Prints failures as they come and a line of counts at the end, to standard error."""
+    """Prints failures as they come and a line at the end (what became of one picture, or counts), to standard error."""
 
     def __init__(self) -> None:
         self._counts = {"done": 0, "skipped": 0, "failed": 0}
+        self._result: Upscaled | None = None
 
     def __enter__(self) -> Reporter:
         return self
@@ -25,7 +38,10 @@ class Reporter:
     def __exit__(self, *ending: object) -> None:
         names = {"done": "upscaled", "skipped": "skipped", "failed": "failed"}
         counts = [f"{count} {names[state]}" for state, count in self._counts.items() if count]
-        if counts:
+        if self._result and sum(self._counts.values()) == 1:
+            width, height = self._result.size
+            self._line(f"{self._result.out}: {width} x {height} in {self._result.seconds:.1f} s")
+        elif counts:
             self._line(", ".join(counts))
 
     def share(self, job: Job, done: float) -> None:
@@ -34,12 +50,13 @@ class Reporter:
     def finished(self, done: Done) -> str:
         """Take note of a picture's end; returns its state."""
         self._counts[done.state] += 1
+        self._result = done.result
         if done.error is not None:
             self._line(f"iqsr: {done.error}")
         return done.state
 
     def _line(self, text: str) -> None:
-        print(text, file=sys.stderr)
+        print(printable(text), file=sys.stderr)
 
 
 class JsonLines(Reporter):
@@ -116,7 +133,7 @@ class Bars(Reporter):
         self._job, self._started = job, time.perf_counter()
         info = open_picture(job.source).info
         self._megapixels = info.width * info.height / 1e6
-        self._progress.reset(self._now, description=job.source.name, visible=True)
+        self._progress.reset(self._now, description=printable(job.source.name), visible=True)
 
     def _line(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iqsr.cli.progress import Bars, JsonLines, Reporter
+from iqsr.cli.progress import Bars, JsonLines, Reporter, printable
 from iqsr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 HELP = """Enlarge pictures: files, patterns, folders with all below them.
 
-8 and 16 bit, gray, transparency, colour profile and EXIF are kept. A result appears whole or not at all; a picture
-that cannot be read is told and the rest goes on.
+8 and 16 bit, gray, transparency, colour profile and EXIF are kept.
+A result appears whole or not at all. A picture that cannot be read is told
+and the rest goes on; the exit code is 1 then, 2 for wrong arguments.
 
 [bold]Examples[/bold]
+
+  iqsr upscale photo.jpg
 
   iqsr upscale photo.jpg -o photo_x4.png
 
@@ -34,6 +37,18 @@ that cannot be read is told and the rest goes on.
 
   iqsr upscale drawings/ -o out/ --model realesr-animevideov3 --skip-existing
 """
+
+MODELS = (
+    "realesrgan-x4plus",
+    "realesrgan-x4plus-anime",
+    "realesr-animevideov3",
+    "realesr-animevideov3-x2",
+    "realesr-animevideov3-x3",
+    "realesr-animevideov3-x4",
+    "realesrgan-x2plus",
+    "realesr-general-x4v3",
+)
+"""For the help, which has no time to import the networks."""
 
 _SIZE, _HOW, _FILES, _SAY = "Size", "How it is computed", "Files", "Output of the command"
 
@@ -52,8 +67,8 @@ def command(
     ] = None,
     model: Annotated[
         str,
-        typer.Option("-m", "--model", help="A name (see `iqsr weights`) or a checkpoint's path."),
-    ] = "realesrgan-x4plus",
+        typer.Option("-m", "--model", help=f"A checkpoint's path, or one of {', '.join(MODELS)}."),
+    ] = MODELS[0],
     scale: Annotated[
         float | None,
         typer.Option("-s", "--scale", help="1 to 16. Default: the network's own.", rich_help_panel=_SIZE),
@@ -66,7 +81,7 @@ def command(
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.", rich_help_panel=_HOW)] = "auto",
     backend: Annotated[
-        str, typer.Option(help="torch, or openvino (pip install 'iqsr[openvino]').", rich_help_panel=_HOW)
+        str, typer.Option(help="torch, or openvino (pip install 'iqsr\\[openvino]').", rich_help_panel=_HOW)
     ] = "torch",
     tile: Annotated[
         int | None,
@@ -78,6 +93,7 @@ def command(
     memory: Annotated[
         float | None,
         typer.Option(
+            min=0.001,
             metavar="GB",
             help="Memory for the rows that wait inside the network. Default: a quarter of the machine's.",
             rich_help_panel=_HOW,
@@ -87,7 +103,7 @@ def command(
         int | None, typer.Option(min=1, help="CPU threads. Default: all cores.", rich_help_panel=_HOW)
     ] = None,
     format: Annotated[
-        str, typer.Option(help="auto (the source's), png, jpg, webp, tiff.", rich_help_panel=_FILES)
+        str, typer.Option("-f", "--format", help="auto (the source's), png, jpg, webp, tiff.", rich_help_panel=_FILES)
     ] = "auto",
     quality: Annotated[
         int | None,
@@ -117,7 +133,7 @@ def command(
         raise UsageError(f"--quality goes from 1 to 100, got {quality}")
     wish = Wish(scale, width, height)
     jobs = plan(inputs, out, format=format, suffix=suffix)
-    if not (skip_existing or overwrite or dry_run):
+    if not (skip_existing or overwrite):
         _refuse_existing(jobs)
 
     def upscaler() -> Upscaler:
@@ -147,13 +163,17 @@ def command(
 
 
 def _refuse_existing(jobs: list[Job]) -> None:
-    existing = [job.out for job in jobs if job.out.exists()]
+    from iqsr.batch import exists
+
+    existing = [job.out for job in jobs if exists(job.out)]
     if existing:
         others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise UsageError(f"'{existing[0]}'{others} exists: use --skip-existing or --overwrite")
+        verb = "exist" if others else "exists"
+        raise UsageError(f"'{existing[0]}'{others} {verb}: use --skip-existing or --overwrite")
 
 
 def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: Wish, skip: bool, as_json: bool) -> list[str]:
+    from iqsr.batch import exists, told
     from iqsr.errors import IqsrError
     from iqsr.images import check_output, open_picture
 
@@ -165,14 +185,14 @@ def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: Wish, skip: bool, as_jso
             before = (picture.info.width, picture.info.height)
             after = wish.size(before, upscaler.scale)
             check_output(job.out, after, picture)
-            state = "skipped" if skip and job.out.exists() else "planned"
+            state = "skipped" if skip and exists(job.out) else "planned"
             facts |= {"state": state, "size_in": before, "size": after, "how": upscaler.describe()}
             text = f"{job.source} ({before[0]} x {before[1]}) -> {job.out} ({after[0]} x {after[1]})"
             text += f" [{state if state == 'skipped' else upscaler.describe()}]"
-        except IqsrError as error:
-            state, text = "failed", f"iqsr: {error}"
-            facts |= {"state": state, "error": str(error)}
-        typer.echo(json.dumps(facts) if as_json else text, err=state == "failed" and not as_json)
+        except (IqsrError, OSError) as error:
+            state, text = "failed", f"iqsr: {told(job, error)}"
+            facts |= {"state": state, "error": told(job, error)}
+        typer.echo(json.dumps(facts) if as_json else printable(text), err=state == "failed" and not as_json)
         states.append(state)
     return states
 

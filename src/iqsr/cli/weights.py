@@ -17,7 +17,8 @@ app = typer.Typer(
 
 _LIST_HELP = """Show, import and download the networks' weight files.
 
-Without a subcommand: a table of every file that iqsr can use, whether it is here, and what brings it if not.
+Without a subcommand: a table of every file that iqsr can use, whether it is
+here, and what brings it if not.
 
 [bold]Examples[/bold]
 
@@ -72,26 +73,21 @@ def _as_json(weight: "Weight", path: "Path | None", problem: "str | None") -> di
 
 
 def _print_table(states: list[tuple["Weight", "Path | None", "str | None"]]) -> None:
+    """One line a file; on a terminal, which would fold it, three."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.markup import escape
 
     from iqsr.weights import weights_folder
 
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=500)  # a pipe has no width: never fold
-    table = Table(box=None, pad_edge=False)
-    for heading in ("Name", "Here", "Size", "Licence"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading == "Size" else "left")
-    table.add_column("Source", overflow="fold")
-    table.add_column("Where, or what brings it", overflow="fold")
+    between = "\n    " if console.is_terminal else "  "
     for weight, path, _ in states:
-        here = "[green]yes[/green]" if path else "[red]missing[/red]"
+        here = "[green]yes    [/green]" if path else "[red]missing[/red]"
         source = f"pip: {weight.package}" if weight.package else weight.source
         where = str(path) if path else f"run: {weight.remedy}"
-        table.add_row(weight.name, here, f"{weight.size / 1e6:.1f} MB", weight.licence, source, where)
-    console.print(table, highlight=False)
-    console.print(f"\nImported and downloaded files: {weights_folder()}", soft_wrap=True, highlight=False)
+        facts = f"{weight.name:<23}  {here}  {weight.size / 1e6:5.1f} MB  {weight.licence:<12}"
+        console.print(facts, escape(source), escape(where), sep=between, soft_wrap=True, highlight=False, emoji=False)
+    console.print(f"\nImported and downloaded files: {escape(str(weights_folder()))}", soft_wrap=True, highlight=False)
 
 
 @app.command("import")
@@ -100,8 +96,9 @@ def import_(
 ) -> None:
     """Take weight files from a folder, for machines without internet.
 
-    Files are recognised by their SHA-256, whatever their names, and copied into the weights folder. If one
-    has a known name but other content, nothing is copied.
+    Files are recognised by their SHA-256, whatever their names, and copied
+    into the weights folder. If one has a known name but other content,
+    nothing is copied.
 
     [bold]Example[/bold]
 
@@ -123,8 +120,8 @@ def fetch(
 ) -> None:
     """Download weights that have a URL, check their SHA-256, and print where they are.
 
-    A download that broke goes on where it stopped. For weights that come in a Python package, the message has
-    the pip command.
+    A download that broke goes on where it stopped. For weights that come in
+    a Python package, the message has the pip command.
 
     [bold]Example[/bold]
 

@@ -9,6 +9,8 @@ it wide, and everywhere smooth.
 
 import pyvips
 
+from iqsr.images.resample import enlarged
+
 # Rows that one request to libvips asks for. The line buffers below are made for it.
 FETCH_ROWS = 32
 # 2 ** 6 = 64 pixels: beyond that no network looks hard enough for the colour to matter.
@@ -42,7 +44,8 @@ def fill_hidden(image: pyvips.Image) -> pyvips.Image:
     padded = weighted.embed(0, 0, -(-image.width // unit) * unit, -(-image.height // unit) * unit)
     around = _neighbours(padded, 1).crop(0, 0, image.width, image.height)
     nearby, known = _colour_and_weight(around)
-    behind = (known < _NOTHING).ifthenelse(largest(image) / 2, nearby)
+    far, seen = largest(image) / 2, (known * 2).clamp()
+    behind = nearby * seen + seen.linear([-far], [far])
     return _blend(behind, colour, opacity / _KEPT_FROM)
 
 
@@ -60,9 +63,9 @@ def _neighbours(weighted: pyvips.Image, level: int) -> pyvips.Image:
         wider, known = _colour_and_weight(_neighbours(mean, level + 1))
         colour = _blend(wider, colour, trust)
         trust = (trust + known).clamp()
-    found = (colour * trust).bandjoin(trust).resize(2, kernel="linear")
+    found = enlarged((colour * trust).bandjoin(trust), (weighted.width, weighted.height), "bilinear")
     # libvips computes an image once for each use of it: without a buffer, four times more at every level.
-    return _buffered(found.cast("float"), level - 1)
+    return _buffered(found, level - 1)
 
 
 def _blend(behind: pyvips.Image, front: pyvips.Image, weight: pyvips.Image) -> pyvips.Image:

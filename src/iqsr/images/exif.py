@@ -8,6 +8,7 @@ out: they hold offsets of their own, which no longer fit once they have moved.
 import mmap
 import re
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -38,8 +39,11 @@ _SIZES = {
     18: 8,
 }
 _RATIONALS = (5, 10)
+_INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_PIXELS = ((273, 279), (324, 325))  # offsets and lengths of strips, of tiles
+_PLACES = {tag for pair in _PIXELS for tag in pair}
 _LONG, _LONG8 = 4, 16
-# No file may ask for much memory: directories and values beyond this are not read.
+# No file may ask for much memory: directories and values beyond this are not read (but where the pixels are).
 _MOST_TAGS, _LONGEST = 512, 65536
 
 Buffer = bytes | mmap.mmap
@@ -115,6 +119,20 @@ def is_camera_raw(path: Path) -> bool:
     return reduced or _DNG_VERSION in main.tags
 
 
+def is_cut_short(path: Path) -> bool:
+    """Whether strips or tiles of a TIFF's pixels lie beyond the end of the file (libvips would make them up)."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            layout, main = _parse(data)
+            for offsets, lengths in _PIXELS:
+                places = zip(_integers(main, offsets, layout), _integers(main, lengths, layout), strict=False)
+                if any(offset + length > len(data) for offset, length in places):
+                    return True
+        except (struct.error, ValueError):
+            return False  # not a matter of length, and libvips has read the header
+    return False
+
+
 def add_exif_to_tiff(path: Path, exif: bytes, size: tuple[int, int]) -> None:
     """Give a TIFF file the EXIF block `exif`, its pixel dimensions set to `size` = (width, height).
 
@@ -164,7 +182,7 @@ def _parse(data: Buffer, longest: int = _LONGEST) -> tuple[_Layout, _Directory]:
 
 
 def _parse_directory(data: Buffer, layout: _Layout, at: int, longest: int, depth: int) -> _Directory:
-    """The directory at offset `at`; values of more than `longest` bytes are left out."""
+    """The directory at offset `at`; values of more than `longest` bytes are left out, but those in _PLACES."""
     directory = _Directory()
     (count,) = struct.unpack_from(layout.tags, data, at)
     if count > _MOST_TAGS:
@@ -176,16 +194,25 @@ def _parse_directory(data: Buffer, layout: _Layout, at: int, longest: int, depth
         at += struct.calcsize(layout.entry)
         length = _SIZES.get(kind, 1) * items
         start = at if length <= inline else struct.unpack_from(layout.offset, data, at)[0]
-        if start + length > len(data):
-            raise ValueError("a value beyond the end")
         at += inline
+        if start + length > len(data):
+            continue  # a value beyond the end: the others may be sound
         if tag in _POINTERS:
-            if depth < 2:  # main > EXIF > interoperability; deeper is a loop
-                target = int.from_bytes(data[start : start + length], layout.endianness)
-                directory.children[tag] = _parse_directory(data, layout, target, longest, depth + 1)
-        elif tag != _MAKER_NOTE and length <= longest:
+            target = int.from_bytes(data[start : start + length], layout.endianness)
+            with suppress(struct.error, ValueError):
+                if depth < 2:  # main > EXIF > interoperability; deeper is a loop
+                    directory.children[tag] = _parse_directory(data, layout, target, longest, depth + 1)
+        elif tag in _PLACES or (tag != _MAKER_NOTE and length <= longest):
             directory.tags[tag] = _Tag(kind, bytes(data[start : start + length]))
     return directory
+
+
+def _integers(directory: _Directory, tag: int, layout: _Layout) -> tuple[int, ...]:
+    kind, value = directory.tags.get(tag, _Tag(1, b""))
+    code = _INTEGERS.get(kind)
+    if code is None:
+        raise ValueError(f"tag {tag} of kind {kind}")
+    return struct.unpack(f"{layout.order}{len(value) // _SIZES[kind]}{code}", value)
 
 
 def _pack(directory: _Directory, layout: _Layout, at: int) -> tuple[bytes, int]:

@@ -48,7 +48,8 @@ def decode(path: Path) -> pyvips.Image:
 
     image = _primary(path)
     try:
-        pixels = np.asarray(image)[:, : image.size[0]]  # rows may be padded
+        # A copy: the array that pi-heif hands out dies with `image`. Its rows may be padded.
+        pixels = np.array(image)[:, : image.size[0]]
     except _FAILURES as error:
         raise _damaged(path, error) from None
     deep = _bits(image) > 8
@@ -60,8 +61,7 @@ def decode(path: Path) -> pyvips.Image:
     form = "ushort" if deep else "uchar"
     plain = pyvips.Image.new_from_memory(np.ascontiguousarray(pixels).data, width, height, bands, form)
     spaces = ("grey16", "rgb16") if deep else ("b-w", "srgb")
-    # Memory of libvips' own: pyvips forgets whose memory it is where images are joined.
-    plain = plain.copy_memory().copy(interpretation=spaces[bands > 2])
+    plain = plain.copy(interpretation=spaces[bands > 2])
     return plain.unpremultiply().rint().cast(form) if image.premultiplied_alpha else plain
 
 

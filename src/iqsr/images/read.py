@@ -128,6 +128,8 @@ def _vips_info(path: Path, kind: str) -> PictureInfo:
         raise PictureError(f"cannot read '{path}': it is a camera's raw file; develop it to TIFF or JPEG first")
     raw = _load(path, kind, "sequential")
     _check_size(path, raw.width, raw.height)
+    if kind == "tiff" and exif.is_cut_short(path):
+        raise PictureError(f"cannot read '{path}': the file is damaged or cut short (pixels beyond its end)")
     frames = vips.field(raw, "n-pages")
     # In AVIF these may be views of one picture; the first is the one to show.
     if isinstance(frames, int) and frames > 1 and kind != "avif":

@@ -127,8 +127,10 @@ class Encoding:
             failure = None
         except pyvips.Error as error:
             failure = vips.reason(error)
-        except (PictureError, OSError) as error:
+        except PictureError as error:
             failure = str(error)
+        except OSError as error:
+            failure = error.strerror or str(error)
         finally:
             self._failure = failure
             while os.read(self._read_end, 1 << 20):

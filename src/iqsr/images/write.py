@@ -86,7 +86,7 @@ def write_picture(
     """Write a picture whose rows arrive in bands, top to bottom; `out` is replaced at the end or not at all.
 
     bands: float32 (1, 3, any height, W), clamped to [0, 1]; the heights add up to H, (W, H) = `upscaled`.
-    size: (width, height) of the file; where it differs, the rows are resampled (Lanczos 3) as they pass.
+    size: (width, height) of the file; where it differs, the rows are resampled as they pass (`resample`).
     source: gives the rest. Gray stays one channel, 16 bit stay 16 where the format has them (PNG, TIFF),
     alpha is resampled (bicubic) to `size`, or flattened on white for JPEG; ICC, EXIF (upright, new
     dimensions, no thumbnail), XMP, IPTC and resolution are kept.
@@ -130,7 +130,7 @@ def _encode(
     size: tuple[int, int],
     quality: int | None,
 ) -> None:
-    """Read the row stream from a pipe and write the whole file. pyvips.Error, PictureError."""
+    """Read the row stream from a pipe and write the whole file. pyvips.Error, OSError, PictureError."""
     stream = pyvips.Source.new_from_descriptor(descriptor)
     image = pyvips.Image.pngload_source(stream, access="sequential", fail_on="truncated")
     image = resampled(image, size, "lanczos3")
@@ -143,7 +143,13 @@ def _encode(
     if chosen is _WEBP and info.gray and info.icc:
         # WebP has no gray, and a gray profile on three channels is invalid.
         image = image.icc_transform("srgb", embedded=True)
-    pyvips.Operation.call(chosen.saver, image, vips.target(part), **_options(chosen, image, quality))
+    try:
+        pyvips.Operation.call(chosen.saver, image, vips.target(part), **_options(chosen, image, quality))
+    except pyvips.Error:
+        # libvips may lose the system's word ("Unknown error -1" on a full disk): let the system repeat it.
+        with part.open("ab") as file:
+            file.write(bytes(1 << 16))
+        raise
 
 
 def _opacity(alpha: pyvips.Image, size: tuple[int, int], colour: pyvips.Image) -> pyvips.Image:

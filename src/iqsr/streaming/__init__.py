@@ -5,8 +5,9 @@ twice and none sees an artificial border, so the output equals the untiled forwa
 the picture's width only.
 """
 
+from iqsr.streaming.compiler import NotStreamableError, compile_rows
 from iqsr.streaming.engine import StreamEngine
-from iqsr.streaming.program import NotStreamableError, RowProgram, compile_rows
+from iqsr.streaming.program import RowProgram
 from iqsr.streaming.stream import RowStream
 
 __all__ = ["NotStreamableError", "RowProgram", "RowStream", "StreamEngine", "compile_rows"]

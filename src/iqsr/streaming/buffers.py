@@ -45,7 +45,7 @@ class ShortHistory:
         if self._rows is None:
             self._rows = rows
             return
-        drop = max(0, keep_from - self._start)
+        drop = min(max(0, keep_from - self._start), self._rows.shape[1])
         self._start += drop
         kept = self._rows[:, drop:]
         self._rows = torch.cat([kept, rows], 1) if kept.shape[1] else rows

@@ -12,10 +12,13 @@ from torch import Tensor
 from iqsr import rows as row_streams
 from iqsr.rows import OnProgress, Rows, rebanded, unobserved
 from iqsr.streaming.program import RowProgram
-from iqsr.streaming.stream import RowStream, delay_bytes_per_column, longest_delays
+from iqsr.streaming.stream import RowStream, delay_bytes_per_column, receptive_radius
 
 _BAND_PIXELS = 8192
 """Input pixels a band should have: enough for full arithmetic speed, small enough to stay in the processor's cache."""
+
+_LEAST_BAND = 4
+"""Rows; thinner bands spend their time on joining and bookkeeping."""
 
 _WHOLE_PIXELS = 32768
 """Pictures up to this size go through in one band: the delay lines never start."""
@@ -24,8 +27,8 @@ _WHOLE_PIXELS = 32768
 class StreamEngine:
     """Runs a row program over pictures of any height; very wide ones in column strips.
 
-    `memory_bytes` bounds the delay lines. Strips overlap by the network's whole receptive field as long as this is
-    less than a strip's own width (then they change nothing), and by a quarter of their width beyond that.
+    `memory_bytes` bounds the delay lines; what does not fit is cut into strips. They overlap by the network's whole
+    receptive field where this is at most a quarter of their width (then they change nothing), else by that quarter.
     """
 
     def __init__(
@@ -73,16 +76,17 @@ class StreamEngine:
     def _band(self, width: int, height: int) -> int:
         if width * height <= self._whole_pixels:
             return height
-        return max(4, min(height, ceil(self._band_pixels / width)))
+        return max(_LEAST_BAND, min(height, ceil(self._band_pixels / width)))
 
     def _strips(self, width: int) -> list[tuple[int, int, int, int]]:
         """(read from, read to, keep from, keep to) of each strip, in columns of the input."""
-        fits = max(64, self._memory // delay_bytes_per_column(self._program, 16, self._itemsize))
+        fits = max(64, self._memory // delay_bytes_per_column(self._program, _LEAST_BAND, self._itemsize))
         if width <= fits:
             return [(0, width, 0, width)]
-        margin = min(max(longest_delays(self._program).values()), fits // 4)
+        multiple = self._program.size_multiple
+        margin = ceil(min(receptive_radius(self._program), fits // 4) / multiple) * multiple
         count = ceil(width / (fits - 2 * margin))
-        edges = [width * n // count for n in range(count + 1)]
+        edges = [width * n // count // multiple * multiple for n in range(count)] + [width]
         return [(max(0, a - margin), min(width, b + margin), a, b) for a, b in pairwise(edges)]
 
     def _strip(

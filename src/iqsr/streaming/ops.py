@@ -23,6 +23,8 @@ class RowOp(Protocol):
     """Output rows per input row."""
     reach: int
     """Zero rows that the input must carry above and below the picture."""
+    radius: int
+    """How many neighbours on each side of an input pixel, in rows or columns, a change of it reaches at most."""
 
     def channels(self, given: int) -> int:
         """Output channels for `given` input channels."""
@@ -55,6 +57,7 @@ class Convolve:
         height, width = self.weight.shape[-2:]
         self.reach = (height - 1) // 2 * self.dilation[0]
         self._margin = (width - 1) // 2 * self.dilation[1]
+        self.radius = max(self.reach, self._margin)
 
     def channels(self, given: int) -> int:
         """One a filter."""
@@ -92,6 +95,7 @@ class EnlargeConvolve:
     """For phase (row, column) = (0,0), (0,1), (1,0), (1,1): the (out, in, 2, 2) weight and the bias."""
     scale: Fraction = Fraction(2)
     reach: int = 1
+    radius: int = 1
 
     @staticmethod
     def from_convolution(weight: Tensor, bias: Tensor | None) -> EnlargeConvolve:
@@ -142,6 +146,7 @@ class Pass:
 
     scale: Fraction = Fraction(1)
     reach: int = 0
+    radius: int = 0
 
     def channels(self, given: int) -> int:
         """As many as came in."""
@@ -167,6 +172,7 @@ class Rearrange:
     module: nn.Module
     scale: Fraction
     reach: int = 0
+    radius: int = 0
 
     def channels(self, given: int) -> int:
         """Shuffles trade channels for pixels."""
@@ -195,6 +201,7 @@ class Resample:
 
     scale: Fraction
     reach: int = 0
+    radius: int = 2
 
     def channels(self, given: int) -> int:
         """As many as came in."""
@@ -232,6 +239,21 @@ class Resample:
             weight = _cubic((place - base - tap).abs()).to(x.device, torch.float32).view(shape)
             total = total.to(x.device) + weight * x.index_select(axis, index)
         return total
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """PReLU in whatever precision the rows come: those around a network's last convolution stay fp32."""
+
+    weight: Tensor
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The rows, negative values scaled by their channel's slope."""
+        return F.prelu(rows, self.weight.to(rows.dtype))
+
+    def to(self, device: torch.device) -> Slopes:
+        """The same slopes on `device`."""
+        return Slopes(self.weight.to(device))
 
 
 def _cubic(distance: Tensor, a: float = -0.75) -> Tensor:

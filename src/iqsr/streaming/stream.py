@@ -46,7 +46,8 @@ class RowStream:
     def __init__(self, program: RowProgram, height: int, band: int) -> None:
         self.stages = program.stages
         self._made = [0] * len(self.stages)
-        self._most = [ceil(band * program.scale_of(Value(n))) for n in range(len(self.stages))]
+        # In whole input rows' worth: an enlargement makes all the rows of one input row at once.
+        self._most = [ceil(ceil(band * program.scale_of(s.source)) * s.op.scale) for s in self.stages]
         self._all = sum(int(height * program.scale_of(Value(n))) for n in range(len(self.stages)))
         self._readers = readers_of(program)
         delays = longest_delays(program)
@@ -162,11 +163,20 @@ def longest_delays(program: RowProgram) -> dict[int, int]:
     return {value: int(rows) for value, rows in delay.items()}
 
 
+def receptive_radius(program: RowProgram) -> int:
+    """How many columns of the picture an output pixel sees on each side at most."""
+    seen: dict[int, float] = {-1: 0.0}
+    for number, stage in enumerate(program.stages):
+        before = max(seen[value] for source in stage.sources() for value in _numbers(source))
+        seen[number] = before + stage.op.radius / float(program.scale_of(stage.source))
+    return ceil(seen[len(program.stages) - 1])
+
+
 def delay_bytes_per_column(program: RowProgram, band: int, itemsize: int) -> int:
     """What a stream holds between two bands, for every column of the picture, in bytes (an upper estimate)."""
     total = 0.0
     for value, rows in longest_delays(program).items():
         scale = float(program.scale_of(Value(value)))
-        held = rows + 2 + (band * scale if rows > band else 0)
+        held = rows + 2 + band * scale
         total += held * scale * program.channels_of(Value(value)) * (4 if value < 0 else itemsize)
     return int(total)

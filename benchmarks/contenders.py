@@ -1,0 +1,188 @@
+"""The ways to run one network on the CPU that are compared: (1, 3, H, W) in [0, 1] -> (1, 3, H * scale, W * scale)."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from spandrel import ImageModelDescriptor, ModelLoader
+from torch import Tensor
+
+from iqsr import Upscaler, rows
+from iqsr.backends import openvino
+from iqsr.engines import choose_precision
+from iqsr.export import export
+from iqsr.generators import Generator
+from iqsr.rows import Rows
+from iqsr.streaming import StreamEngine, compile_rows
+from iqsr.weights import locate
+
+Network = Callable[[Tensor], Tensor]
+
+TILE, MARGIN = 128, 32
+CPU = torch.device("cpu")
+
+ABOUT = {
+    "torch eager fp32": "`module(x)`, NCHW: how Real-ESRGAN's script runs it; the reference",
+    "spandrel": "its descriptor's call, fp32",
+    "ONNX Runtime": "the file of `iqsr export`, fp32",
+    "OpenVINO fp32": "compiled for this one size",
+    "OpenVINO bf16": "compiled for this one size",
+    "ncnn": "PyPI package on the CPU, default options: Winograd, fp32 arithmetic",
+    "ncnn bf16": "the same with `use_bf16_storage`",
+    "torch bf16": "`module(x)` in bf16, channels-last",
+    "iqsr": "`Upscaler(model).upscale(x)`",
+    "iqsr fp32": "`Upscaler(model, precision='fp32').upscale(x)`",
+    "tiles fp32": f"hard-cut tiles of {TILE} with a margin of {MARGIN}, torch eager, NCHW",
+    "tiles bf16": "the same in bf16, channels-last",
+    "untiled bf16": "`module(x)` in bf16, channels-last",
+    "one band": "iqsr's engine with the whole picture as one band",
+    "streaming": "iqsr's engine as `Upscaler` sets it up: bands of rows",
+}
+"""What each contender is."""
+
+_NCNN_FILES = {
+    "realesrgan-x4plus": "REALESRGAN_X4PLUS_UP4X",
+    "realesrgan-x4plus-anime": "REALESRGAN_X4PLUSANIME_UP4X",
+    "realesr-animevideov3-x4": "REALESRGAN_ANIMAVIDEOV3_UP4X",
+}
+
+
+def contenders(generator: Generator, height: int, width: int, threads: int) -> dict[str, Network]:
+    """All of them for one picture size; torch's fp32 comes first. Tiles only where the picture is larger than one."""
+    descriptor = ModelLoader(CPU).load_from_state_dict(generator.module.state_dict())
+    assert isinstance(descriptor, ImageModelDescriptor)
+    networks: dict[str, Network] = {
+        "torch eager fp32": generator.module,
+        "spandrel": descriptor.eval(),
+        "ONNX Runtime": onnx_runtime(generator, threads),
+        **open_vino(generator, height, width, threads),
+        "ncnn": ncnn_net(generator.name, threads, bf16=False),
+        "ncnn bf16": ncnn_net(generator.name, threads, bf16=True),
+        "torch bf16": torch_bf16(generator),
+        "iqsr": Upscaler(generator, device="cpu").upscale,
+        "iqsr fp32": Upscaler(generator, device="cpu", precision="fp32").upscale,
+    }
+    return networks | (tiles(generator) if max(height, width) > TILE else {})
+
+
+def torch_bf16(generator: Generator) -> Network:
+    """The plain module in bf16 with the memory layout that suits it."""
+    module = copy.deepcopy(generator.module).to(torch.bfloat16, memory_format=torch.channels_last)
+    return lambda x: module(x.to(torch.bfloat16, memory_format=torch.channels_last)).float()
+
+
+def onnx_runtime(generator: Generator, threads: int) -> Network:
+    """ONNX Runtime on what `iqsr export` writes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    with TemporaryDirectory(prefix="iqsr-bench-") as folder:
+        file = Path(folder) / "network.onnx"
+        export(generator, file)
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return lambda x: torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
+
+
+def open_vino(generator: Generator, height: int, width: int, threads: int) -> dict[str, Network]:
+    """OpenVINO with a fixed size, which it can plan for; bf16 where the CPU has it."""
+    model = openvino.convert(generator)
+    model.reshape([1, 3, height, width])
+    fp32 = openvino.compile_network(model, threads=threads)
+    networks: dict[str, Network] = {"OpenVINO fp32": lambda x: openvino.run(fp32, x)}
+    if openvino.has_bf16():
+        bf16 = openvino.compile_network(model, precision="bf16", threads=threads)
+        networks["OpenVINO bf16"] = lambda x: openvino.run(bf16, x)
+    return networks
+
+
+def ncnn_net(name: str, threads: int, *, bf16: bool) -> Network:
+    """ncnn on the very files that the weights come from."""
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    net.opt.use_bf16_storage = bf16
+    files = locate("realesrgan-x4plus").parent / _NCNN_FILES[name]
+    if net.load_param(f"{files}.param") or net.load_model(f"{files}.bin"):
+        raise SystemExit(f"ncnn does not read {files.name}")
+
+    def run(x: Tensor) -> Tensor:
+        extractor = net.create_extractor()
+        extractor.input("data", ncnn.Mat(x[0].contiguous().numpy()).clone())
+        status, out = extractor.extract("output")
+        if status:
+            raise SystemExit(f"ncnn fails on {tuple(x.shape)}")
+        return torch.from_numpy(np.array(out))[None]
+
+    return run
+
+
+def tiles(generator: Generator) -> dict[str, Network]:
+    """How others bound memory, in both precisions."""
+    bf16 = torch_bf16(generator)
+    return {
+        "tiles fp32": lambda x: hard_tiles(generator.module, x, generator.scale),
+        "tiles bf16": lambda x: hard_tiles(bf16, x, generator.scale),
+    }
+
+
+def hard_tiles(network: Network, picture: Tensor, scale: int) -> Tensor:
+    """Tiles of TILE pixels a side, each computed with MARGIN more around it, cut, and put side by side."""
+    height, width = picture.shape[2:]
+    out = torch.empty(1, 3, height * scale, width * scale)
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            bottom, right = min(height, top + TILE), min(width, left + TILE)
+            above, before = max(0, top - MARGIN), max(0, left - MARGIN)
+            part = network(picture[:, :, above : bottom + MARGIN, before : right + MARGIN])
+            part = part[:, :, (top - above) * scale :, (left - before) * scale :]
+            target = out[:, :, top * scale : bottom * scale, left * scale : right * scale]
+            target.copy_(part[:, :, : target.shape[2], : target.shape[3]])
+    return out
+
+
+def streaming_engine(generator: Generator, band_pixels: int | None = None) -> StreamEngine:
+    """The engine that `Upscaler` uses on a CPU; `band_pixels` None is its own choice."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[choose_precision("auto", CPU, "torch")]
+    return StreamEngine(compile_rows(generator.module), CPU, dtype, memory_bytes=8_000_000_000, band_pixels=band_pixels)
+
+
+class Stream:
+    """A streaming engine as a contender, which notes how fast rows come once the delay lines are full."""
+
+    def __init__(self, engine: StreamEngine) -> None:
+        self.seconds_a_row: list[float] = []
+        """Of each call: per row of the picture, from the first band that comes out to the last that goes in."""
+        self._engine = engine
+        self._last_read = 0.0
+
+    def __call__(self, picture: Tensor) -> Tensor:
+        """Enlarge, clamped to [0, 1] as `Upscaler` does."""
+        source = Rows(picture.shape[3], picture.shape[2], lambda band: self._bands(picture, band))
+        parts: list[Tensor] = []
+        steady: list[tuple[float, int]] = []
+        self._last_read = float("inf")
+        for part in self._engine.apply(source).bands(1):
+            parts.append(part.clamp(0, 1))
+            now = time.perf_counter()
+            if now < self._last_read:
+                steady.append((now, part.shape[2]))
+        if len(steady) > 1:
+            enlarged = sum(height for _, height in steady[1:])
+            self.seconds_a_row.append((steady[-1][0] - steady[0][0]) * self._engine.scale / enlarged)
+        return torch.cat(parts, 2)
+
+    def _bands(self, picture: Tensor, band: int) -> Iterator[Tensor]:
+        left = picture.shape[2]
+        for part in rows.of_tensor(picture).bands(band):
+            left -= part.shape[2]
+            if left == 0:
+                self._last_read = time.perf_counter()
+            yield part

@@ -1,0 +1,120 @@
+"""The results as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+Result = dict[str, Any]
+
+_HOW = [
+    "To reproduce, on a machine that does nothing else (about 12 minutes on 2 cores):",
+    "`pip install 'iqsr[bench]' && python benchmarks/upscale.py`",
+]
+_MEASURE = (
+    "Times are medians over rounds in which all contenders take turns. Ratios are taken within a round: median "
+    "(least to most). dB and the largest difference (of 255) are to torch's untiled fp32 output."
+)
+_LIMIT = """\
+How close to the matrix products: the time that `torch.mm` ({side} x {side}, its turn comes next to iqsr's in every \
+round) would take for the FLOPs of the plain network, as `torch.utils.flop_counter` counts them, over the time taken. \
+1 is as fast as matrix products; the aim is 0.9."""
+_LESS = """\
+ iqsr does only {done:.1%} of these FLOPs: a convolution behind a nearest x2 enlargement is computed at the small size \
+(EnlargeConvolve)."""
+
+
+def markdown(results: Result) -> str:
+    """All parts that `results` has."""
+    lines = [*_HOW, "", "# Upscaling speed", "", _environment(results["environment"]), "", _MEASURE, ""]
+    for part, title in (("rrdbnet", "RRDBNet x4"), ("compact", "Compact x4")):
+        if part in results:
+            lines += [f"## {title}", "", *_side_by_side(results[part]), ""]
+    if "tall" in results:
+        lines += ["## Tall pictures: streaming, untiled, tiles", ""]
+        for part in results["tall"].values():
+            lines += [*_tall(part), ""]
+    if "scaling" in results:
+        lines += ["## Time against input size", ""]
+        for part in results["scaling"].values():
+            lines += [*_scaling(part), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _environment(found: Result) -> str:
+    packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
+    features = ", ".join(name.upper().replace("_", "-") for name in found["cpu_features"]) or "none of note"
+    quick = "**A quick run with tiny pictures: its times mean nothing.** " if found["quick"] else ""
+    threads = f"{found['threads']} of {found['cores']} cores ({features})"
+    return f"{quick}{threads}; Python {found['python']}, {packages}."
+
+
+def _side_by_side(part: Result) -> Iterator[str]:
+    height, width = part["picture"]
+    yield f"`{part['model']}`, picture of {width} x {height}, {part['flops'] / 1e9:.0f} GFLOP."
+    yield ""
+    yield from _contenders(part["contenders"], "iqsr")
+    yield ""
+    done = part["share_of_flops_that_iqsr_does"]
+    yield _LIMIT.format(side=part["gemm_side"]) + (_LESS.format(done=done) if done < 0.999 else "")
+    yield ""
+    yield "| contender | GFLOP/s of matrix products | share reached |"
+    yield "|---|---|---|"
+    for share in part["share_of_gemm_rate"]:
+        rate = median(part["gemm_flops_per_second"][share["precision"]]) / 1e9
+        yield f"| {share['name']} | {rate:.0f} ({share['precision']}) | {_spread(share)} |"
+
+
+def _tall(part: Result) -> Iterator[str]:
+    height, width = part["picture"]
+    yield f"`{part['model']}`, picture of {width} x {height}. torch eager fp32 and tiles fp32 ran once."
+    yield ""
+    yield from _contenders(part["contenders"], "streaming")
+    yield ""
+    yield (
+        "Streaming against untiled (time per row; lower is better) and against the matrix products (higher is better). "
+        "Steady state is from the first band that comes out, when the delay lines are full, to the last that goes in."
+    )
+    yield ""
+    yield "| streaming | whole call | steady state |"
+    yield "|---|---|---|"
+    for name, whole in part["whole"].items():
+        yield f"| its time / {name} | {_spread(whole)} | {_spread(part['steady'][name])} |"
+    whole, steady = (_spread(part["share_of_gemm_rate"][kind]) for kind in ("whole", "steady"))
+    yield f"| share of the {part['precision']} matrix products | {whole} | {steady} |"
+
+
+def _scaling(part: Result) -> Iterator[str]:
+    yield (
+        f"`{part['model']}`, `Upscaler().upscale` on square tensors: time grows with the input's pixels to the power "
+        f"of **{part['exponent']:.3f}** (aim: 1.00 +/- .05). No time is more than {part['largest_deviation']:.1%} off "
+        "the fitted line."
+    )
+    yield ""
+    yield "| megapixels in | s | s / megapixel |"
+    yield "|---|---|---|"
+    for size, seconds in zip(part["megapixels"], part["seconds"], strict=True):
+        yield f"| {size:g} | {median(seconds):.2f} | {median(seconds) / size:.2f} |"
+
+
+def _contenders(rows: list[Result], ours: str) -> Iterator[str]:
+    yield f"| contender | what | s | its time / {ours} | dB | largest difference |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
+        mine = row["name"] == ours
+        name = f"**{ours}**" if mine else row["name"]
+        ratio = "1" if mine else _spread(row[f"times_{ours}"])
+        far = "reference | " if row is rows[0] else _difference(row)
+        yield f"| {name} | {row['about']} | {median(row['seconds']):.2f} | {ratio} | {far} |"
+
+
+def _difference(row: Result) -> str:
+    decibels = row["decibels_to_fp32"]
+    return f"{f'{decibels:.1f}' if decibels < 100 else '> 100'} | {255 * row['largest_difference']:.2g}"
+
+
+def _spread(value: dict[str, float]) -> str:
+    if value["min"] == value["max"]:  # one round
+        return f"{value['median']:.2f}"
+    return f"{value['median']:.2f} ({value['min']:.2f} to {value['max']:.2f})"

@@ -1,0 +1,251 @@
+"""Upscaling speed on the CPU, side by side with other ways to run the same networks, in one run.
+
+    python benchmarks/upscale.py                  # writes benchmarks/results/upscale.md and .json
+    python benchmarks/upscale.py --only compact   # one part, written beside them: rrdbnet, compact, tall, scaling
+    python benchmarks/upscale.py --quick --out /tmp/quick
+
+Contenders take turns, so that a machine whose speed drifts is fair to all; ratios are taken within a round, and their
+median over the rounds is given with the least and the most. Every output is compared with torch's in fp32. Needs
+`pip install 'iqsr[bench]'` and a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from contenders import ABOUT, Stream, contenders, streaming_engine, tiles, torch_bf16
+from iqsr import Upscaler
+from iqsr.generators import Generator, load_generator
+from measure import GEMMS, Judge, Seconds, Spread, Work, alternate, flops_of, gemm, gemm_rates, untiled_flops
+from tables import markdown
+
+Result = dict[str, Any]
+
+PARTS = ("rrdbnet", "compact", "tall", "scaling")
+FEATURES = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16", "bf16", "sve")
+PACKAGES = ("torch", "spandrel", "onnxruntime", "openvino", "ncnn", "numpy", "iqsr")
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network and the pictures it is measured on, as (height, width)."""
+
+    model: str
+    square: tuple[int, int]
+    tall: tuple[int, int]
+    megapixels: tuple[float, ...]
+    rounds: int = 5
+    few: int = 3
+    """Rounds for tall pictures."""
+    fewer: int = 3
+    """Rounds for the series of sizes."""
+    band_pixels: int | None = None
+    """None: what `Upscaler` takes."""
+
+
+FULL = {
+    "rrdbnet": Network("realesrgan-x4plus", (128, 128), (896, 96), (0.0625, 0.125, 0.25), fewer=2),
+    "compact": Network("realesr-animevideov3-x4", (384, 384), (2048, 256), (0.0625, 0.125, 0.25, 0.5, 1, 2, 4)),
+}
+QUICK = {
+    "rrdbnet": Network("realesrgan-x4plus-anime", (24, 32), (288, 16), (0.0004, 0.0016), 1, 1, 1, 768),
+    "compact": Network("realesr-animevideov3-x4", (40, 136), (224, 24), (0.001, 0.004, 0.016), 1, 1, 1, 768),
+}
+"""Everything small; RRDBNet with 6 of its 23 blocks."""
+
+
+def main() -> None:
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    networks, side = (QUICK, 256) if args.quick else (FULL, 4096)
+    results: Result = {"environment": environment(args)}
+    for part in [args.only] if args.only else PARTS:
+        started = time.perf_counter()
+        if part in networks:
+            results[part] = side_by_side(networks[part], args.threads, side)
+        else:
+            measure = tall if part == "tall" else scaling
+            results[part] = {name: measure(network, side) for name, network in networks.items()}
+        results["environment"]["seconds"][part] = round(time.perf_counter() - started)
+        print(f"{part}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    write(results, args)
+
+
+def arguments() -> Namespace:
+    parser = ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="tiny pictures, one round: does it work?")
+    parser.add_argument("--only", choices=PARTS, help="one part, written as upscale-PART")
+    parser.add_argument("--threads", type=int, default=cores(), help="all cores by default")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder")
+    return parser.parse_args()
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def environment(args: Namespace) -> Result:
+    abilities = torch.cpu.get_capabilities()
+    return {
+        "quick": args.quick,
+        "threads": args.threads,
+        "cores": cores(),
+        "cpu_features": [name for name in FEATURES if abilities.get(name)],
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "seconds": {},
+    }
+
+
+def side_by_side(network: Network, threads: int, side: int) -> Result:
+    """All contenders on one picture."""
+    generator, picture, judge = load_generator(network.model), photo(*network.square), Judge()
+    runs = contenders(generator, *network.square, threads)
+    works = with_gemms({name: lambda run=run: run(picture) for name, run in runs.items()}, "iqsr", side)
+    alternate(works, 1, on_output=judge)  # warms up, too
+    seconds = alternate(works, network.rounds)
+    rates = gemm_rates(seconds, side)
+    flops = untiled_flops(generator.module, *network.square)
+    small = photo(min(64, network.square[0]), min(64, network.square[1]))
+    done = flops_of(lambda: runs["iqsr"](small)) / untiled_flops(generator.module, *small.shape[2:])
+    kinds = {"iqsr": precision_of(generator), "iqsr fp32": "fp32"}
+    return {
+        "model": network.model,
+        "picture": network.square,
+        "contenders": rows_of(seconds, "iqsr", judge),
+        "gemm_side": side,
+        "gemm_flops_per_second": rates,
+        "flops": flops,
+        "share_of_flops_that_iqsr_does": done,
+        "share_of_gemm_rate": [
+            {"name": name, "precision": kind, **speed(flops, seconds[name], rates[kind])}
+            for name, kind in kinds.items()
+        ],
+    }
+
+
+def tall(network: Network, side: int) -> Result:
+    """Streaming against the untiled pass and against tiles, on a picture many times as tall as the delay lines."""
+    generator, picture, judge = load_generator(network.model), photo(*network.tall), Judge()
+    height, width = network.tall
+    stream = Stream(streaming_engine(generator, network.band_pixels))
+    runs = {
+        "torch eager fp32": generator.module,
+        **tiles(generator),
+        "untiled bf16": torch_bf16(generator),
+        "streaming": stream,
+        "one band": Stream(streaming_engine(generator, band_pixels=height * width)),
+    }
+    works = with_gemms({name: lambda run=run: run(picture) for name, run in runs.items()}, "streaming", side)
+    seconds = alternate(works, network.few, once=("torch eager fp32", "tiles fp32"), on_output=judge)
+    precision = precision_of(generator)
+    rates = gemm_rates(seconds, side)[precision]
+    if len(stream.seconds_a_row) != network.few:
+        raise SystemExit(f"{height} rows are too few to fill the delay lines of {network.model}")
+    steady = [s * height for s in stream.seconds_a_row]
+    flops = untiled_flops(generator.module, height, width)
+    untiled = ("untiled bf16", "one band")
+    return {
+        "model": network.model,
+        "picture": network.tall,
+        "precision": precision,
+        "contenders": rows_of(seconds, "streaming", judge),
+        "seconds_a_row_in_steady_state": stream.seconds_a_row,
+        "whole": {name: Spread.of_ratios(seconds["streaming"], seconds[name]).plain() for name in untiled},
+        "steady": {name: Spread.of_ratios(steady, seconds[name]).plain() for name in untiled},
+        "share_of_gemm_rate": {
+            "whole": speed(flops, seconds["streaming"], rates),
+            "steady": speed(flops, steady, rates),
+        },
+    }
+
+
+def scaling(network: Network, side: int) -> Result:
+    """Time against input size, and the slope of a straight line through its logarithms."""
+    upscaler = Upscaler(network.model, device="cpu")
+    pictures = {size: photo(round((size * 1e6) ** 0.5), round((size * 1e6) ** 0.5)) for size in network.megapixels}
+    upscaler.upscale(pictures[network.megapixels[0]])
+    seconds = alternate({str(n): lambda x=x: upscaler.upscale(x) for n, x in pictures.items()}, network.fewer)
+    medians = {float(size): Spread.of(values).median for size, values in seconds.items()}
+    x, y = np.log(list(medians)), np.log(list(medians.values()))
+    slope, start = np.polyfit(x, y, 1)
+    return {
+        "model": network.model,
+        "megapixels": list(medians),
+        "seconds": list(seconds.values()),
+        "exponent": float(slope),
+        "largest_deviation": float(np.expm1(np.abs(y - (slope * x + start)).max())),
+    }
+
+
+def with_gemms(works: dict[str, Work], next_to: str, side: int) -> dict[str, Work]:
+    """The matrix products take their turns next to the contender that is held against them."""
+    mixed: dict[str, Work] = {}
+    for name, work in works.items():
+        if name == next_to:
+            mixed |= {product: gemm(product, side) for product in GEMMS}
+        mixed[name] = work
+    return mixed
+
+
+def rows_of(seconds: Seconds, ours: str, judge: Judge) -> list[Result]:
+    return [
+        {
+            "name": name,
+            "about": ABOUT[name],
+            "seconds": values,
+            f"times_{ours}": Spread.of_ratios(values, seconds[ours]).plain(),
+            "decibels_to_fp32": judge.decibels[name],
+            "largest_difference": judge.largest[name],
+        }
+        for name, values in seconds.items()
+    ]
+
+
+def speed(flops: float, seconds: list[float], rates: list[float]) -> dict[str, float]:
+    """The time that matrix products would take for `flops`, over the time taken."""
+    return Spread.of_ratios([flops / rate for rate in rates], seconds).plain()
+
+
+def precision_of(generator: Generator) -> str:
+    """bf16 or fp32: what `Upscaler` chooses here."""
+    return Upscaler(generator, device="cpu").describe().split(", ")[1]
+
+
+def photo(height: int, width: int) -> Tensor:
+    """(1, 3, height, width) in [0, 1]: scikit-image's astronaut from her face on, mirrored on all sides."""
+    from skimage.data import astronaut
+
+    values = astronaut()
+
+    def mirrored(count: int, size: int, start: int) -> np.ndarray:
+        place = (np.arange(count) + start) % (2 * size)
+        return np.minimum(place, 2 * size - 1 - place)
+
+    part = values[mirrored(height, values.shape[0], 50)][:, mirrored(width, values.shape[1], 160)]
+    return torch.from_numpy(part).permute(2, 0, 1).float().div(255).unsqueeze(0).contiguous()
+
+
+def write(results: Result, args: Namespace) -> None:
+    args.out.mkdir(parents=True, exist_ok=True)
+    stem = f"upscale-{args.only}" if args.only else "upscale"
+    (args.out / f"{stem}.json").write_text(json.dumps(results, indent=2) + "\n")
+    (args.out / f"{stem}.md").write_text(text := markdown(results))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The benchmark measures every contender on the same pictures, and none of them gives another picture."""
+
+import json
+import subprocess
+import sys
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+for package in ("ncnn", "onnxruntime", "openvino", "skimage"):
+    pytest.importorskip(package)
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "upscale.py"
+FP32 = {"spandrel", "ONNX Runtime", "OpenVINO fp32", "ncnn", "iqsr fp32"}
+BF16 = {"ncnn bf16", "torch bf16", "iqsr"}
+TILES = {"tiles fp32", "tiles bf16"}
+
+
+def quick(out: Path, *arguments: str) -> tuple[dict[str, Any], str]:
+    command = [sys.executable, SCRIPT, "--quick", "--threads", "1", "--out", out, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (data,), (page,) = out.glob("*.json"), out.glob("*.md")
+    assert data.stem == page.stem == "-".join(["upscale", *arguments[1:]])
+    return json.loads(data.read_text()), page.read_text()
+
+
+def check_contenders(part: dict[str, Any], ours: str, expected: set[str], page: str) -> None:
+    rows = {row["name"]: row for row in part["contenders"]}
+    assert rows.keys() - {"OpenVINO bf16"} == expected
+    for name, row in rows.items():
+        ratio = row[f"times_{ours}"]
+        assert 0 < ratio["min"] <= ratio["median"] <= ratio["max"]
+        assert min(row["seconds"]) > 0
+        assert row["decibels_to_fp32"] > (100 if name in FP32 else 45), name
+        assert f"| {name} |" in page or f"| **{name}** |" in page
+    assert rows[ours][f"times_{ours}"]["median"] == 1
+
+
+def check_share(share: dict[str, Any]) -> None:
+    assert 0 < share["min"] <= share["median"] <= share["max"]
+
+
+def test_one_part_holds_every_contender(tmp_path):
+    results, page = quick(tmp_path, "--only", "compact")
+    assert results.keys() == {"environment", "compact"}
+    compact = results["compact"]
+    check_contenders(compact, "iqsr", {"torch eager fp32"} | FP32 | BF16 | TILES, page)
+    assert [share["name"] for share in compact["share_of_gemm_rate"]] == ["iqsr", "iqsr fp32"]
+    for share in compact["share_of_gemm_rate"]:
+        check_share(share)
+    # 16 layers of 64 to 64 channels, 3 to 64 before them and 64 to 48 behind, 3 x 3 each.
+    assert compact["flops"] == 2 * 9 * (3 * 64 + 16 * 64 * 64 + 64 * 48) * 40 * 136
+    assert compact["share_of_flops_that_iqsr_does"] == pytest.approx(1)
+    assert page.startswith("To reproduce")
+    assert "A quick run" in page
+    assert str(tmp_path) not in page + json.dumps(results)
+    assert str(SCRIPT.parents[1]) not in page + json.dumps(results)
+
+
+@pytest.mark.slow
+def test_a_whole_run(tmp_path):
+    results, page = quick(tmp_path)
+    everyone = {"torch eager fp32"} | FP32 | BF16
+    check_contenders(results["rrdbnet"], "iqsr", everyone, page)
+    check_contenders(results["compact"], "iqsr", everyone | TILES, page)
+    assert 0.85 < results["rrdbnet"]["share_of_flops_that_iqsr_does"] < 1
+    for part in results["tall"].values():
+        runs = {"torch eager fp32", "untiled bf16", "one band", "streaming"} | TILES
+        check_contenders(part, "streaming", runs, page)
+        for share in [*part["whole"].values(), *part["steady"].values(), *part["share_of_gemm_rate"].values()]:
+            check_share(share)
+    for part in results["scaling"].values():
+        assert part["megapixels"] == sorted(part["megapixels"])
+        assert isfinite(part["exponent"])
+        assert all(min(seconds) > 0 for seconds in part["seconds"])
