@@ -100,7 +100,7 @@ class TileEngine:
                 return self._run(window, low, high, left, right)
             except (RuntimeError, MemoryError) as error:
                 self._halve(error, max(high - low, right - left))
-        gc.collect()
+            gc.collect()  # here, where the error no longer holds what it was working on
         if high - low >= right - left:
             middle = (low + high) // 2
             parts = [self._area(window, a, b, left, right) for a, b in ((low, middle), (middle, high))]

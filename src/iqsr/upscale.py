@@ -158,7 +158,7 @@ class Upscaler:
     def _upscale_array(self, image: NDArray[np.generic], scale: float | None) -> NDArray[np.generic]:
         one = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0, "float64": 1.0}.get(image.dtype.name)
         gray = image.ndim == 2
-        if one is None or not (gray or (image.ndim == 3 and image.shape[2] == 3)):
+        if one is None or 0 in image.shape or not (gray or (image.ndim == 3 and image.shape[2] == 3)):
             raise UsageError(
                 f"expected a numpy array (H, W, 3) or (H, W) of uint8, uint16 or float, got {image.dtype} {image.shape}"
             )

@@ -24,8 +24,12 @@ def as_rows(picture: Tensor) -> Tensor:
 class RowBuffer(Protocol):
     """Rows [start, end) of one value. Row numbers may be negative: zero padding above the picture."""
 
-    def append(self, rows: Tensor, keep_from: int) -> None:
-        """Add (1, n, W, C) rows below; rows above `keep_from` will not be asked for again."""
+    def append(self, rows: Tensor) -> None:
+        """Add (1, n, W, C) rows below."""
+        ...
+
+    def forget(self, start: int) -> None:
+        """Rows above `start` will not be asked for again."""
         ...
 
     def window(self, start: int, stop: int) -> Tensor:
@@ -40,15 +44,17 @@ class ShortHistory:
         self._start = start
         self._rows: Tensor | None = None
 
-    def append(self, rows: Tensor, keep_from: int) -> None:
+    def append(self, rows: Tensor) -> None:
         """Join what is still needed with the new rows (the one copy of this value)."""
-        if self._rows is None:
-            self._rows = rows
+        self._rows = rows if self._rows is None else torch.cat([self._rows, rows], 1)
+
+    def forget(self, start: int) -> None:
+        """Give the memory back at once: what is made next takes its place while it is in the processor's cache."""
+        if self._rows is None or start <= self._start:
             return
-        drop = min(max(0, keep_from - self._start), self._rows.shape[1])
+        drop = min(start - self._start, self._rows.shape[1])
         self._start += drop
-        kept = self._rows[:, drop:]
-        self._rows = torch.cat([kept, rows], 1) if kept.shape[1] else rows
+        self._rows = self._rows[:, drop:].clone() if drop < self._rows.shape[1] else None
 
     def window(self, start: int, stop: int) -> Tensor:
         """A view of rows [start, stop)."""
@@ -63,11 +69,14 @@ class LongDelay:
         self._bands: deque[tuple[int, Tensor]] = deque()
         self._end = start
 
-    def append(self, rows: Tensor, keep_from: int) -> None:
-        """Queue the new band and drop those that lie wholly above `keep_from`."""
+    def append(self, rows: Tensor) -> None:
+        """Queue the new band."""
         self._bands.append((self._end, rows))
         self._end += rows.shape[1]
-        while self._bands and self._bands[0][0] + self._bands[0][1].shape[1] <= keep_from:
+
+    def forget(self, start: int) -> None:
+        """Drop the bands that lie wholly above `start`."""
+        while self._bands and self._bands[0][0] + self._bands[0][1].shape[1] <= start:
             self._bands.popleft()
 
     def window(self, start: int, stop: int) -> Tensor:

@@ -72,9 +72,10 @@ class Convolve:
         return start - self.reach, stop + self.reach
 
     def run(self, rows: Tensor, start: int, stop: int, first: int) -> Tensor:
-        """Convolve without vertical padding: the window brings it."""
+        """Convolve; zero rows come with the window, or are all missing where it is the whole picture."""
         x = rows.to(self.weight.dtype)
-        return F.conv2d(x, self.weight, self.bias, 1, (0, self._margin), self.dilation, self.groups)
+        padding = (stop - start + 2 * self.reach - rows.shape[2]) // 2, self._margin
+        return F.conv2d(x, self.weight, self.bias, 1, padding, self.dilation, self.groups)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Convolve:
         """The same convolution with weights on `device` in `dtype`."""
@@ -122,15 +123,19 @@ class EnlargeConvolve:
         return start // 2 - 1, stop // 2 + 1
 
     def run(self, rows: Tensor, start: int, stop: int, first: int) -> Tensor:
-        """Fill the four interleaved phases of the output."""
+        """Fill the four interleaved phases of the output; zero rows as in `Convolve`."""
         weight = self.phases[0][0]
         x = rows.to(weight.dtype)
-        height, width = x.shape[2] - 2, x.shape[3]
+        height, width = (stop - start) // 2, x.shape[3]
+        missing = (height + 2 - x.shape[2]) // 2
         shape = (1, weight.shape[0], 2 * height, 2 * width)
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         for index, (taps, bias) in enumerate(self.phases):
             row, column = divmod(index, 2)
-            phase = F.conv2d(x[:, :, row : row + height + 1], taps, bias, padding=(0, 1))
+            if missing:
+                phase = F.conv2d(x, taps, bias, padding=1)[:, :, row : row + height]
+            else:
+                phase = F.conv2d(x[:, :, row : row + height + 1], taps, bias, padding=(0, 1))
             out[:, :, row::2, column::2] = phase[..., column : column + width]
         return out
 

@@ -28,13 +28,13 @@ class _Stored:
         """Whether the last row is here."""
         return self.done == self.total
 
-    def append(self, rows: Tensor, keep_from: int) -> None:
+    def append(self, rows: Tensor) -> None:
         """Take rows (1, n, W, C); above the first and below the last go the zero rows that convolutions see."""
         first, self.done = self.done == 0, self.done + rows.shape[1]
         if self.pad and (first or self.complete):
             zeros = rows.new_zeros((1, self.pad, *rows.shape[2:]))
             rows = torch.cat([zeros] * first + [rows] + [zeros] * self.complete, 1)
-        self.buffer.append(rows, keep_from)
+        self.buffer.append(rows)
 
 
 class RowStream:
@@ -45,16 +45,22 @@ class RowStream:
 
     def __init__(self, program: RowProgram, height: int, band: int) -> None:
         self.stages = program.stages
+        self._whole = band >= height
         self._made = [0] * len(self.stages)
         # In whole input rows' worth: an enlargement makes all the rows of one input row at once.
         self._most = [ceil(ceil(band * program.scale_of(s.source)) * s.op.scale) for s in self.stages]
-        self._all = sum(int(height * program.scale_of(Value(n))) for n in range(len(self.stages)))
+        self._goals = [int(height * program.scale_of(Value(n))) for n in range(len(self.stages))]
         self._readers = readers_of(program)
+        self._last_read_by: dict[int, list[int]] = defaultdict(list)
+        for value, readers in self._readers.items():
+            self._last_read_by[max(readers)].append(value)
         delays = longest_delays(program)
         self._values: dict[int, _Stored] = {}
         for number in range(-1, len(self.stages) - 1):
             readers = [self.stages[reader] for reader in self._readers[number]]
-            pad = max((s.op.reach for s in readers if number in _numbers(s.source)), default=0)
+            # A picture in one band needs no zero rows: convolutions pad by themselves.
+            reaches = (s.op.reach for s in readers if number in _numbers(s.source))
+            pad = 0 if self._whole else max(reaches, default=0)
             buffer = LongDelay(-pad) if delays[number] > band else ShortHistory(-pad)
             total = int(height * program.scale_of(Value(number)))
             self._values[number] = _Stored(total, pad, buffer)
@@ -64,7 +70,7 @@ class RowStream:
 
         After the last rows of the picture this goes on, a band at a time, until nothing is left inside.
         """
-        self._append(-1, as_rows(rows))
+        self._values[-1].append(as_rows(rows))
         out = self._advance()
         if out is not None:
             yield out
@@ -83,31 +89,30 @@ class RowStream:
                 continue
             result = self._run(stage, start, stop)
             self._made[number] = stop
+            for value in self._last_read_by[number]:
+                self._values[value].buffer.forget(min(self._needs(r, value) for r in self._readers[value]))
             if number == len(self.stages) - 1:
                 out = result
             else:
-                self._append(number, as_rows(result))
+                self._values[number].append(as_rows(result))
         return out
 
     @property
     def progress(self) -> float:
         """The share of the work that is done, from 0 to 1."""
-        return sum(self._made) / self._all
+        return sum(self._made) / sum(self._goals)
 
     @property
     def _finished(self) -> bool:
-        last = self.stages[-1]
-        return self._made[-1] == int(self._total(last.source) * last.op.scale)
+        return self._made[-1] == self._goals[-1]
 
-    def _append(self, number: int, rows: Tensor) -> None:
-        keep = min((self._needs(self.stages[r], r, number) for r in self._readers[number]), default=0)
-        self._values[number].append(rows, keep)
-
-    def _needs(self, stage: Stage, reader: int, number: int) -> int:
-        """The first row of value `number` that `stage` has yet to read."""
-        start = self._made[reader]
-        needs = [start] if any(number in _numbers(s) for s in stage.sources()[1:]) else []
-        if number in _numbers(stage.source):
+    def _needs(self, reader: int, value: int) -> int:
+        """The first row of `value` that stage `reader` has yet to read; beyond the last one if there is none."""
+        stage, start = self.stages[reader], self._made[reader]
+        if start == self._goals[reader]:
+            return self._values[value].total + self._values[value].pad
+        needs = [start] if any(value in _numbers(s) for s in stage.sources()[1:]) else []
+        if value in _numbers(stage.source):
             needs.append(stage.op.span(start, start + 1, self._total(stage.source))[0])
         return min(needs)
 
@@ -122,7 +127,10 @@ class RowStream:
         return min([rows, *(self._done(source) for source in stage.sources()[1:])])
 
     def _run(self, stage: Stage, start: int, stop: int) -> Tensor:
-        first, last = stage.op.span(start, stop, self._total(stage.source))
+        total = self._total(stage.source)
+        first, last = stage.op.span(start, stop, total)
+        if self._whole:
+            first, last = max(first, 0), min(last, total)
         x = stage.op.run(self._window(stage.source, first, last), start, stop, first)
         for change in stage.then:
             added = isinstance(change, Value | Joined)
@@ -177,6 +185,6 @@ def delay_bytes_per_column(program: RowProgram, band: int, itemsize: int) -> int
     total = 0.0
     for value, rows in longest_delays(program).items():
         scale = float(program.scale_of(Value(value)))
-        held = rows + 2 + band * scale
+        held = rows + 2 + (band * scale if rows > band else 0)  # a long delay drops whole bands only
         total += held * scale * program.channels_of(Value(value)) * (4 if value < 0 else itemsize)
     return int(total)

@@ -1,0 +1,392 @@
+"""Feathered tiles: close to the untiled output, without a trace of the tiles' borders, whatever memory there is."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import pyvips
+import skimage
+import torch
+from spandrel.architectures.SwinIR import SwinIR
+from torch import Tensor, nn
+
+from iqsr import Upscaler
+from iqsr.engines import Runner
+from iqsr.errors import ModelError, UsageError
+from iqsr.generators import Generator, load_generator
+from iqsr.rows import of_tensor
+from iqsr.tiles import MARGINS, TileEngine, cuts, measured_margin, out_of_memory, probe
+
+COMPACT = "realesr-animevideov3-x4"
+PICTURES = sorted(
+    path for path in (Path(skimage.__file__).parent / "data").iterdir() if path.suffix in {".png", ".jpg"}
+)
+"""What scikit-image's wheel holds, without a download."""
+
+load_generator = cache(load_generator)
+
+
+@pytest.fixture(autouse=True)
+def _inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+def photo(path: Path, side: int) -> Tensor:
+    """The middle of a picture: (1, 3, <= side, <= side)."""
+    image = pyvips.Image.new_from_file(str(path)).colourspace("srgb")
+    pixels = torch.from_numpy(image.extract_band(0, n=3).numpy().copy()).float() / 255
+    top, left = (max(0, (size - side) // 2) for size in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side].permute(2, 0, 1).unsqueeze(0)
+
+
+def psnr(x: Tensor, y: Tensor) -> float:
+    return float(-10 * (x - y).square().mean().clamp_min(1e-20).log10())
+
+
+def run(engine: TileEngine, picture: Tensor) -> Tensor:
+    return torch.cat(list(engine.apply(of_tensor(picture)).bands(1)), 2)
+
+
+def change_of_gradients(x: Tensor, y: Tensor, axis: int) -> Tensor:
+    """How the mean absolute gradient along `axis` differs, for each row or column."""
+    other = tuple({0, 1, 2, 3} - {axis})
+    return (x.diff(dim=axis).abs().mean(other) - y.diff(dim=axis).abs().mean(other)).abs()
+
+
+def largest_step_at_borders(x: Tensor, y: Tensor, tile: int, scale: int) -> float:
+    """The largest change of gradients within half a feather (8 pixels) of a tile's border."""
+    steps: list[Tensor] = []
+    for axis in (2, 3):
+        change = change_of_gradients(x, y, axis)
+        borders = [a * scale for a, _ in cuts(x.shape[axis] // scale, tile)[1:]]
+        steps += [change[b - 8 * scale - 1 : b + 8 * scale + 1].max() for b in borders]
+    return float(max(steps))
+
+
+INVISIBLE = 1 / 255 / 20
+"""A twentieth of the smallest step of 8 bits."""
+
+
+def check_tiles(upscaler: Upscaler, picture: Tensor, tile: int) -> None:
+    assert upscaler.describe().startswith("tiles")
+    tiled = upscaler.upscale(picture)
+    untiled = upscaler.generator.module(picture).clamp(0, 1)
+    assert len(cuts(picture.shape[3], tile)) > 1
+    assert psnr(tiled, untiled) >= 50
+    assert largest_step_at_borders(tiled, untiled, tile, upscaler.scale) < INVISIBLE
+
+
+@pytest.mark.parametrize("name", ["astronaut", "page", "retina", "motorcycle_left"])
+def test_tiles_leave_no_trace(name: str):
+    [path] = [path for path in PICTURES if path.stem == name]
+    check_tiles(Upscaler(COMPACT, precision="fp32", tile=64), photo(path, 112), 64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
+def test_tiles_leave_no_trace_on_any_picture(path: Path):
+    check_tiles(Upscaler(COMPACT, precision="fp32", tile=64), photo(path, 224), 64)
+
+
+def test_scikit_image_brings_its_photos():
+    assert len(PICTURES) >= 20
+
+
+@pytest.mark.slow
+def test_tiles_of_the_default_network_leave_no_trace():
+    picture = photo(next(path for path in PICTURES if path.stem == "chelsea"), 176)[:, :, 60:108]
+    check_tiles(Upscaler("realesrgan-x4plus", precision="fp32", tile=64), picture, 64)
+
+
+def test_hard_cut_tiles_leave_a_trace_that_these_tests_see():
+    picture = photo(next(path for path in PICTURES if path.stem == "astronaut"), 112)
+    module = load_generator(COMPACT).module
+    halves = [module(picture[..., a:b]) for a, b in cuts(112, 64)]
+    hard, untiled = torch.cat(halves, 3).clamp(0, 1), module(picture).clamp(0, 1)
+    assert largest_step_at_borders(hard, untiled, 64, 4) > 20 * INVISIBLE
+
+
+@pytest.mark.parametrize("precision", ["bf16", "auto"])
+def test_tiles_in_lower_precision_stay_close(precision: str):
+    picture = probe(70, 80)
+    tiled = Upscaler(COMPACT, precision=precision, tile=32).upscale(picture)
+    assert psnr(tiled, load_generator(COMPACT).module(picture).clamp(0, 1)) >= 50
+
+
+# Geometry
+
+
+@pytest.mark.parametrize("tile", [16, 17, 64])
+@pytest.mark.parametrize("size", [1, 8, 16, 23, 24, 25, 40, 41, 100, 1000])
+def test_cuts_cover_the_picture_in_pieces_of_about_a_tile(size: int, tile: int):
+    pieces = cuts(size, tile)
+    assert (pieces[0][0], pieces[-1][1]) == (0, size)
+    assert all(a[1] == b[0] for a, b in pairwise(pieces))
+    assert all(b - a == tile for a, b in pieces[:-1])
+    last = pieces[-1][1] - pieces[-1][0]
+    assert last <= 1.5 * tile
+    assert last >= tile / 2 or len(pieces) == 1
+
+
+def local(reach: int, scale: int = 2) -> nn.Module:
+    """A network whose pixels see exactly `reach` neighbours."""
+    blur = nn.Conv2d(3, 3, 2 * reach + 1, padding=reach, groups=3)
+    nn.init.constant_(blur.weight, 1 / (2 * reach + 1) ** 2)
+    return nn.Sequential(blur, nn.Upsample(scale_factor=scale)).eval()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 70), (70, 5), (16, 16), (37, 61), (100, 24)])
+@pytest.mark.parametrize("tile", [16, 19, 64])
+def test_tiles_equal_the_whole_where_the_margin_covers_the_receptive_field(tile: int, size: tuple[int, int]):
+    network = local(4)
+    picture = probe(*size)
+    engine = TileEngine(network, 2, tile=tile, margin=8)
+    assert (run(engine, picture) - network(picture)).abs().max() <= 1e-5
+
+
+class OnlyMultiples(nn.Module):
+    """Refuses sizes that its grid of 4 pixels does not divide, and sees where on the grid a pixel lies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = local(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        if height % 4 or width % 4:
+            raise ValueError(f"{height} x {width}")
+        grid = (torch.arange(height) % 4).view(-1, 1) + 4 * (torch.arange(width) % 4)
+        return self.inner(x * (1 + grid))
+
+
+@pytest.mark.parametrize("size", [(4, 4), (36, 60), (60, 36), (100, 24)])
+def test_tiles_keep_to_the_size_multiple(size: tuple[int, int]):
+    network = OnlyMultiples()
+    picture = probe(*size)
+    engine = TileEngine(network, 2, tile=18, margin=9, multiple=4)
+    assert (run(engine, picture) - network(picture)).abs().max() <= 1e-4
+
+
+def test_tiles_smaller_than_a_tile_should_be_are_refused():
+    with pytest.raises(UsageError, match="at least 16 pixels"):
+        Upscaler(COMPACT, tile=15)
+
+
+def test_progress_ends_at_one():
+    told: list[float] = []
+    rows = TileEngine(local(1), 2, tile=16, margin=8).apply(of_tensor(probe(70, 20)), told.append)
+    assert told == []
+    assert sum(band.shape[2] for band in rows.bands(1)) == 140
+    assert told == [0.25, 0.5, 0.75, 1]
+
+
+# The margin is measured
+
+
+@pytest.mark.parametrize(("reach", "margin"), [(2, 8), (7, 8), (12, 16), (20, 24), (30, 32), (45, 48)])
+def test_margin_covers_a_known_receptive_field(reach: int, margin: int):
+    assert measured_margin(local(reach, 1), 1) == margin
+
+
+def test_margin_is_the_largest_for_a_network_that_sees_everything():
+    assert measured_margin(lambda x: x + x.mean((2, 3), keepdim=True), 1) == MARGINS[-1]
+
+
+def test_margin_does_not_depend_on_the_precision():
+    margins = [Runner(load_generator(COMPACT), precision=p, tile=64).engine().margin for p in ("fp32", "bf16")]
+    assert margins[0] == margins[1]
+
+
+# A network with attention
+
+
+def swinir(scale: int = 2, window: int = 8) -> Generator:
+    torch.manual_seed(0)
+    module = SwinIR(img_size=16, window_size=window, depths=[2, 2], num_heads=[2, 2], embed_dim=12, mlp_ratio=2,
+                    upscale=scale, upsampler="pixelshuffledirect", resi_connection="1conv")  # fmt: skip
+    return Generator("tiny", module.eval().requires_grad_(False), scale, "SwinIR", "unknown", window, minimum_size=16)
+
+
+@pytest.mark.parametrize(("precision", "tile"), [("fp32", 16), ("fp32", 32), ("bf16", 48)])
+def test_attention_runs_in_tiles(precision: str, tile: int):
+    generator = swinir()
+    upscaler = Upscaler(generator, precision=precision, tile=tile)
+    picture = probe(72, 104)
+    tiled = upscaler.upscale(picture)
+    assert tiled.shape == (1, 3, 144, 208)
+    assert tiled.std() > 0.05
+    assert psnr(tiled, generator.module(picture).clamp(0, 1)) >= 50
+
+
+def test_attention_takes_tiles_by_itself_and_says_so():
+    upscaler = Upscaler(swinir(), precision="fp32")
+    assert upscaler.describe() == "tiles, fp32, cpu"
+    assert Upscaler(COMPACT, precision="fp32").describe() == "exact streaming, fp32, cpu"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 50), (17, 23), (67, 41)])
+def test_attention_network_gets_the_sizes_that_it_needs(size: tuple[int, int]):
+    generator = swinir()
+    seen: list[tuple[int, ...]] = []
+    generator.module.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[2:]))
+    out = Upscaler(generator, precision="fp32", tile=24).upscale(probe(*size))
+    assert out.shape == (1, 3, 2 * size[0], 2 * size[1])
+    assert seen
+    assert all(side % 8 == 0 and side >= 16 for sides in seen for side in sides)
+
+
+# Memory runs out
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (MemoryError(), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+            True,
+        ),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes."), True),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)"), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("could not create a primitive"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_errors_of_short_memory_are_told_from_others(error: Exception, answer: bool):
+    assert out_of_memory(error) is answer
+
+
+class SmallMemory(nn.Module):
+    """A network that has room for so many pixels only."""
+
+    def __init__(self, pixels: float) -> None:
+        super().__init__()
+        self.inner, self.pixels = local(4), pixels
+        self.refused: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.shape[2] * x.shape[3]
+        if size > self.pixels:
+            self.refused.append(size)
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("pixels", [5000, 2500, 1100])
+def test_halved_tiles_give_the_same_picture(pixels: int):
+    network, picture = SmallMemory(pixels), probe(130, 110)
+    engine = TileEngine(network, 2, tile=64, margin=8)
+    assert (run(engine, picture) - network.inner(picture)).abs().max() <= 1e-5
+    assert 1 <= len(network.refused) <= 3  # what was learnt holds for the tiles after
+
+
+def test_tiles_that_cannot_be_halved_further_say_so():
+    engine = TileEngine(SmallMemory(100), 2, tile=64, margin=8)
+    with pytest.raises(ModelError, match="out of memory even with the smallest tile") as error:
+        run(engine, probe(64, 64))
+    assert "\n" not in str(error.value)
+
+
+def test_other_failures_of_a_network_are_not_hidden():
+    def broken(x: Tensor) -> Tensor:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(TileEngine(broken, 2, tile=64), probe(64, 64))
+
+
+SCARCE = """
+import logging, resource, sys
+import torch
+from torch import nn
+from iqsr import Generator, Upscaler
+from iqsr.tiles import probe
+
+def address_space():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+def limited(extra):
+    resource.setrlimit(resource.RLIMIT_AS, (address_space() + extra, -1))
+
+torch.set_num_threads(1)
+logging.basicConfig(level="WARNING")
+torch.manual_seed(0)
+"""
+
+
+def run_scarce(program: str) -> list[str]:
+    """What a program prints in a process of its own, whose memory it limits."""
+    done = subprocess.run([sys.executable, "-c", SCARCE + program], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return [*done.stdout.splitlines(), *done.stderr.splitlines()]
+
+
+linux_only = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux only")
+
+
+@linux_only
+def test_tiles_survive_real_shortage_of_memory():
+    # 256 channels of 400 x 400 pixels take 164 MB, twice; of 200 x 200 and their margins 47 MB.
+    said = run_scarce("""
+wide = nn.Sequential(nn.Conv2d(3, 256, 1), nn.LeakyReLU(0.2), nn.Conv2d(256, 12, 1), nn.PixelShuffle(2)).eval()
+wide.requires_grad_(False)
+generator = Generator("wide", wide, 2, "test", "unknown")
+picture = probe(400, 400)
+with torch.inference_mode():
+    expected = wide(picture).clamp(0, 1)
+upscaler = Upscaler(generator, precision="fp32", tile=400)
+upscaler.upscale(probe(32, 32))
+engine = upscaler._runner.engine()
+limited(240 << 20)
+out = upscaler.upscale(picture)
+print("halved", engine._most < 400, "error", float((out - expected).abs().max()) < 1e-5)
+""")
+    assert said == ["halved True error True"]
+
+
+@linux_only
+def test_streaming_survives_real_shortage_of_memory():
+    # The picture goes through in one band at first: 1024 channels of 160 x 160 pixels take 105 MB, twice.
+    said = run_scarce("""
+wide = nn.Sequential(nn.Conv2d(3, 1024, 1), nn.Conv2d(1024, 12, 1), nn.PixelShuffle(2)).eval()
+wide.requires_grad_(False)
+generator = Generator("wide", wide, 2, "test", "unknown")
+picture = probe(160, 160)
+with torch.inference_mode():
+    expected = wide(picture).clamp(0, 1)
+upscaler = Upscaler(generator, precision="fp32")
+upscaler.upscale(probe(16, 16))
+limited(90 << 20)
+out = upscaler.upscale(picture)
+print(upscaler.describe(), float((out - expected).abs().max()) < 1e-5)
+""")
+    assert said[0] == "exact streaming, fp32, cpu True"
+    assert len(said) >= 2
+    assert all("out of memory: trying again with half as much" in line for line in said[1:])
+
+
+@linux_only
+@pytest.mark.parametrize("tile", [None, 64])
+def test_hopeless_shortage_of_memory_is_one_line(tile: int | None):
+    said = run_scarce(f"""
+from iqsr.errors import ModelError
+wide = nn.Sequential(nn.Conv2d(3, 4096, 1), nn.Conv2d(4096, 12, 1), nn.PixelShuffle(2)).eval()
+wide.requires_grad_(False)
+upscaler = Upscaler(Generator("wide", wide, 2, "test", "unknown"), precision="fp32", tile={tile})
+upscaler._runner.engine()
+limited(3 << 20)
+try:
+    upscaler.upscale(probe(128, 128))
+except ModelError as error:
+    print(error)
+""")
+    assert said[0].startswith("out of memory")
+    assert "close other programs" in said[0]
