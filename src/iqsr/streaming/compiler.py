@@ -26,9 +26,9 @@ def compile_rows(module: nn.Module) -> RowProgram:
     if isinstance(shuffle, int) and isinstance(inner := getattr(module, "model", None), nn.Module):
         # spandrel's ESRGAN with a pixel-unshuffle in front pads by size, which cannot be traced.
         module = nn.Sequential(nn.PixelUnshuffle(shuffle), inner)
-    module = nn.Sequential(module)  # so that a bare layer is a node like any other
-    modules = dict(module.named_modules())
-    return _Compiler(modules).compile(_traced(module, modules))
+    root = nn.Sequential(module)  # so that a bare layer is a node like any other
+    modules: dict[str, nn.Module] = dict(root.named_modules())
+    return _Compiler(modules).compile(_traced(root, modules))
 
 
 _UNARY_MODULES = (nn.LeakyReLU, nn.ReLU, nn.PReLU, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Tanh, nn.ELU, nn.Mish)
