@@ -12,6 +12,7 @@ What is not quantised computes in bf16. Needs `pip install nncf` beside `iqsr[op
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import statistics
@@ -100,9 +101,11 @@ def main() -> None:
     photos = sorted(path for path in args.photos.iterdir() if path.suffix.lower() in {".jpg", ".png"})
     order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(args.seed)).tolist()
     calibrate = [photos[i] for i in order[: args.calibrate]]
-    measure = [photos[i] for i in order[args.calibrate : args.calibrate + args.measure]]
+    first = args.calibrate + args.skip
+    measure = [photos[i] for i in order[first : first + args.measure]]
     if len(measure) < args.measure:
-        raise SystemExit(f"{args.photos}: {len(photos)} photos, {args.calibrate + args.measure} needed")
+        raise SystemExit(f"{args.photos}: {len(photos)} photos, {first + args.measure} needed")
+    nncf.set_log_level(logging.ERROR)  # else a line for every layer that is kept
     generator = load_generator("realesrgan-x4plus")
     networks, rows = references(generator, args.threads)
     crops = [reduced(photo)[0][..., : args.side, : args.side].contiguous() for photo in calibrate]
@@ -120,8 +123,11 @@ def arguments() -> Namespace:
     parser.add_argument("photos", type=Path, metavar="PHOTOS", help="folder of .jpg or .png photos")
     parser.add_argument("--calibrate", type=int, default=32, help="photos that calibrate (default 32)")
     parser.add_argument("--measure", type=int, default=24, help="other photos that measure (default 24)")
+    parser.add_argument(
+        "--skip", type=int, default=0, help="leave out so many photos, e.g. those that a setting was chosen on"
+    )
     parser.add_argument("--side", type=int, default=80, help="side of a calibration crop (default 80)")
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["default", "histogram", "ends"])
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["default", "histogram", "fifths"])
     parser.add_argument("--rounds", type=int, default=7, help="rounds of timing (default 7)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
