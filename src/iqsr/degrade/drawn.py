@@ -1,0 +1,140 @@
+"""What one draw of a degradation is made of: plain frozen data, one row a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+from iqsr.errors import UsageError
+
+Range = tuple[float, float]
+"""Lowest and highest value, drawn uniformly between."""
+
+ResizeMode = Literal["area", "bilinear", "bicubic"]
+RESIZE_MODES: tuple[ResizeMode, ...] = ("area", "bilinear", "bicubic")
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Base of drawn parameters: tensors hold a row a picture, everything else holds for the whole batch."""
+
+    def __getitem__(self, rows: slice) -> Self:
+        """The parameters of some pictures of the batch; `drawn[2:3]` degrades picture 2 as the whole batch would."""
+        return replace(self, **{f.name: _rows(getattr(self, f.name), rows) for f in fields(self)})
+
+
+@dataclass(frozen=True, eq=False)
+class BlurDraw(Drawn):
+    """One blur kernel a picture; `kernels.blur_kernels` turns it into weights.
+
+    kind: (N,) int64 index into `kernels.KERNEL_KINDS`. size: (N,) int64, odd, px. sigma: (N, 2) px along the kernel's
+    two axes. theta: (N,) radians. beta: (N,) shape exponent. cutoff: (N,) radians a px, of sinc kernels.
+    """
+
+    kind: Tensor
+    size: Tensor
+    sigma: Tensor
+    theta: Tensor
+    beta: Tensor
+    cutoff: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ResizeDraw(Drawn):
+    """One change of size for the whole batch: `factor` (1 = keep) and how pixels are interpolated."""
+
+    factor: float
+    mode: ResizeMode
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseDraw(Drawn):
+    """Noise: its kind for the whole batch, its strength and seed a picture.
+
+    strength: (N,) standard deviation in [0, 1] for Gaussian noise, the factor of the noise for Poisson noise.
+    gray: (N,) bool, the same noise in all three channels. seeds: (N,) int64. shared_seed: of the pattern that gray
+    Gaussian noise has in common over the batch.
+    """
+
+    kind: Literal["gaussian", "poisson"]
+    strength: Tensor
+    gray: Tensor
+    seeds: Tensor
+    shared_seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class StageDraw(Drawn):
+    """One round of blur (None: left out for this batch), resize, noise and JPEG; quality: (N,) in [1, 100]."""
+
+    blur: BlurDraw | None
+    resize: ResizeDraw
+    noise: NoiseDraw
+    quality: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class OneStageDraw(Drawn):
+    """Parameters of `OneStage` for n pictures of height x width px, which become lr_height x lr_width."""
+
+    height: int
+    width: int
+    lr_height: int
+    lr_width: int
+    stage: StageDraw
+
+
+@dataclass(frozen=True, eq=False)
+class TwoStageDraw(Drawn):
+    """Parameters of `TwoStage` for n pictures of height x width px, which become lr_height x lr_width.
+
+    sinc: the final kernels; those of pictures without a final sinc are `KERNEL_KINDS`' "pulse". jpeg_last: the order
+    of the second JPEG and the final resize with its sinc, for the whole batch.
+    """
+
+    height: int
+    width: int
+    lr_height: int
+    lr_width: int
+    first: StageDraw
+    second: StageDraw
+    final_mode: ResizeMode
+    sinc: BlurDraw
+    jpeg_last: bool
+
+
+def uniform(n: int, range: Range, generator: torch.Generator) -> Tensor:
+    """(N,) values uniform in [low, high), float32."""
+    low, high = range
+    return low + (high - low) * torch.rand(n, generator=generator)
+
+
+def chance(probability: float, generator: torch.Generator) -> bool:
+    """True with that probability."""
+    return torch.rand((), generator=generator).item() < probability
+
+
+def pick(n: int, weights: tuple[float, ...], generator: torch.Generator) -> Tensor:
+    """(N,) int64 indices, each with a probability in proportion to its weight."""
+    bounds = torch.tensor(weights, dtype=torch.float64).cumsum(0)
+    at = torch.rand(n, generator=generator, dtype=torch.float64) * bounds[-1]
+    return torch.searchsorted(bounds, at, right=True).clamp_(max=len(weights) - 1)
+
+
+def check_range(name: str, range: Range, low: float, high: float = float("inf")) -> None:
+    """UsageError unless low <= range[0] <= range[1] <= high."""
+    if not low <= range[0] <= range[1] <= high:
+        raise UsageError(f"{name} must be a (low, high) within [{low:g}, {high:g}], got {range}")
+
+
+def check_probability(name: str, value: float) -> None:
+    """UsageError unless 0 <= value <= 1."""
+    if not 0 <= value <= 1:
+        raise UsageError(f"{name} must be a probability, got {value}")
+
+
+def _rows(value: Any, rows: slice) -> Any:
+    return value[rows] if isinstance(value, Tensor | Drawn) else value

@@ -1,0 +1,203 @@
+"""Whole degradations, high resolution to low: what may be drawn, and the order in which it is applied.
+
+One stage: HGGT (Chen et al., CVPR 2023). Two stages: Real-ESRGAN (Wang et al., ICCVW 2021, arXiv:2107.10833).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from iqsr.degrade.drawn import (
+    RESIZE_MODES,
+    BlurDraw,
+    OneStageDraw,
+    Range,
+    ResizeDraw,
+    ResizeMode,
+    StageDraw,
+    TwoStageDraw,
+    chance,
+    check_range,
+    pick,
+    uniform,
+)
+from iqsr.degrade.jpeg import jpeg
+from iqsr.degrade.kernels import Blur, FinalSinc, blur, blur_kernels
+from iqsr.degrade.noise import Noise, add_noise
+from iqsr.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Resize:
+    """A random change of size, the same for a whole batch.
+
+    range: lowest and highest factor, around 1. up, down, keep: relative weights of a factor in [1, high), in [low, 1)
+    and of exactly 1. The interpolation is area, bilinear or bicubic, equally often, without antialiasing.
+    """
+
+    range: Range
+    up: float = 0.1
+    down: float = 0.85
+    keep: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_range("resize range", self.range, 0.01)
+        if not self.range[0] <= 1 <= self.range[1]:
+            raise UsageError(f"resize range must hold 1, got {self.range}")
+        weights = (self.up, self.down, self.keep)
+        if min(weights) < 0 or sum(weights) <= 0:
+            raise UsageError(f"weights of up, down and keep must be 0 or more, and not all 0: got {weights}")
+
+    def draw(self, generator: torch.Generator) -> ResizeDraw:
+        """One factor and one interpolation."""
+        ranges: tuple[Range, ...] = ((1.0, self.range[1]), (self.range[0], 1.0), (1.0, 1.0))
+        which = int(pick(1, (self.up, self.down, self.keep), generator))
+        return ResizeDraw(uniform(1, ranges[which], generator).item(), draw_mode(generator))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One round of blur, resize, noise and JPEG; jpeg: range of the quality, drawn for each picture."""
+
+    blur: Blur
+    resize: Resize
+    noise: Noise
+    jpeg: Range
+
+    def __post_init__(self) -> None:
+        check_range("JPEG quality", self.jpeg, 1, 100)
+
+    def draw(self, n: int, generator: torch.Generator) -> StageDraw:
+        """Parameters for n pictures."""
+        blurred = chance(self.blur.probability, generator)
+        kernels = self.blur.draw(n, generator)
+        resize, noise = self.resize.draw(generator), self.noise.draw(n, generator)
+        return StageDraw(kernels if blurred else None, resize, noise, uniform(n, self.jpeg, generator))
+
+
+@dataclass(frozen=True)
+class OneStage:
+    """Blur, resize, noise, JPEG, then down to 1/scale with the interpolation of the first resize."""
+
+    stage: Stage
+    scale: int = 4
+
+    @property
+    def minimum_size(self) -> int:
+        """The smallest side, px, for which every kernel fits into the picture."""
+        return _up_to_multiple(max(self.stage.blur.sizes) // 2 + 1, self.scale)
+
+    def draw(self, n: int, height: int, width: int, generator: torch.Generator) -> OneStageDraw:
+        """Parameters for n pictures of height x width px.
+
+        Raises UsageError where `scale` does not divide both, or one is below `minimum_size`.
+        """
+        lr_height, lr_width = _lr_size(height, width, self)
+        return OneStageDraw(height, width, lr_height, lr_width, self.stage.draw(n, generator))
+
+
+@dataclass(frozen=True)
+class TwoStage:
+    """Two stages, the second around 1/scale, and a final sinc filter before or after the second JPEG."""
+
+    first: Stage
+    second: Stage
+    final_sinc: FinalSinc
+    scale: int = 4
+
+    @property
+    def minimum_size(self) -> int:
+        """The smallest side, px, for which every kernel fits into the picture, however small it was drawn to be."""
+        first, second = max(self.first.blur.sizes) // 2 + 1, max(self.second.blur.sizes) // 2 + 1
+        last = max(self.final_sinc.sizes) // 2 + 1
+        needed = max(first, math.ceil(second / self.first.resize.range[0]) + 1, last * self.scale)
+        return _up_to_multiple(needed, self.scale)
+
+    def draw(self, n: int, height: int, width: int, generator: torch.Generator) -> TwoStageDraw:
+        """Parameters for n pictures of height x width px.
+
+        Raises UsageError where `scale` does not divide both, or one is below `minimum_size`.
+        """
+        lr_height, lr_width = _lr_size(height, width, self)
+        first, second = self.first.draw(n, generator), self.second.draw(n, generator)
+        mode, sinc = draw_mode(generator), self.final_sinc.draw(n, generator)
+        return TwoStageDraw(
+            height, width, lr_height, lr_width, first, second, mode, sinc, jpeg_last=chance(0.5, generator)
+        )
+
+
+def degrade(x: Tensor, drawn: OneStageDraw | TwoStageDraw) -> Tensor:
+    """Apply drawn parameters: x (N, 3, H, W) in [0, 1] -> (N, 3, H / scale, W / scale) in [0, 1], whole 1/255ths.
+
+    The same x and parameters give the same result. Raises UsageError for a batch the parameters were not drawn for.
+    """
+    stage = drawn.stage if isinstance(drawn, OneStageDraw) else drawn.first
+    expected = (len(stage.quality), 3, drawn.height, drawn.width)
+    if tuple(x.shape) != expected or not x.is_floating_point():
+        raise UsageError(f"parameters drawn for floats of shape {expected} met {x.dtype} of {tuple(x.shape)}")
+    with torch.no_grad():
+        y = _one_stage(x, drawn) if isinstance(drawn, OneStageDraw) else _two_stage(x, drawn)
+        return (y * 255).round_().clamp_(0, 255) / 255
+
+
+def resize(x: Tensor, size: tuple[int, int], mode: ResizeMode) -> Tensor:
+    """x: (N, C, H, W) -> (N, C, *size), not clamped; corners not aligned, no antialiasing."""
+    if size == tuple(x.shape[2:]):
+        return x
+    return F.interpolate(x, size, mode=mode)
+
+
+def resize_by(x: Tensor, drawn: ResizeDraw) -> Tensor:
+    """x: (N, C, H, W) -> (N, C, floor(H f), floor(W f)), not clamped.
+
+    Sampled at steps of exactly 1 / f, not of H / floor(H f), as torch does when it is given a factor.
+    """
+    if drawn.factor == 1:
+        return x
+    return F.interpolate(x, scale_factor=drawn.factor, mode=drawn.mode, recompute_scale_factor=False)
+
+
+def draw_mode(generator: torch.Generator) -> ResizeMode:
+    """Area, bilinear or bicubic, equally often."""
+    return RESIZE_MODES[int(torch.randint(len(RESIZE_MODES), (), generator=generator))]
+
+
+def _one_stage(x: Tensor, drawn: OneStageDraw) -> Tensor:
+    y = _through(x, drawn.stage)
+    return resize(y, (drawn.lr_height, drawn.lr_width), drawn.stage.resize.mode)
+
+
+def _two_stage(x: Tensor, drawn: TwoStageDraw) -> Tensor:
+    y = _blurred(_through(x, drawn.first), drawn.second.blur)
+    factor = drawn.second.resize.factor
+    size = (max(1, int(drawn.lr_height * factor)), max(1, int(drawn.lr_width * factor)))
+    y = add_noise(resize(y, size, drawn.second.resize.mode), drawn.second.noise)
+    if not drawn.jpeg_last:
+        y = jpeg(y.clamp(0, 1), drawn.second.quality)
+    y = _blurred(resize(y, (drawn.lr_height, drawn.lr_width), drawn.final_mode), drawn.sinc)
+    return jpeg(y.clamp(0, 1), drawn.second.quality) if drawn.jpeg_last else y
+
+
+def _through(x: Tensor, drawn: StageDraw) -> Tensor:
+    y = add_noise(resize_by(_blurred(x, drawn.blur), drawn.resize), drawn.noise)
+    return jpeg(y, drawn.quality)
+
+
+def _blurred(x: Tensor, drawn: BlurDraw | None) -> Tensor:
+    return x if drawn is None else blur(x, blur_kernels(drawn))
+
+
+def _lr_size(height: int, width: int, pipeline: OneStage | TwoStage) -> tuple[int, int]:
+    scale, smallest = pipeline.scale, pipeline.minimum_size
+    if height % scale or width % scale or min(height, width) < smallest:
+        raise UsageError(
+            f"this degradation needs sides that {scale} divides, of at least {smallest} px; got {width}x{height}"
+        )
+    return height // scale, width // scale
+
+
+def _up_to_multiple(value: int, of: int) -> int:
+    return -(-value // of) * of

@@ -1,0 +1,87 @@
+"""A pool of training samples, so that a batch mixes degradations that are drawn for whole batches.
+
+Real-ESRGAN (Wang et al., ICCVW 2021, arXiv:2107.10833), "training pair pool"; HGGT uses 144 to 180 samples.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from iqsr.errors import UsageError
+
+
+class Pool:
+    """`size` samples, of which a random batch is given out for every batch that comes in.
+
+    One pool a process. Samples stay on the device of the first batch. generator: on the CPU; the pool's alone, for its
+    state is a part of the pool's.
+    """
+
+    def __init__(self, size: int, generator: torch.Generator) -> None:
+        if size < 1:
+            raise UsageError(f"a pool needs at least 1 sample, got {size}")
+        self.size = size
+        self.filled = 0
+        self._generator = generator
+        self._samples: dict[str, Tensor] = {}
+
+    def exchange(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Put a batch in and take one out, of the same shapes.
+
+        While the pool fills, a batch comes straight back (and stays in the pool too). Once it is full, n different
+        samples are drawn uniformly, and the new ones take their places: they can come out from the next call on.
+
+        Raises UsageError for a batch whose number of samples does not divide the pool's size, or whose tensors
+        differ from earlier ones in names, shapes or types.
+        """
+        n = self._checked_length(batch)
+        with torch.no_grad():
+            if self.filled < self.size:
+                for name, values in batch.items():
+                    self._samples[name][self.filled : self.filled + n] = values
+                self.filled += n
+                return batch
+            rows = torch.randperm(self.size, generator=self._generator)[:n]
+            taken = {name: self._samples[name][rows.to(self._samples[name].device)] for name in batch}
+            for name, values in batch.items():
+                self._samples[name][rows.to(values.device)] = values
+            return taken
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, copied; a pool that loads it continues bit for bit as this one."""
+        samples = {name: values[: self.filled].clone() for name, values in self._samples.items()}
+        return {"size": self.size, "samples": samples, "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Become the pool whose `state_dict` this is. UsageError for the state of a pool of another size."""
+        if state["size"] != self.size:
+            raise UsageError(f"the state is that of a pool of {state['size']} samples, not of {self.size}")
+        samples: dict[str, Tensor] = state["samples"]
+        self._samples = {name: self._room_for(values) for name, values in samples.items()}
+        self.filled = len(next(iter(samples.values()))) if samples else 0
+        for name, values in samples.items():
+            self._samples[name][: self.filled] = values
+        self._generator.set_state(state["generator"])
+
+    def _checked_length(self, batch: dict[str, Tensor]) -> int:
+        lengths = {len(values) for values in batch.values()}
+        n = lengths.pop() if lengths else 0
+        if lengths or n == 0:
+            raise UsageError(f"a batch needs tensors of one length, got {_shapes(batch)}")
+        if self.size % n or (self.size - self.filled) % n:
+            raise UsageError(f"a pool of {self.size} samples needs batches of one size that divides it, got {n}")
+        if not self._samples:
+            self._samples = {name: self._room_for(values) for name, values in batch.items()}
+        held = {name: (values.shape[1:], values.dtype) for name, values in self._samples.items()}
+        if held != {name: (values.shape[1:], values.dtype) for name, values in batch.items()}:
+            raise UsageError(f"the pool holds {_shapes(self._samples)}, the batch is {_shapes(batch)}")
+        return n
+
+    def _room_for(self, values: Tensor) -> Tensor:
+        return values.new_empty((self.size, *values.shape[1:]))
+
+
+def _shapes(tensors: dict[str, Tensor]) -> str:
+    """For error messages: names, shapes and types."""
+    return ", ".join(f"{name} {tuple(values.shape)} {values.dtype}" for name, values in tensors.items()) or "nothing"
