@@ -42,7 +42,7 @@ ABOUT = {
     "tiles bf16": "the same in bf16, channels-last",
     "untiled bf16": "`module(x)` in bf16, channels-last",
     "one band": "iqsr's engine with the whole picture as one band",
-    "streaming": "iqsr's engine as `Upscaler` sets it up: bands of rows",
+    "streaming": "iqsr's engine in bands of rows, as for pictures too large to go through at once",
 }
 """What each contender is."""
 
@@ -149,7 +149,7 @@ def hard_tiles(network: Network, picture: Tensor, scale: int) -> Tensor:
 
 
 def streaming_engine(generator: Generator, band_pixels: int | None = None) -> StreamEngine:
-    """The engine that `Upscaler` uses on a CPU; `band_pixels` None is its own choice."""
+    """The engine that `Upscaler` uses on a CPU. With `band_pixels` it always works in bands; None: it chooses."""
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[choose_precision("auto", CPU, "torch")]
     return StreamEngine(compile_rows(generator.module), CPU, dtype, memory_bytes=8_000_000_000, band_pixels=band_pixels)
 

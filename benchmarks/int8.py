@@ -34,6 +34,7 @@ from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
 from nncf.quantization.range_estimator import RangeEstimatorParameters, RangeEstimatorParametersSet
 from torch import Tensor
 
+from iqsr.backends.int8 import calibration as own_pictures
 from iqsr.backends.openvino import compile_network, convert, run
 from iqsr.generators import Generator, load_generator
 from iqsr.images import open_picture
@@ -62,6 +63,8 @@ class Setting:
     ranges: RangeEstimatorParameters | None = None
     """Of activations; None = NNCF's default, the mean over pictures of their extremes."""
     bias_correction: bool = False
+    own: bool = False
+    """Calibrated on scikit-image's pictures, which anyone has, instead of PHOTOS."""
 
 
 HISTOGRAM, MINMAX = RangeEstimatorParametersSet.HISTOGRAM, RangeEstimatorParametersSet.MINMAX
@@ -71,6 +74,11 @@ SETTINGS = {
     "no-bias": Setting("mixed preset, biases not corrected"),
     "minmax": Setting("as `no-bias`, ranges from the extremes of all pictures", ranges=MINMAX),
     "histogram": Setting("as `no-bias`, ranges from histograms", ranges=HISTOGRAM),
+    "own": Setting(
+        "what `--precision int8` does: as `histogram`, calibrated on scikit-image's pictures",
+        ranges=HISTOGRAM,
+        own=True,
+    ),
     "histogram-bias": Setting("as `histogram`, biases corrected", ranges=HISTOGRAM, bias_correction=True),
     "ends": Setting("as `histogram`, 6 convolutions outside of the blocks kept", ENDS, ranges=HISTOGRAM),
     "late": Setting("as `ends`, and the last 4 of 23 blocks", f"{ENDS}|{LATE}", ranges=HISTOGRAM),
@@ -110,7 +118,8 @@ def main() -> None:
     networks, rows = references(generator, args.threads)
     crops = [reduced(photo)[0][..., : args.side, : args.side].contiguous() for photo in calibrate]
     for name in args.settings:
-        network, kept = quantised(generator, SETTINGS[name], crops, args.threads)
+        calibration = own_pictures(side=args.side) if SETTINGS[name].own else crops
+        network, kept = quantised(generator, SETTINGS[name], calibration, args.threads)
         networks[f"int8 {name}"] = network
         rows[f"int8 {name}"] = Row(f"int8 {name}", SETTINGS[name].about, kept)
     measure_quality(networks, rows, measure)
@@ -139,8 +148,13 @@ def reduced(path: Path) -> tuple[Tensor, Tensor]:
     """A photo reduced x4, rounded to 8 bits, and the photo: (1, 3, H / 4, W / 4) and (1, 3, H, W)."""
     hr = torch.cat(list(open_picture(path).rows(256)), 2).contiguous()
     hr = hr[..., : hr.shape[2] // SCALE * SCALE, : hr.shape[3] // SCALE * SCALE]
-    lr = F.interpolate(hr, scale_factor=1 / SCALE, mode="bicubic", antialias=True)
-    return (lr.clamp(0, 1) * 255).round() / 255, hr
+    return smaller(hr, SCALE), hr
+
+
+def smaller(picture: Tensor, factor: int) -> Tensor:
+    """Reduced (bicubic, antialiased) and rounded to 8 bits."""
+    lr = F.interpolate(picture, scale_factor=1 / factor, mode="bicubic", antialias=True)
+    return (lr.clamp(0, 1) * 255).round() / 255
 
 
 def references(generator: Generator, threads: int) -> tuple[dict[str, Network], dict[str, Row]]:

@@ -53,11 +53,11 @@ class Network:
     fewer: int = 3
     """Rounds for the series of sizes."""
     band_pixels: int | None = None
-    """None: what `Upscaler` takes."""
+    """Of a tall picture's bands; None: what the engine takes for pictures too large to go through at once."""
 
 
 FULL = {
-    "rrdbnet": Network("realesrgan-x4plus", (128, 128), (896, 96), (0.0625, 0.125, 0.25), fewer=2),
+    "rrdbnet": Network("realesrgan-x4plus", (128, 128), (896, 96), (0.0625, 0.125, 0.25), fewer=2, band_pixels=8192),
     "compact": Network("realesr-animevideov3-x4", (384, 384), (2048, 256), (0.0625, 0.125, 0.25, 0.5, 1, 2, 4)),
 }
 QUICK = {

@@ -465,15 +465,45 @@ def test_bf16_stays_close_to_fp32(model: str, side: int, name: str):
     assert psnr(run(engine(module, torch.bfloat16), picture).clamp(0, 1), exact) >= 50
 
 
-@pytest.mark.parametrize("model", ["realesr-animevideov3-x2", "realesrgan-x4plus-anime"])
-def test_last_convolution_stays_fp32(model: str):
-    module = generator(model).module
+def types(module: nn.Module) -> list[torch.dtype]:
+    """Of the convolutions' weights in a bf16 program, in order."""
     ops = [stage.op for stage in compile_rows(module).to(CPU, torch.bfloat16).stages]
-    kinds = [op.weight.dtype if isinstance(op, Convolve) else op.phases[0][0].dtype
-             for op in ops if isinstance(op, Convolve | EnlargeConvolve)]  # fmt: skip
-    assert set(kinds[:-1]) == {torch.bfloat16}
-    assert kinds[-1] == torch.float32
-    out = run(engine(module, torch.bfloat16), probe(9, 9))
+    return [
+        op.weight.dtype if isinstance(op, Convolve) else op.phases[0][0].dtype
+        for op in ops
+        if isinstance(op, Convolve | EnlargeConvolve)
+    ]
+
+
+def test_last_convolution_stays_fp32():
+    *before, last = types(generator("realesrgan-x4plus-anime").module)
+    assert set(before) == {torch.bfloat16}
+    assert last == torch.float32
+
+
+def test_last_convolution_that_corrects_the_enlarged_picture_may_be_bf16():
+    assert set(types(generator("realesr-animevideov3-x4").module)) == {torch.bfloat16}
+
+
+class AddsFeatures(nn.Module):
+    """What the last convolution makes is added to another's result, not to the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = conv(3, 3), conv(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.first(x)
+        return first + self.last(first)
+
+
+def test_last_convolution_that_corrects_features_stays_fp32():
+    assert types(AddsFeatures()) == [torch.bfloat16, torch.float32]
+
+
+@pytest.mark.parametrize("model", ["realesr-animevideov3-x2", "realesr-animevideov3-x4", "realesrgan-x4plus-anime"])
+def test_output_of_bf16_programs_has_more_than_8_bits(model: str):
+    out = run(engine(generator(model).module, torch.bfloat16), probe(9, 9))
     assert (out != out.bfloat16()).float().mean() > 0.9
 
 

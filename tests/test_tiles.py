@@ -354,17 +354,17 @@ print("halved", engine._most < 400, "error", float((out - expected).abs().max())
 
 @linux_only
 def test_streaming_survives_real_shortage_of_memory():
-    # The picture goes through in one band at first: 1024 channels of 160 x 160 pixels take 105 MB, twice.
+    # The picture goes through in one band at first: 1024 channels of 100 x 100 pixels take 41 MB, twice.
     said = run_scarce("""
 wide = nn.Sequential(nn.Conv2d(3, 1024, 1), nn.Conv2d(1024, 12, 1), nn.PixelShuffle(2)).eval()
 wide.requires_grad_(False)
 generator = Generator("wide", wide, 2, "test", "unknown")
-picture = probe(160, 160)
+picture = probe(100, 100)
 with torch.inference_mode():
     expected = wide(picture).clamp(0, 1)
 upscaler = Upscaler(generator, precision="fp32")
 upscaler.upscale(probe(16, 16))
-limited(90 << 20)
+limited(30 << 20)
 out = upscaler.upscale(picture)
 print(upscaler.describe(), float((out - expected).abs().max()) < 1e-5)
 """)

@@ -392,7 +392,7 @@ def test_file_has_the_size_that_was_wished(tmp_path: Path, wish: dict[str, float
 
 
 def test_progress_rises_to_one(tmp_path: Path):
-    Image.fromarray(noise(300, 140, 3)).save(tmp_path / "in.png")
+    Image.fromarray(noise(600, 300, 3)).save(tmp_path / "in.png")  # too large for one band
     told: list[float] = []
     upscaler().upscale_file(tmp_path / "in.png", tmp_path / "out.png", scale=2, on_progress=told.append)
     assert len(told) > 3

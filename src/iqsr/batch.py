@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -12,19 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from iqsr.errors import IqsrError, UsageError
+from iqsr.images.find import PICTURE_SUFFIXES, exists, find_pictures, in_home
 from iqsr.sizes import Wish
 
 if TYPE_CHECKING:
     from iqsr.upscale import Upscaled, Upscaler
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
-"""Files that are taken from a folder. A file that is named is tried whatever it is called."""
-
 _WRITABLE = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"})
 _PICTURES_OF_OTHERS = frozenset({".bmp", ".gif", ".jxl", ".jp2", ".ppm", ".svg", ".pdf", ".psd", ".tga"})
 FORMATS = ("auto", "png", "jpg", "webp", "tiff")
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,10 @@ def plan(inputs: Iterable[str], out: str | None, *, format: str = "auto", suffix
         raise UsageError(f"unknown format '{format}'; choose {', '.join(FORMATS)}")
     if suffix and Path(suffix).name != suffix:
         raise UsageError(f"a suffix is a part of a file's name, not a path: '{suffix}'")
-    found = _found(list(inputs), out)
+    inputs = list(inputs)
+    if out is None and (folders := [text for text in inputs if exists(path := in_home(text)) and path.is_dir()]):
+        raise UsageError(f"'{folders[0]}' is a folder: say with -o where the results go")
+    found = find_pictures(inputs, leave_out=None if out is None else Path(out))
     if out is not None and _is_file_name(out, found):
         _check_file_name(out, format, suffix)
         jobs = [Job(found[0][0], Path(out))]
@@ -117,78 +114,6 @@ def told(job: Job, error: IqsrError | OSError) -> str:
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     named = any(f"'{path}'" in text for path in (job.source, job.out))
     return text if named else f"'{job.source}': {text}"
-
-
-def exists(path: Path) -> bool:
-    """`Path.exists`, but False where that raises: for names that are too long, folders that are locked."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
-
-
-def _found(inputs: list[str], out: str | None) -> list[tuple[Path, Path]]:
-    """Every source, with its path relative to the input that named it."""
-    found: dict[Path, Path] = {}
-    for text in inputs:
-        path = Path(text)
-        if not exists(path) and text.startswith("~/"):  # shells leave it alone in quotes
-            path = Path.home() / text[2:]
-        if not exists(path):
-            pairs = list(_matches(path, out))
-            if not pairs:
-                raise UsageError(f"no such picture, folder or pattern: '{text}'")
-        elif path.is_dir():
-            if out is None:
-                raise UsageError(f"'{text}' is a folder: say with -o where the results go")
-            pairs = [(source, source.relative_to(path)) for source in _pictures_below(path, out)]
-        else:
-            pairs = [(path, Path(path.name))]
-        for source, relative in pairs:
-            found.setdefault(source, relative)
-    if not found:
-        raise UsageError(f"no pictures in {', '.join(repr(text) for text in inputs)}")
-    return list(found.items())
-
-
-def _matches(pattern: Path, out: str | None) -> Iterator[tuple[Path, Path]]:
-    """Files that match, with their path below the folder where wildcards begin; none in an output folder there.
-
-    What exists under its literal name is no wildcard: `holiday [2024]/*.jpg`. `*` at the end means pictures.
-    """
-    base, parts = Path(), list(pattern.parts)
-    while parts and exists(base / parts[0]):
-        base /= parts.pop(0)
-    if not parts:
-        return
-    for match in sorted(glob.glob(os.path.join(*parts), root_dir=base, recursive=True)):  # noqa: PTH118, PTH207
-        path = base / match
-        unwanted = parts[-1].endswith("*") and path.suffix.lower() not in PICTURE_SUFFIXES
-        if path.is_file() and not unwanted and not _is_in_output_folder(path, base, out):
-            yield path, Path(match)
-
-
-def _is_in_output_folder(path: Path, base: Path, out: str | None) -> bool:
-    """Whether `path` lies in the folder `out` and that below `base`: what is there came from an earlier run."""
-    if out is None:
-        return False
-    folder, top = Path(out).resolve(), base.resolve()
-    return folder != top and folder.is_relative_to(top) and path.resolve().is_relative_to(folder)
-
-
-def _pictures_below(folder: Path, out: str) -> Iterator[Path]:
-    """Pictures of the tree in order of their names; hidden files and the output folder itself are left out."""
-    output = Path(out).resolve()
-
-    def warn(error: OSError) -> None:
-        logger.warning("left out '%s': %s", error.filename, error.strerror)
-
-    for root, folders, files in os.walk(folder, onerror=warn):
-        here = Path(root)
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != output)
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in PICTURE_SUFFIXES:
-                yield here / name
 
 
 def _is_file_name(out: str, found: list[tuple[Path, Path]]) -> bool:

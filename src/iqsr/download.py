@@ -34,6 +34,17 @@ def download(url: str, target: Path, *, size: int, sha256: str) -> None:
         raise WeightsError(f"{url}: {_reason(error)}; run the same command to go on") from error
 
 
+def check_reachable(host: str) -> None:
+    """WeightsError, in one line, if nobody answers at `host` (a URL) within ten seconds. Any answer will do."""
+    try:
+        with urlopen(Request(host, method="HEAD", headers={"User-Agent": "iqsr"}), timeout=10):
+            return
+    except HTTPError:
+        return
+    except (OSError, HTTPException) as error:
+        raise WeightsError(f"{host} cannot be reached: {_reason(error)}") from error
+
+
 def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 

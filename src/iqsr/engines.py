@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from math import lcm
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor
 
+from iqsr.backends.device import choose_device
 from iqsr.errors import ModelError, UsageError
 from iqsr.generators import Generator
 from iqsr.rows import RowEngine
 from iqsr.streaming import NotStreamableError, RowProgram, StreamEngine, compile_rows
 from iqsr.tiles import Network, TileEngine, measured_margin, probe
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+if TYPE_CHECKING:
+    from iqsr.backends.openvino import Precision as OpenVinoPrecision
+
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Backend = Literal["torch", "openvino"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -145,7 +149,8 @@ class Runner:
         if self.choice.backend == "openvino":
             from iqsr.backends.openvino import OpenVinoModule
 
-            return OpenVinoModule(self._generator, precision="bf16" if precision == "bf16" else "fp32")
+            assert precision in {"fp32", "bf16", "int8"}
+            return OpenVinoModule(self._generator, precision=cast("OpenVinoPrecision", precision))
         return self._torch_network(precision)
 
     def _torch_network(self, precision: str) -> Network:
@@ -160,34 +165,17 @@ class Runner:
         return run
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then Apple's MPS, then the CPU. Raises UsageError for what is not there."""
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if name == "auto":
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    kind = name.split(":")[0]
-    if kind not in {"cpu", "cuda", "mps"}:
-        raise UsageError(f"unknown device '{name}'; choose auto, cpu, cuda, cuda:N or mps")
-    if (kind == "cuda" and not cuda) or (kind == "mps" and not mps):
-        raise UsageError(f"no {kind} device on this machine; use --device auto or cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"unknown device '{name}'; choose auto, cpu, cuda, cuda:N or mps") from error
-    if kind == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"there is no {name}; this machine has {torch.cuda.device_count()} CUDA devices")
-    return device
-
-
 def choose_precision(name: str, device: torch.device, backend: str) -> str:
     """`auto` takes bf16 where the device computes in it natively, fp32 elsewhere."""
     if backend not in {"torch", "openvino"}:
         raise UsageError(f"unknown backend '{backend}'; choose torch or openvino")
-    if name not in {"auto", *_DTYPES}:
-        raise UsageError(f"unknown precision '{name}'; choose auto, {', '.join(_DTYPES)}")
+    if name not in {"auto", "int8", *_DTYPES}:
+        raise UsageError(f"unknown precision '{name}'; choose auto, {', '.join(_DTYPES)}, int8")
+    if name == "int8" and backend != "openvino":
+        raise UsageError("int8 is computed by OpenVINO: add --backend openvino (backend='openvino')")
     if backend == "openvino":
         if name == "fp16":
-            raise UsageError("OpenVINO computes in fp32 or bf16 on a CPU; choose one of them")
+            raise UsageError("OpenVINO computes in fp32, bf16 or int8 on a CPU; choose one of them")
         from iqsr.backends.openvino import has_bf16
 
         return ("bf16" if has_bf16() else "fp32") if name == "auto" else name

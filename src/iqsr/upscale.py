@@ -53,8 +53,8 @@ class Upscaler:
     """Enlarges pictures with one network.
 
     model: a name (`iqsr weights` lists them), the path of a checkpoint that spandrel reads, or a `Generator`.
-    precision: `auto` (bf16 where the device has it natively), `fp32`, `bf16`, `fp16`. Output that is not finite
-        makes it fall back to fp32, with a warning.
+    precision: `auto` (bf16 where the device has it natively), `fp32`, `bf16`, `fp16`, or, with the backend `openvino`,
+        `int8` (extra `int8`). Output that is not finite makes it fall back to fp32, with a warning.
     device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`. backend: `torch` or `openvino` (extra `openvino`).
     tile: run in overlapped tiles of this side instead of streaming exactly.
     memory_gb: what the delay lines of very wide pictures may take; a quarter of the machine's by default.
@@ -141,19 +141,16 @@ class Upscaler:
             raise UsageError(f"expected a float tensor (N, 3, H, W) in [0, 1], got {image.dtype} {tuple(image.shape)}")
         size = Wish(scale).size((image.shape[3], image.shape[2]), self.scale)
         pictures = [self._upscale_one(picture.cpu(), size) for picture in image.split(1)]
-        return torch.cat(pictures).to(image)
+        return (torch.cat(pictures) if len(pictures) > 1 else pictures[0]).to(image)
 
     def _upscale_one(self, picture: Tensor, size: tuple[int, int]) -> Tensor:
         """(1, 3, H, W) -> (1, 3, size[1], size[0]), clamped to [0, 1]."""
 
-        def run() -> Tensor:
-            enlarged = self._enlarged(row_streams.of_tensor(picture), size, None)
-            return torch.cat(list(enlarged.bands(1)), 2)
+        def run() -> list[Tensor]:
+            return list(self._enlarged(row_streams.of_tensor(picture), size, None).bands(1))
 
-        out = self._persistently(run)
-        if (out.shape[3], out.shape[2]) != size:
-            out = resample(out.clamp(0, 1), size)
-        return out.clamp(0, 1)
+        out = torch.cat(self._persistently(run), 2)  # here, outside of inference mode: a tensor like any other
+        return out if (out.shape[3], out.shape[2]) == size else resample(out, size).clamp(0, 1)
 
     def _upscale_array(self, image: NDArray[np.generic], scale: float | None) -> NDArray[np.generic]:
         one = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0, "float64": 1.0}.get(image.dtype.name)

@@ -35,6 +35,8 @@ class Weight:
     """SPDX identifier of the weights' own licence."""
     description: str
     """One line for people."""
+    generic_name: bool = False
+    """True if other files in the world have its published name too: the name alone then says nothing."""
 
     @property
     def package(self) -> str | None:
@@ -116,13 +118,23 @@ def _package_file(weight: Weight) -> Path | None:
     return next((file for folder in folders if (file := Path(folder, *inside.parts[1:])).is_file()), None)
 
 
+def _present(weight: Weight) -> list[Path]:
+    """Existing files that should be `weight`: the installed package's, then the one in the weights folder."""
+    places = [_package_file(weight) if weight.package else None, weights_folder() / weight.filename]
+    return [place for place in places if place and place.is_file()]
+
+
+def is_present(weight: Weight) -> bool:
+    """True if a file of the right size is in place. Fast: its content is checked by `find`, when it is used."""
+    return any(path.stat().st_size == weight.size for path in _present(weight))
+
+
 def find(weight: Weight) -> Path:
     """Verified local path of `weight`: the installed package's file, or the one in the weights folder.
 
     Raises WeightsError with the command that would make it available. No network.
     """
-    places = [_package_file(weight) if weight.package else None, weights_folder() / weight.filename]
-    present = [place for place in places if place and place.is_file()]
+    present = _present(weight)
     for path in present:
         if matches(path, weight):
             return path
@@ -183,13 +195,18 @@ def _recognised(file: Path) -> Weight | None:
     for weight in weights:
         if file.stat().st_size == weight.size and matches(file, weight):
             return weight
-    named = [w for w in weights if file.name.lower() in (w.filename.lower(), w.published_name.lower())]
+    named = [w for w in weights if file.name.lower() in _file_names(w)]
     if named:
         raise WeightsError(
             f"{file} is named like '{named[0].name}' but its SHA-256 differs; nothing was imported: "
             "copy the file again, or take it out of the folder"
         )
     return None
+
+
+def _file_names(weight: Weight) -> set[str]:
+    names = {weight.filename.lower()}
+    return names if weight.generic_name else names | {weight.published_name.lower()}
 
 
 def import_folder(folder: Path) -> list[Weight]:

@@ -21,21 +21,22 @@ if TYPE_CHECKING:
 
     from iqsr.generators import Generator
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "int8"]
 _HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVinoModule(nn.Module):
     """A generator's network run by OpenVINO: call it where `generator.module` would be called.
 
-    precision: what the network computes in; what goes in and out is fp32. threads: CPU threads, None =
-    OpenVINO's choice. Raises ModelError if OpenVINO is not installed, does not give what torch gives for this
-    network (tried in fp32 on two sizes), or the CPU has no bf16: OpenVINO would take fp32 without a word.
+    precision: what the network computes in; what goes in and out is fp32. int8 is prepared at the first use, see
+    `iqsr.backends.int8`. threads: CPU threads, None = OpenVINO's choice. Raises ModelError if OpenVINO (or what int8
+    needs) is not installed, does not give what torch gives for this network (tried in fp32 on two sizes), or the CPU
+    has no bf16: OpenVINO would take fp32 without a word.
     """
 
     def __init__(self, generator: Generator, *, precision: Precision = "fp32", threads: int | None = None) -> None:
         super().__init__()
-        if precision not in _HINTS:
+        if precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
             raise UsageError(f"unknown precision '{precision}' for OpenVINO; known: {known}")
         if threads is not None and threads < 1:
@@ -45,7 +46,12 @@ class OpenVinoModule(nn.Module):
         model = convert(generator)
         network = compile_network(model, threads=threads)
         verify(generator, lambda x: run(network, x), engine="OpenVINO")
-        if precision != "fp32":
+        if precision == "int8":
+            from iqsr.backends.int8 import quantised
+
+            rest: Precision = "bf16" if has_bf16() else "fp32"
+            network = compile_network(quantised(generator), precision=rest, threads=threads)
+        elif precision != "fp32":
             network = compile_network(model, precision=precision, threads=threads)
         self.precision: Precision = precision
         self._network = network

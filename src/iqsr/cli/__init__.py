@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from iqsr.cli import export, upscale, weights
+from iqsr.cli import agree, export, metrics, score, train_quality, upscale, weights
 from iqsr.cli.progress import printable
 
 HELP = """Enlarge pictures with super-resolution networks, without seams.
@@ -14,6 +14,14 @@ HELP = """Enlarge pictures with super-resolution networks, without seams.
   iqsr upscale photo.jpg
 
   iqsr upscale holiday/ -o holiday-large/ --scale 2
+
+  iqsr score holiday-large/ -o scores.csv
+
+  iqsr agree pairs.csv --metrics srq,laplacian
+
+  iqsr metrics
+
+  iqsr train-quality recipes/quality/srq.toml --photos photos/ -o runs/srq
 
   iqsr weights
 
@@ -46,7 +54,11 @@ def _root(  # pyright: ignore[reportUnusedFunction]
 
 
 app.command("upscale", help=upscale.HELP)(upscale.command)
+app.command("score", help=score.HELP)(score.command)
+app.command("agree", help=agree.HELP)(agree.command)
+app.command("metrics", help=metrics.HELP)(metrics.command)
 app.command("export")(export.command)
+app.command("train-quality")(train_quality.command)
 app.add_typer(weights.app, name="weights")
 
 

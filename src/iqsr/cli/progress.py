@@ -137,3 +137,39 @@ class Bars(Reporter):
 
     def _line(self, text: str) -> None:
         self._progress.console.print(printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+class StageBars:
+    """One bar for the stage at hand of long work, with its last figures; on no terminal, a line a minute."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = Console(stderr=True)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+        figures = TextColumn("{task.fields[figures]}", markup=False)
+        self._progress = Progress(*columns, TimeRemainingColumn(), figures, console=self._console)
+        self._task = self._progress.add_task("", figures="", visible=False)
+        self._stage = ""
+        self._said = 0.0
+
+    def __enter__(self) -> StageBars:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *ending: object) -> None:
+        self._progress.stop()
+
+    def stage(self, name: str, done: int, total: int, figures: dict[str, float]) -> None:
+        """Take note that `done` of `total` of a stage is done; the stage's figures are shown beside."""
+        text = "  ".join(f"{key} {value:.3g}" for key, value in figures.items() if key != "seconds")
+        if self._console.is_terminal:
+            if name != self._stage:
+                self._progress.reset(self._task, description=name, total=total, visible=True)
+            self._progress.update(self._task, completed=done, figures=text)
+        elif name != self._stage or done == total or time.perf_counter() - self._said > 60:
+            print(f"{name} {done}/{total}  {text}".rstrip(), file=sys.stderr, flush=True)
+            self._said = time.perf_counter()
+        self._stage = name

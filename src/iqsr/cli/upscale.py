@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iqsr.cli.interrupt import interruptible
 from iqsr.cli.progress import Bars, JsonLines, Reporter, printable
 from iqsr.errors import UsageError
 
@@ -50,6 +48,7 @@ MODELS = (
 )
 """For the help, which has no time to import the networks."""
 
+_GO_ON = "the same command with --skip-existing goes on from here"
 _SIZE, _HOW, _FILES, _SAY = "Size", "How it is computed", "Files", "Output of the command"
 
 
@@ -77,7 +76,10 @@ def command(
     height: Annotated[int | None, typer.Option(help="In pixels; the width follows.", rich_help_panel=_SIZE)] = None,
     precision: Annotated[
         str,
-        typer.Option(help="auto, fp32, bf16, fp16. auto: bf16 where the device has it natively.", rich_help_panel=_HOW),
+        typer.Option(
+            help="auto, fp32, bf16, fp16, int8 (with --backend openvino). auto: bf16 where the device has it natively.",
+            rich_help_panel=_HOW,
+        ),
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.", rich_help_panel=_HOW)] = "auto",
     backend: Annotated[
@@ -148,7 +150,7 @@ def command(
     if dry_run:
         states = _dry_run(jobs, upscaler(), wish, skip_existing, as_json)
     else:
-        with _interruptible(), _reporter(len(jobs), as_json=as_json) as reporter:
+        with interruptible(_GO_ON), _reporter(len(jobs), as_json=as_json) as reporter:
             done = upscale_batch(
                 upscaler,
                 jobs,
@@ -163,7 +165,7 @@ def command(
 
 
 def _refuse_existing(jobs: list[Job]) -> None:
-    from iqsr.batch import exists
+    from iqsr.images.find import exists
 
     existing = [job.out for job in jobs if exists(job.out)]
     if existing:
@@ -173,9 +175,10 @@ def _refuse_existing(jobs: list[Job]) -> None:
 
 
 def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: Wish, skip: bool, as_json: bool) -> list[str]:
-    from iqsr.batch import exists, told
+    from iqsr.batch import told
     from iqsr.errors import IqsrError
     from iqsr.images import check_output, open_picture
+    from iqsr.images.find import exists
 
     states: list[str] = []
     for job in jobs:
@@ -201,20 +204,3 @@ def _reporter(pictures: int, *, as_json: bool) -> Reporter:
     if as_json:
         return JsonLines()
     return Bars(pictures) if sys.stderr.isatty() else Reporter()
-
-
-@contextmanager
-def _interruptible() -> Generator[None]:
-    """Ctrl-C and a polite kill end the picture at hand cleanly and say how to go on."""
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before: Callable[..., object] | int | None = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("iqsr: stopped; the same command with --skip-existing goes on from here", file=sys.stderr)
-        raise typer.Exit(130) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,1 +1,161 @@
-"""Image-quality metrics: one file per metric, each a pure function with a thin module around it."""
+"""Image-quality metrics: what exists, what of it is here, and a metric that can be called.
+
+Cards are data (`cards.toml`); each native metric is a file of its own, a pure function first; pyiqa's are behind
+`toolbox.py`. Importing this package does not import torch.
+"""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from iqsr.errors import UnknownNameError, UsageError, WeightsError
+from iqsr.quality.card import MetricCard, card, cards
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from iqsr.quality.metric import Metric
+
+Precision = Literal["fp32", "bf16"]
+
+__all__ = ["Availability", "MetricCard", "availability", "card", "load_metric", "metric_names"]
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a metric can be used on this machine now."""
+
+    here: bool
+    """True if nothing is missing."""
+    how: str
+    """The one line that makes it available; empty when it is."""
+
+
+def metric_names() -> list[str]:
+    """Every known metric, in the order of the taxonomy: full reference first, low level first."""
+    return list(cards())
+
+
+def availability(name: str) -> Availability:
+    """Whether the metric called `name` is here. Looks only for files and packages: fast, no torch, no network.
+
+    Raises UnknownNameError, nearest names first.
+    """
+    facts = card(name)
+    missing = _missing_package(facts) or _missing_data(facts) or _missing_weights(facts) or _missing_downloads(facts)
+    return Availability(here=not missing, how=missing)
+
+
+def _missing_package(facts: MetricCard) -> str:
+    if facts.provider == "pyiqa" and find_spec("pyiqa") is None:
+        return "run: pip install 'iqsr[toolbox]' (pyiqa: for noncommercial use only)"
+    for module, requirement in (pair.split(": ") for pair in facts.requires):
+        if find_spec(module) is None:
+            return f"run: pip install '{requirement}' (pyiqa needs it for {facts.name})"
+    return ""
+
+
+def _missing_data(facts: MetricCard) -> str:
+    if facts.package_data and not (Path(__file__).parent / facts.package_data).is_file():
+        return f"run: pip install --force-reinstall --no-deps iqsr (it lacks {facts.package_data})"
+    return ""
+
+
+def _missing_weights(facts: MetricCard) -> str:
+    from iqsr.weights import is_present, known_weights, weights_folder
+
+    known = known_weights()
+    for name in facts.weights:
+        if (weights_folder() / f"{name}.npz").is_file():  # Google's layout of MUSIQ, which has no published hash
+            continue
+        if name not in known:
+            return f"save Google's checkpoint as {name}.npz in the weights folder (docs/musiq.md)"
+        if not is_present(known[name]):
+            return f"run: {known[name].remedy}"
+    return ""
+
+
+def _missing_downloads(facts: MetricCard) -> str:
+    from iqsr.quality.toolbox_cache import is_cached
+
+    missing = [file for file in facts.downloads if not is_cached(file)]
+    return f"use it once with internet: pyiqa downloads {_file_names(missing)}" if missing else ""
+
+
+def _file_names(downloads: list[str]) -> str:
+    return ", ".join(d.removeprefix("hf:") if d.startswith("hf:") else d.rpartition("/")[2] for d in downloads)
+
+
+def load_metric(name: str, *, device: str = "cpu", precision: Precision = "fp32") -> "Metric":
+    """The metric called `name`, frozen, on `device`.
+
+    precision: `bf16` runs networks (not formulas on colours) in bfloat16; the result is float32 all the same.
+    Raises UnknownNameError, nearest names first; WeightsError or UsageError with the line of `availability` where
+    something is missing. Only pyiqa's metrics may open a connection, and only for files that are not here.
+    """
+    from iqsr.quality.metric import Metric
+
+    facts = card(name)
+    if precision not in ("fp32", "bf16"):
+        raise UnknownNameError("precision", precision, ["fp32", "bf16"])
+    if missing := _missing_package(facts):
+        raise UsageError(f"the metric '{facts.name}' is not here; {missing}")
+    if missing := _missing_data(facts) or _missing_weights(facts):
+        raise WeightsError(f"the metric '{facts.name}' is not here; {missing}")
+    measure = _measure(facts, device, precision)
+    autocast = precision == "bf16" and facts.level != "low" and not hasattr(measure, "precision")
+    return Metric(facts, measure, autocast=autocast).to(device)
+
+
+def _measure(facts: MetricCard, device: str, precision: Precision) -> "Callable[..., Tensor]":
+    """The function or network behind a card. One that knows of precisions takes care of its own."""
+    match facts.name:
+        case "psnr" | "psnr-y" | "ssim" | "ssim-y" | "ms_ssim" | "laplacian":
+            return _formula(facts.name)
+        case "lpips" | "lpips-vgg":
+            from iqsr.quality.lpips import Lpips
+
+            return Lpips("alex" if facts.name == "lpips" else "vgg")
+        case "stlpips" | "stlpips-vgg":
+            from iqsr.quality.lpips_st import LpipsSt
+
+            return LpipsSt("alex" if facts.name == "stlpips" else "vgg")
+        case "dists":
+            from iqsr.quality.dists import Dists
+
+            return Dists()
+        case "musiq" | "musiq-ava" | "musiq-paq2piq" | "musiq-spaq":
+            from iqsr.quality.musiq import load_musiq
+
+            return load_musiq(facts.name, precision=precision)
+        case "srq":
+            from iqsr.quality.srq import load_srq
+
+            return load_srq()
+        case "srq-holdout":
+            from iqsr.quality.srq_holdout import load_srq_holdout
+
+            return load_srq_holdout()
+        case _:
+            from iqsr.quality.toolbox import load_from_toolbox
+
+            return load_from_toolbox(facts, device)
+
+
+def _formula(name: str) -> "Callable[..., Tensor]":
+    from iqsr.quality.laplacian import laplacian
+    from iqsr.quality.ms_ssim import ms_ssim
+    from iqsr.quality.psnr import psnr, psnr_y
+    from iqsr.quality.ssim import ssim, ssim_y
+
+    return {
+        "psnr": psnr,
+        "psnr-y": psnr_y,
+        "ssim": ssim,
+        "ssim-y": ssim_y,
+        "ms_ssim": ms_ssim,
+        "laplacian": laplacian,
+    }[name]

@@ -4,7 +4,7 @@ arXiv:2207.13686. LPIPS (Zhang et al., CVPR 2018, arXiv:1801.03924) on trunks th
 stride is a binomial blur behind a wide reflection pad, so a picture moved by a pixel or two keeps its score.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -23,20 +23,27 @@ _SCALE = (0.458, 0.448, 0.450)
 _SMALLEST = {"alex": 21, "vgg": 18}
 
 
-def lpips_st(x: Tensor, y: Tensor, stages: Sequence[Callable[[Tensor], Tensor]], heads: Sequence[Tensor]) -> Tensor:
-    """Distance of two batches in the features of `stages`, calibrated to people's judgements by `heads`.
+def distance_maps(
+    x: Tensor, y: Tensor, stages: Sequence[Callable[[Tensor], Tensor]], heads: Sequence[Tensor]
+) -> Iterator[Tensor]:
+    """Where two batches differ in the features of `stages`, as weighed by `heads`: one map a stage.
 
-    x, y: (N, 3, H, W) in [0, 1]. stages: the trunk in order, each fed the one before. heads: a (C,) of
-    weights per stage, not negative. Returns (N,), lower is better, 0 = identical; differentiable in x and y.
+    x: (N, 3, H, W) and y: (N or 1, 3, H, W) in [0, 1]. stages: the trunk in order, each fed the one before. heads:
+    a (C,) of weights per stage, not negative. Yields (N, 1, h, w), 0 = identical; differentiable in x and y.
     """
-    shift, scale = x.new_tensor(_SHIFT).view(1, 3, 1, 1), x.new_tensor(_SCALE).view(1, 3, 1, 1)
-    fx, fy = (2 * x - 1 - shift) / scale, (2 * y - 1 - shift) / scale
-    distance = x.new_zeros(x.shape[0])
+    fx, fy = _scaled(x), _scaled(y)
     for stage, head in zip(stages, heads, strict=True):
         fx, fy = stage(fx), stage(fy)
         squared = (_unit_length(fx) - _unit_length(fy)).square()
-        distance = distance + (squared.mean((2, 3)) * head).sum(1)  # LPIPS, eq. 1
-    return distance
+        yield F.conv2d(squared, head.view(1, -1, 1, 1))  # LPIPS, eq. 1, before the mean
+
+
+def lpips_st(x: Tensor, y: Tensor, stages: Sequence[Callable[[Tensor], Tensor]], heads: Sequence[Tensor]) -> Tensor:
+    """Distance of two batches in the features of `stages`, calibrated to people's judgements by `heads`.
+
+    As `distance_maps`, averaged over places and added over stages (LPIPS, eq. 1). Returns (N,), lower is better.
+    """
+    return sum((m.mean((1, 2, 3)) for m in distance_maps(x, y, stages, heads)), x.new_zeros(x.shape[0]))
 
 
 class LpipsSt(nn.Module):
@@ -59,6 +66,17 @@ class LpipsSt(nn.Module):
         """x, y: (N, 3, H, W) in [0, 1]. Returns (N,), lower is better. UsageError for any other shape."""
         self._check(x, y)
         return lpips_st(x, y, list(self.stages), list(self.heads))
+
+    def distance_maps(self, x: Tensor, y: Tensor) -> list[Tensor]:
+        """x: (N, 3, H, W) and y: (N or 1, 3, H, W) in [0, 1]. Returns a (N, 1, h, w) a stage: where they differ."""
+        self._check(x, y.expand_as(x))
+        return list(distance_maps(x, y, list(self.stages), list(self.heads)))
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """x: (N, 3, H, W) in [0, 1]. Returns the trunk's (N, C, h, w) a stage, unnormalised; differentiable."""
+        self._check(x, x)
+        found = _scaled(x)
+        return [found := stage(found) for stage in self.stages]
 
     def _check(self, x: Tensor, y: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != 3 or x.shape != y.shape:
@@ -113,6 +131,11 @@ def _vgg_stages() -> list[nn.Sequential]:
             ins = outs
         stages.append(nn.Sequential(*layers))
     return stages
+
+
+def _scaled(x: Tensor) -> Tensor:
+    """LPIPS' scaling of a picture in [0, 1]."""
+    return (2 * x - 1 - x.new_tensor(_SHIFT).view(1, 3, 1, 1)) / x.new_tensor(_SCALE).view(1, 3, 1, 1)
 
 
 def _unit_length(features: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -125,6 +126,8 @@ class _Compiler:
         source = self._read(given)
         if isinstance(module, nn.Conv2d):
             return self._convolution(given, module, source)
+        if isinstance(module, nn.LeakyReLU | nn.ReLU) and self._is_fresh(given) and self._bent(module):
+            return Value(len(self.stages) - 1)
         if isinstance(module, _UNARY_MODULES):
             return self._then(given, _in_place(module))
         if isinstance(module, nn.PixelShuffle):
@@ -217,10 +220,19 @@ class _Compiler:
     def _folded(self, factor: Any) -> bool:
         """Scale the last convolution's weights instead of its output, where it is a bare convolution."""
         stage = self.stages[-1]
-        if not isinstance(stage.op, Convolve) or stage.then:
+        if not isinstance(stage.op, Convolve) or stage.then or stage.op.slope != 1:
             return False
         bias = None if stage.op.bias is None else stage.op.bias * factor
         stage.op = Convolve(stage.op.weight * factor, bias, stage.op.dilation, stage.op.groups)
+        return True
+
+    def _bent(self, module: nn.LeakyReLU | nn.ReLU) -> bool:
+        """Let the last convolution do the activation, where it is a bare convolution."""
+        stage = self.stages[-1]
+        if not isinstance(stage.op, Convolve | EnlargeConvolve) or stage.then or stage.op.slope != 1:
+            return False
+        slope = module.negative_slope if isinstance(module, nn.LeakyReLU) else 0.0
+        stage.op = replace(stage.op, slope=slope)
         return True
 
     def _is_fresh(self, node: Any) -> bool:

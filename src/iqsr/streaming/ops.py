@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from iqsr.streaming.kernels import FusedConvolution, has_fused
+
 
 class RowOp(Protocol):
     """One operation from rows of one input to rows of the output."""
@@ -45,19 +47,23 @@ class RowOp(Protocol):
 
 @dataclass
 class Convolve:
-    """A stride-1 convolution with 'same' zero padding."""
+    """A stride-1 convolution with 'same' zero padding, and a (leaky) ReLU."""
 
     weight: Tensor
     bias: Tensor | None
     dilation: tuple[int, int]
     groups: int
+    slope: float = 1.0
+    """What negative results are multiplied by."""
+    fused: FusedConvolution | None = None
+    """The same in one pass, where the device can."""
     scale: Fraction = Fraction(1)
 
     def __post_init__(self) -> None:
         height, width = self.weight.shape[-2:]
-        self.reach = (height - 1) // 2 * self.dilation[0]
-        self._margin = (width - 1) // 2 * self.dilation[1]
-        self.radius = max(self.reach, self._margin)
+        self.margins = (height - 1) // 2 * self.dilation[0], (width - 1) // 2 * self.dilation[1]
+        self.reach = self.margins[0]
+        self.radius = max(self.margins)
 
     def channels(self, given: int) -> int:
         """One a filter."""
@@ -74,14 +80,19 @@ class Convolve:
     def run(self, rows: Tensor, start: int, stop: int, first: int) -> Tensor:
         """Convolve; zero rows come with the window, or are all missing where it is the whole picture."""
         x = rows.to(self.weight.dtype)
-        padding = (stop - start + 2 * self.reach - rows.shape[2]) // 2, self._margin
-        return F.conv2d(x, self.weight, self.bias, 1, padding, self.dilation, self.groups)
+        padding = (stop - start + 2 * self.reach - rows.shape[2]) // 2, self.margins[1]
+        if self.fused is not None:
+            return self.fused(x, padding, self.slope)
+        y = F.conv2d(x, self.weight, self.bias, 1, padding, self.dilation, self.groups)
+        return y if self.slope == 1 else F.leaky_relu_(y, self.slope)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Convolve:
         """The same convolution with weights on `device` in `dtype`."""
         weight = self.weight.to(device, dtype, memory_format=torch.channels_last)
         bias = None if self.bias is None else self.bias.to(device, dtype)
-        return Convolve(weight, bias, self.dilation, self.groups)
+        can = self.groups == 1 and has_fused(device, dtype)
+        fused = FusedConvolution(weight, bias, self.dilation) if can else None
+        return Convolve(weight, bias, self.dilation, self.groups, self.slope, fused)
 
 
 @dataclass
@@ -94,6 +105,10 @@ class EnlargeConvolve:
 
     phases: list[tuple[Tensor, Tensor]]
     """For phase (row, column) = (0,0), (0,1), (1,0), (1,1): the (out, in, 2, 2) weight and the bias."""
+    slope: float = 1.0
+    """What negative results are multiplied by."""
+    fused: list[FusedConvolution] | None = None
+    """The phases' convolutions with the activation in one pass, where the device can."""
     scale: Fraction = Fraction(2)
     reach: int = 1
     radius: int = 1
@@ -130,19 +145,26 @@ class EnlargeConvolve:
         missing = (height + 2 - x.shape[2]) // 2
         shape = (1, weight.shape[0], 2 * height, 2 * width)
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        for index, (taps, bias) in enumerate(self.phases):
+        for index in range(4):
             row, column = divmod(index, 2)
             if missing:
-                phase = F.conv2d(x, taps, bias, padding=1)[:, :, row : row + height]
+                phase = self._phase(index, x, (1, 1))[:, :, row : row + height]
             else:
-                phase = F.conv2d(x[:, :, row : row + height + 1], taps, bias, padding=(0, 1))
+                phase = self._phase(index, x[:, :, row : row + height + 1], (0, 1))
             out[:, :, row::2, column::2] = phase[..., column : column + width]
         return out
+
+    def _phase(self, index: int, x: Tensor, padding: tuple[int, int]) -> Tensor:
+        if self.fused is not None:
+            return self.fused[index](x, padding, self.slope)
+        y = F.conv2d(x, *self.phases[index], padding=padding)
+        return y if self.slope == 1 else F.leaky_relu_(y, self.slope)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> EnlargeConvolve:
         """The same operation with weights on `device` in `dtype`."""
         moved = [(w.to(device, dtype, memory_format=torch.channels_last), b.to(device, dtype)) for w, b in self.phases]
-        return EnlargeConvolve(moved)
+        fused = [FusedConvolution(w, b, (1, 1)) for w, b in moved] if has_fused(device, dtype) else None
+        return EnlargeConvolve(moved, self.slope, fused)
 
 
 @dataclass
@@ -170,6 +192,10 @@ class Pass:
         return rows.clone()
 
 
+_FEW_CHANNELS = 8
+"""Fewer than these torch enlarges four times as fast plane by plane."""
+
+
 @dataclass
 class Rearrange:
     """Operations that turn n rows into n * scale rows with no neighbours: pixel (un)shuffle, nearest enlargement."""
@@ -195,7 +221,8 @@ class Rearrange:
 
     def run(self, rows: Tensor, start: int, stop: int, first: int) -> Tensor:
         """Apply the module to whole rows, and cut where a reader stopped inside a group."""
-        out = self.module(rows)
+        few = isinstance(self.module, nn.UpsamplingNearest2d) and rows.shape[1] < _FEW_CHANNELS
+        out = self.module(rows.contiguous() if few else rows)
         skip = start - int(first * self.scale)
         return out[:, :, skip : skip + stop - start]
 

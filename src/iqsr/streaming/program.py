@@ -47,16 +47,23 @@ class Stage:
         """All that this stage reads."""
         return [self.source, *(t for t in self.then if isinstance(t, Value | Joined))]
 
+    def moved(self, by: int) -> Stage:
+        """The same stage in a program where every value's number is larger by `by`."""
+        then = [_moved(t, by) if isinstance(t, Value | Joined) else t for t in self.then]
+        return Stage(self.op, _moved(self.source, by), then)
+
 
 @dataclass
 class RowProgram:
     """Stages in an order in which each reads only earlier ones; the last one's rows are the output."""
 
     stages: list[Stage]
+    given: int | None = None
+    """Channels of the picture; None: as many as the first convolution reads."""
 
     def __post_init__(self) -> None:
         self._scales: dict[int, Fraction] = {-1: Fraction(1)}
-        self._channels: dict[int, int] = {-1: self._picture_channels()}
+        self._channels: dict[int, int] = {-1: self.given or self._picture_channels()}
         for number, stage in enumerate(self.stages):
             self._scales[number] = self.scale_of(stage.source) * stage.op.scale
             self._channels[number] = stage.op.channels(self.channels_of(stage.source))
@@ -83,13 +90,19 @@ class RowProgram:
         """Channels of `source`."""
         return sum(self._channels[leaf.stage] for leaf in leaves(source))
 
+    @property
+    def widest(self) -> int:
+        """Channels of the widest source."""
+        return max(self.channels_of(stage.source) for stage in self.stages)
+
     def to(self, device: torch.device, dtype: torch.dtype) -> RowProgram:
         """The program with its weights on `device` in `dtype`.
 
         Convolutions that no other convolution follows keep fp32: their rounding would be the output's own, coarser
-        than 8 bits in bf16.
+        than 8 bits in bf16. Not so where they only correct an enlarged picture, which they are then added to in fp32.
         """
         last = self._last_convolutions()
+        last -= self._corrections(last)
         stages: list[Stage] = []
         for number, stage in enumerate(self.stages):
             op = stage.op
@@ -97,7 +110,39 @@ class RowProgram:
                 op = op.to(device, torch.float32 if number in last else dtype)
             then = [change.to(device) if isinstance(change, Slopes) else change for change in stage.then]
             stages.append(Stage(op, stage.source, then))
-        return RowProgram(stages)
+        return RowProgram(stages, self.given)
+
+    def split(self) -> tuple[RowProgram, RowProgram] | None:
+        """What comes before the first change of size, and the rest, which reads nothing but its result.
+
+        None where a later stage reads more than one value of the first part.
+        """
+        sizes = [self._scales[number] for number in range(len(self.stages))]
+        count = next((number for number, scale in enumerate(sizes) if scale != 1), len(sizes))
+        read = {leaf.stage for stage in self.stages[count:] for source in stage.sources() for leaf in leaves(source)}
+        if count in {0, len(sizes)} or {value for value in read if value < count} != {count - 1}:
+            return None
+        rest = [stage.moved(-count) for stage in self.stages[count:]]
+        return RowProgram(self.stages[:count], self.given), RowProgram(rest, self._channels[count - 1])
+
+    def _corrections(self, convolutions: set[int]) -> set[int]:
+        """Those whose result is added, on its only way to the output, to something that no convolution made."""
+        plain, readers = {-1}, dict[int, list[int]]()
+        for number, stage in enumerate(self.stages):
+            read = {leaf.stage for source in stage.sources() for leaf in leaves(source)}
+            for value in read:
+                readers.setdefault(value, []).append(number)
+            if not isinstance(stage.op, Convolve | EnlargeConvolve) and read <= plain:
+                plain.add(number)
+
+        def corrects(number: int) -> bool:
+            first, *added = [{leaf.stage for leaf in leaves(s)} for s in self.stages[number].sources()]
+            if any(values <= plain for values in added) or (added and first <= plain):
+                return True
+            after = readers.get(number, [])
+            return len(after) == 1 and corrects(after[0])
+
+        return {number for number in convolutions if corrects(number)}
 
     def _last_convolutions(self) -> set[int]:
         followed: set[int] = set()
@@ -107,6 +152,12 @@ class RowProgram:
                 followed.update(leaf.stage for source in stage.sources() for leaf in leaves(source))
         convolutions = (Convolve, EnlargeConvolve)
         return {n for n, s in enumerate(self.stages) if isinstance(s.op, convolutions) and n not in followed}
+
+
+def _moved(source: Source, by: int) -> Source:
+    if isinstance(source, Value):
+        return Value(source.stage + by)
+    return Joined(tuple(_moved(part, by) for part in source.parts))
 
 
 def leaves(source: Source) -> list[Value]:

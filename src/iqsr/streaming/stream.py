@@ -134,13 +134,18 @@ class RowStream:
         x = stage.op.run(self._window(stage.source, first, last), start, stop, first)
         for change in stage.then:
             added = isinstance(change, Value | Joined)
-            x = x.add_(self._window(change, start, stop)) if added else change(x)
+            x = plus(x, self._window(change, start, stop)) if added else change(x)
         return x
 
     def _window(self, source: Source, start: int, stop: int) -> Tensor:
         if isinstance(source, Value):
             return self._values[source.stage].buffer.window(start, stop)
         return torch.cat([self._window(part, start, stop) for part in source.parts], 1)
+
+
+def plus(x: Tensor, added: Tensor) -> Tensor:
+    """The sum, in the finer type of the two; `x` may be changed."""
+    return x.add_(added) if x.dtype == torch.promote_types(x.dtype, added.dtype) else x + added
 
 
 def _numbers(source: Source) -> set[int]:

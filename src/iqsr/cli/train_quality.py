@@ -1,0 +1,68 @@
+"""`iqsr train-quality`: a quality predictor from photos, or from people's preferences."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML); see recipes/quality/.", metavar="RECIPE")],
+    photos: Annotated[
+        list[Path] | None, typer.Option("--photos", help="Folder of clean photos; may be given again.", metavar="DIR")
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            "--pairs", help="CSV of pairs: first, second, share_first (share who prefer the first).", metavar="CSV"
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the run: data, checkpoints, log, weights.", metavar="RUN")
+    ] = Path("run-quality"),
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Weights to start from (safetensors). With --pairs the default is the shipped srq.",
+            metavar="FILE",
+        ),
+    ] = None,
+    scratch: Annotated[
+        bool, typer.Option("--scratch", help="With --pairs: start from ImageNet's features, not srq.")
+    ] = False,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: training.steps=100", metavar="A.B=C")
+    ] = None,
+) -> None:
+    """Train a predictor of picture quality: from photos, without labels, or from people's preferences.
+
+    A run that was stopped goes on where it was when the same command is given again.
+
+    [bold]Examples[/bold]
+
+      iqsr train-quality recipes/quality/srq.toml --photos photos/ -o runs/srq
+
+      iqsr train-quality recipes/quality/srq.toml --photos photos/ -o runs/short --set training.steps=100 --set rounds=0
+
+      iqsr train-quality recipes/quality/people.toml --pairs pairs.csv -o runs/people
+    """
+    from iqsr.cli.progress import StageBars
+    from iqsr.errors import UsageError
+    from iqsr.recipes import read_recipe
+    from iqsr.training.quality.recipe import PredictorRecipe, PreferenceRecipe
+
+    if (pairs is None) == (not photos):
+        raise UsageError("give either --photos DIR or --pairs CSV")
+    with StageBars() as bars:
+        if pairs is not None:
+            from iqsr.training.quality.preferences import train_on_pairs
+
+            settings = read_recipe(recipe, PreferenceRecipe, changes or [])
+            weights = train_on_pairs(settings, pairs, out, bars.stage, start=start, scratch=scratch)
+        else:
+            from iqsr.training.quality.train import train_quality
+
+            settings = read_recipe(recipe, PredictorRecipe, changes or [])
+            weights = train_quality(settings, photos or [], out, bars.stage)
+    typer.echo(weights)

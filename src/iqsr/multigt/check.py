@@ -1,0 +1,115 @@
+"""What is wrong with a data set of ground truths, file by file, so that all of it can be put right at once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from iqsr.errors import IqsrError
+from iqsr.multigt.hggt import ORIGINAL, GroundTruths, Shelf, open_sets
+from iqsr.multigt.labels import ANNOTATORS, read_labels
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong."""
+
+    path: Path
+    """the file, or where it should be"""
+    problem: str
+
+
+def check(folder: Path, *, deep: bool = False) -> list[Finding]:
+    """Everything wrong with the data set in `folder`; empty if all is well.
+
+    Missing pictures and annotators, label files that are not as they should be, pictures that cannot be read or
+    differ in size from their original, files that belong to no set. `deep` decodes every picture to its last row,
+    which finds those cut short; without it only headers are read.
+
+    Raises UsageError where there is no data set at all.
+    """
+    return list(findings(open_sets(folder), deep=deep))
+
+
+def findings(sets: GroundTruths, *, deep: bool = False) -> Iterator[Finding]:
+    """What `check` returns, as it is found, in the order of the sets."""
+    for shelf in sets.shelves:
+        broken = list(_folders(shelf))
+        yield from broken
+        if broken:
+            continue
+        for name in shelf.names:
+            yield from _pictures(shelf, name, deep)
+            yield from _labels(shelf, name)
+        yield from _strangers(shelf)
+
+
+def _folders(shelf: Shelf) -> Iterator[Finding]:
+    """Folders that cannot be listed, or that hold a name twice. An annotator's that is missing is one finding."""
+    for folder in (*shelf.images.values(), *(shelf.labels or {}).values()):
+        try:
+            shelf.listing(folder)
+        except IqsrError as error:
+            yield Finding(folder, _without(folder, error))
+
+
+def _pictures(shelf: Shelf, name: str, deep: bool) -> Iterator[Finding]:
+    size: tuple[int, int] | None = None
+    for variant, folder in shelf.images.items():
+        path = shelf.picture(name, variant)
+        if path is None:
+            yield Finding(folder / f"{name}_{variant}.png", "the picture is missing")
+            continue
+        try:
+            found = _size(path, deep)
+        except IqsrError as error:
+            yield Finding(path, _without(path, error))
+            continue
+        size = size or found
+        if found != size:
+            yield Finding(path, f"{found[0]} x {found[1]} pixels; others of its set have {size[0]} x {size[1]}")
+
+
+def _size(path: Path, deep: bool) -> tuple[int, int]:
+    """Width and height. PictureError for what cannot be read."""
+    from iqsr.images import open_picture
+
+    picture = open_picture(path)
+    if deep:
+        for _ in picture.rows(picture.info.height):
+            pass
+    return picture.info.width, picture.info.height
+
+
+def _labels(shelf: Shelf, name: str) -> Iterator[Finding]:
+    for annotator in ANNOTATORS if shelf.labels else ():
+        path = shelf.label_file(name, annotator)
+        if path is None:
+            assert shelf.labels is not None
+            yield Finding(shelf.labels[annotator] / f"{name}.json", f"the labels of annotator {annotator} are missing")
+            continue
+        try:
+            read_labels(path, list(shelf.images)[1:])
+        except IqsrError as error:
+            yield Finding(path, _without(path, error))
+
+
+def _strangers(shelf: Shelf) -> Iterator[Finding]:
+    """Files without an original: of a set whose original is missing, or named wrongly."""
+    names = set(shelf.names)
+    for variant, folder in shelf.images.items():
+        for stem, file in shelf.listing(folder).items():
+            if variant != ORIGINAL and stem.removesuffix(f"_{variant}") not in names and stem not in names:
+                yield Finding(folder / file, "there is no original for it")
+    for folder in (shelf.labels or {}).values():
+        for stem, file in shelf.listing(folder).items():
+            if stem not in names:
+                yield Finding(folder / file, "there is no original for it")
+
+
+def _without(path: Path, error: IqsrError) -> str:
+    """The error's message without the file's name, which the finding has already."""
+    text = str(error)
+    for start in (f"'{path}': ", f"cannot read '{path}': ", f"cannot list '{path}': ", f"'{path}' "):
+        if text.startswith(start):
+            return text.removeprefix(start)
+    return text

@@ -1,0 +1,79 @@
+"""What three people say of each enhanced ground truth: the label files of HGGT, and the vote.
+
+Chen et al., "Human Guided Ground-truth Generation for Realistic Image Super-resolution", CVPR 2023,
+arXiv:2303.13069. One JSON file a set and annotator: `Picture_1` is the original, without a label; `Picture_2`
+and on are the enhanced versions in the order of their folders, each {"Name", "File", "Label"}; `Time_cost` says
+how long it took.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from enum import IntEnum
+from pathlib import Path
+
+from iqsr.errors import IqsrError
+
+ANNOTATORS = ("A", "B", "C")
+"""Each set is labelled by three people; their files lie in folders of these names."""
+
+
+class Label(IntEnum):
+    """Against the original of its set, an enhanced ground truth looks ... Codes as in HGGT."""
+
+    ORIGINAL = 0
+    """the original itself: neither positive nor negative"""
+    POSITIVE = 1
+    """better"""
+    SIMILAR = 2
+    """the same, or better in parts and worse in others"""
+    NEGATIVE = 3
+    """worse"""
+
+
+_SPELLING = {"Positive": Label.POSITIVE, "Similar": Label.SIMILAR, "Negative": Label.NEGATIVE}
+
+
+def vote(labels: Sequence[Label]) -> tuple[Label, int]:
+    """The label that at least two of three people gave, and how many did (3 or 2).
+
+    Three different labels make SIMILAR, with 1 vote, as in HGGT.
+    """
+    if len(labels) != len(ANNOTATORS):
+        raise ValueError(f"a vote takes {len(ANNOTATORS)} labels, got {len(labels)}")
+    label, votes = Counter(labels).most_common(1)[0]
+    return (label, votes) if votes > 1 else (Label.SIMILAR, 1)
+
+
+def read_labels(path: Path, enhanced: Sequence[str]) -> tuple[Label, ...]:
+    """One annotator's labels of one set, in the order of `enhanced`, the folders' names ("01", "02", ...).
+
+    IqsrError, one line that names the file, for JSON that cannot be read, a picture that is missing, too many or
+    of another folder, an unknown label.
+    """
+    try:
+        pictures = json.loads(path.read_bytes())
+    except OSError as error:
+        raise IqsrError(f"cannot read '{path}': {error.strerror}") from None
+    except ValueError as error:
+        raise IqsrError(f"cannot read '{path}': it is not JSON ({error})") from None
+    if not isinstance(pictures, dict):
+        raise IqsrError(f"'{path}': expected an object with Picture_1, Picture_2, ..., found {type(pictures).__name__}")
+    beyond = f"Picture_{len(enhanced) + 2}"
+    if beyond in pictures:
+        raise IqsrError(f"'{path}': has {beyond}, but the set has {len(enhanced) + 1} pictures")
+    return tuple(_label(path, pictures, f"Picture_{i}", folder) for i, folder in enumerate(enhanced, 2))
+
+
+def _label(path: Path, pictures: dict[str, object], key: str, folder: str) -> Label:
+    """The label under `key`, which must be the picture of `folder` where it says whose it is."""
+    entry = pictures.get(key)
+    if not isinstance(entry, dict):
+        raise IqsrError(f"'{path}': {key} is missing")
+    said = entry.get("File")
+    if said is not None and said != folder:
+        raise IqsrError(f"'{path}': {key} is said to be of folder '{said}', expected '{folder}'")
+    label = entry.get("Label")
+    if not isinstance(label, str) or label not in _SPELLING:
+        raise IqsrError(f"'{path}': {key} has the unknown label {label!r}; known: {', '.join(_SPELLING)}")
+    return _SPELLING[label]

@@ -1,0 +1,90 @@
+"""What a metric is: facts as data, read from `cards.toml`. No torch in here.
+
+The two axes are those of "Augmenting Perceptual Super-Resolution via Image Quality Predictors" (CVPR 2025,
+arXiv:2504.18524, section 13): what a metric compares with, and the kind of information that moves it.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from iqsr.errors import UnknownNameError
+
+Reference = Literal["full", "none"]
+Level = Literal["low", "mid", "high"]
+Provider = Literal["iqsr", "pyiqa"]
+
+
+@dataclass(frozen=True)
+class MetricCard:
+    """The facts about one metric. Nothing of this is ever inferred from its name."""
+
+    name: str
+    """What iqsr calls it; where IQA-PyTorch has the same metric, its name there."""
+    title: str
+    """One line for people."""
+    reference: Reference
+    """`full`: compares with the original picture; `none`: looks at the picture alone."""
+    level: Level
+    """`low`: colours, edges; `mid`: textures, local structure; `high`: meaning, the picture as a whole."""
+    higher_is_better: bool
+    """The direction."""
+    range: tuple[float, float]
+    """Least and greatest value in practice."""
+    differentiable: bool
+    """True if gradients reach the picture: usable as a training loss."""
+    licence: str
+    """SPDX identifiers of code and weights as they are used here."""
+    source: str
+    """The paper: authors, venue, year, DOI or arXiv number."""
+    weights: tuple[str, ...]
+    """Names in `weights.toml` of the files that it needs."""
+    minimum_size: int
+    """Shortest side of the smallest picture that it accepts, in pixels."""
+    provider: Provider
+    """Whose code computes it."""
+    package_data: str = ""
+    """Its file of weights inside this package, or empty."""
+    downloads: tuple[str, ...] = ()
+    """Files that pyiqa fetches when the metric is first used: paths below torch.hub's folder, or `hf:owner/name`."""
+    requires: tuple[str, ...] = ()
+    """`module: requirement` that its provider needs for it and does not install."""
+
+
+@lru_cache(maxsize=1)
+def cards() -> dict[str, MetricCard]:
+    """Every known metric by name: full reference before none, low level before high, as listed in `cards.toml`."""
+    text = Path(__file__).with_name("cards.toml").read_text(encoding="utf-8")
+    listed = [_card(name, entry) for name, entry in tomllib.loads(text)["card"].items()]
+    axes = (("full", "none"), ("low", "mid", "high"))
+    listed.sort(key=lambda c: (axes[0].index(c.reference), axes[1].index(c.level)))
+    return {c.name: c for c in listed}
+
+
+def _card(name: str, entry: dict[str, object]) -> MetricCard:
+    frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    return MetricCard(name=name, **frozen)  # pyright: ignore[reportArgumentType]
+
+
+# Other spellings of the same metric, as its authors or this package's modules have them.
+ALIASES = {
+    "lpips_st": "stlpips",
+    "lpips-st": "stlpips",
+    "lpips_st-vgg": "stlpips-vgg",
+    "lpips-st-vgg": "stlpips-vgg",
+    "ms-ssim": "ms_ssim",
+    "musiq-koniq": "musiq",
+    "nique": "niqe",
+    "nique_matlab": "niqe_matlab",
+}
+
+
+def card(name: str) -> MetricCard:
+    """The card of the metric called `name`, or known by that alias. UnknownNameError, nearest names first."""
+    known = cards()
+    found = known.get(name) or known.get(ALIASES.get(name, ""))
+    if found is None:
+        raise UnknownNameError("metric", name, list(known))
+    return found

@@ -1,0 +1,27 @@
+"""Scores of pictures, in files or in memory: many metrics in one pass, remembered by content.
+
+>>> from iqsr.scoring import score_files
+>>> score_files(["results/"], ["psnr", "stlpips"], reference=Path("originals"))
+"""
+
+from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash, default_cache, metric_fingerprint
+from iqsr.scoring.files import score_files
+from iqsr.scoring.pictures import Judges, default_metrics, score_pictures
+from iqsr.scoring.table import Summary, summaries, write_table
+from iqsr.scoring.tasks import Scored
+
+__all__ = [
+    "CacheKey",
+    "Judges",
+    "ScoreCache",
+    "Scored",
+    "Summary",
+    "content_hash",
+    "default_cache",
+    "default_metrics",
+    "metric_fingerprint",
+    "score_files",
+    "score_pictures",
+    "summaries",
+    "write_table",
+]

@@ -1,0 +1,256 @@
+"""Scores that were computed once: an SQLite file from a picture's content and a metric's fingerprint to a number.
+
+A run that was stopped goes on where it was, so that 42 metrics on 180,000 pairs can take a week of evenings. Nothing
+is keyed by a file's name or time: a picture that moved keeps its scores, one that changed has none.
+"""
+
+import ast
+import hashlib
+import os
+import sqlite3
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from math import isnan
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from iqsr.errors import IqsrError, PictureError
+
+_APPLICATION = 0x69717372  # "iqsr", in SQLite's header
+_FORMAT = 1
+_WAIT_SECONDS = 60.0
+_OTHER = "use another file (--cache FILE), or none (--no-cache)"
+_PACKAGE = Path(__file__).parents[1]
+
+# Hashes and names stand once, as text; a score is four small numbers.
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS pictures (id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE)",
+    "CREATE TABLE IF NOT EXISTS metrics (id INTEGER PRIMARY KEY, name TEXT NOT NULL, fingerprint TEXT NOT NULL, "
+    "UNIQUE (name, fingerprint))",
+    "CREATE TABLE IF NOT EXISTS scores (metric INTEGER NOT NULL REFERENCES metrics, "
+    "picture INTEGER NOT NULL REFERENCES pictures, reference INTEGER NOT NULL REFERENCES pictures, "
+    "value REAL NOT NULL, PRIMARY KEY (metric, picture, reference)) WITHOUT ROWID",
+    f"PRAGMA application_id = {_APPLICATION}",
+    f"PRAGMA user_version = {_FORMAT}",
+)
+_WANTED = "CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, picture, reference, metric, fingerprint)"
+_FIND = """
+    SELECT n, value FROM wanted
+    JOIN metrics ON metrics.name = wanted.metric AND metrics.fingerprint = wanted.fingerprint
+    JOIN pictures AS p ON p.hash = wanted.picture
+    JOIN pictures AS r ON r.hash = wanted.reference
+    JOIN scores ON scores.metric = metrics.id AND scores.picture = p.id AND scores.reference = r.id
+"""
+_ADD = """
+    INSERT OR REPLACE INTO scores (metric, picture, reference, value) VALUES (
+        (SELECT id FROM metrics WHERE name = ? AND fingerprint = ?),
+        (SELECT id FROM pictures WHERE hash = ?), (SELECT id FROM pictures WHERE hash = ?), ?)
+"""
+
+
+@dataclass(frozen=True)
+class CacheKey:
+    """What a score depends on."""
+
+    picture: str
+    """`content_hash` of the picture's file"""
+    reference: str
+    """the same of the reference's, "" where the metric has none"""
+    metric: str
+    """name, as on the card"""
+    fingerprint: str
+    """`metric_fingerprint` of it"""
+
+
+class ScoreCache:
+    """Scores in an SQLite file, which is made when missing. Close it, or use it as a context manager.
+
+    A transaction is there whole or not at all, also after a kill or a power cut. Several processes can read and write
+    the same file at once; one waits up to a minute for another. A connection belongs to the thread that opened it.
+
+    IqsrError (one line, with what to do) for a file that is damaged, belongs to something else, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        with self._asking():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def get(self, keys: Sequence[CacheKey]) -> dict[CacheKey, float]:
+        """The scores of those `keys` that have one."""
+        rows = [(n, k.picture, k.reference, k.metric, k.fingerprint) for n, k in enumerate(keys)]
+        with self._asking():
+            self._connection.execute("DELETE FROM wanted")
+            self._connection.execute("BEGIN")
+            try:
+                self._connection.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?)", rows)
+                found: list[tuple[int, float]] = self._connection.execute(_FIND).fetchall()
+            finally:
+                self._connection.execute("COMMIT")
+        return {keys[n]: value for n, value in found}
+
+    def put(self, values: Mapping[CacheKey, float]) -> None:
+        """Add scores, or replace them, in one transaction. ValueError for NaN, which is no score."""
+        for key, value in values.items():
+            if isnan(value):
+                raise ValueError(f"NaN is not a score ({key.metric})")
+        pictures = {(text,) for key in values for text in (key.picture, key.reference)}
+        metrics = {(key.metric, key.fingerprint) for key in values}
+        rows = [(k.metric, k.fingerprint, k.picture, k.reference, float(value)) for k, value in values.items()]
+        with self._asking(), self._transaction():
+            self._connection.executemany("INSERT OR IGNORE INTO pictures (hash) VALUES (?)", pictures)
+            self._connection.executemany("INSERT OR IGNORE INTO metrics (name, fingerprint) VALUES (?, ?)", metrics)
+            self._connection.executemany(_ADD, rows)
+
+    def __len__(self) -> int:
+        """How many scores there are."""
+        with self._asking():
+            count: int = self._connection.execute("SELECT COUNT(*) FROM scores").fetchone()[0]
+        return count
+
+    def close(self) -> None:
+        """Give the file back; further use is an error."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(self) -> None:
+        # Not WAL: its shared memory does not work across the machines of a network file system.
+        self._connection.execute("PRAGMA temp_store = MEMORY")
+        with self._transaction():
+            tables: int = self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+            owner: int = self._connection.execute("PRAGMA application_id").fetchone()[0]
+            written: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if tables and owner != _APPLICATION:
+                raise IqsrError(f"'{self.path}' is a database of something else; {_OTHER}")
+            if written > _FORMAT:
+                raise IqsrError(f"the score cache '{self.path}' was made by a newer iqsr; update, or {_OTHER}")
+            if written < _FORMAT:
+                for statement in _SCHEMA:
+                    self._connection.execute(statement)
+        self._connection.execute(_WANTED)
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        """All or nothing. The lock is taken at the start: taken later, two writers could wait for each other."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _asking(self) -> Generator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:  # locked, read-only, no such folder, disk full
+            raise IqsrError(f"cannot use the score cache '{self.path}': {error}; {_OTHER}") from None
+        except OSError as error:
+            raise IqsrError(f"cannot use the score cache '{self.path}': {error.strerror or error}; {_OTHER}") from None
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:  # perhaps somebody's photo: never say "delete it"
+                raise IqsrError(f"'{self.path}' is not a score cache, or a damaged one; {_OTHER}") from None
+            raise IqsrError(
+                f"the score cache '{self.path}' is damaged ({error}); delete it, scores will be computed again"
+            ) from None
+
+
+def default_cache() -> Path:
+    """Where scores are kept unless told otherwise: `$IQSR_CACHE/scores.sqlite`, or in the user's cache folder."""
+    if chosen := os.environ.get("IQSR_CACHE"):
+        return Path(chosen).expanduser() / "scores.sqlite"
+    if sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        folder = Path.home() / "Library" / "Caches"
+    else:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return folder / "iqsr" / "scores.sqlite"
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, remembered within the process while size and time stay. PictureError."""
+    try:
+        stat = Path(path).stat()
+        return _sha256(str(path), stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise PictureError(f"cannot read '{path}': {error.strerror or error}") from None
+
+
+@lru_cache(maxsize=1 << 20)
+def _sha256(path: str, size: int, mtime_ns: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def metric_fingerprint(name: str, *, precision: str = "fp32") -> str:
+    """Stands for all that a metric's value depends on besides the pictures; scores with another one are not used.
+
+    That is its weights, the code that computes it (iqsr's own, comments and docstrings aside; or pyiqa's
+    version), the code that decodes pictures, and the precision. Not the device, whose rounding
+    differs in the last digits. Raises UnknownNameError.
+    """
+    from iqsr.quality import card
+    from iqsr.weights import known_weights
+
+    about, known = card(name), known_weights()
+    parts = [about.name, precision, code_hash("images", "read.py"), code_hash("images", "alpha.py")]
+    if about.provider == "pyiqa":
+        parts += [_version("pyiqa"), code_hash("quality", "toolbox*.py")]
+    else:
+        parts.append(code_hash("quality", "*.py"))
+        parts += [known[weight].sha256 for weight in about.weights if weight in known]
+    if about.package_data and (shipped := _PACKAGE / "quality" / about.package_data).is_file():
+        parts.append(content_hash(shipped))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _version(package: str) -> str:
+    """Name and version of a package; absent is an answer too: its metrics will say so when they are loaded."""
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} absent"
+
+
+@cache
+def code_hash(folder: str, pattern: str) -> str:
+    """Hash of what the files of `iqsr/folder` do: of their syntax trees, without docstrings."""
+    digest = hashlib.sha256()
+    for file in sorted((_PACKAGE / folder).glob(pattern)):
+        digest.update(f"{file.name}\n{meaning(file.read_text(encoding='utf-8'))}\n".encode())
+    return digest.hexdigest()
+
+
+def meaning(source: str) -> str:
+    """A Python text as its syntax tree: the same for texts that differ in layout, comments and docstrings only."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.__dict__["body"] = [part for part in body if not _is_bare_string(part)]
+    return ast.dump(tree)
+
+
+def _is_bare_string(node: object) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -1,0 +1,105 @@
+"""Where a picture is good and where it is not: a quality map in colours over the gray picture, with its legend."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iqsr.errors import UsageError
+from iqsr.images import Picture, open_picture, write_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+_COLOURS = "viridis"  # lightness rises with the value: read in gray, and with any colour vision
+_OPACITY = 0.6
+_FONT_OF_WIDTH = 28  # characters of the legend's font that fit beside each other
+
+
+def overlay(picture: Tensor, quality: Tensor, title: str, *, scale: tuple[float, float] = (0.0, 100.0)) -> Tensor:
+    """A quality map in colours over the gray picture, with a legend below: the title, a colour bar, its two ends.
+
+    picture: (1, 3, H, W) in [0, 1]; quality: (1, 1, h, w) of any size, enlarged smoothly. scale: the values at the dark
+    (blue) and at the light (yellow) end; beyond them the colour stays. Returns (1, 3, H + legend, W) in [0, 1].
+    UsageError for other shapes.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    if picture.ndim != 4 or picture.shape[:2] != (1, 3) or quality.ndim != 4 or quality.shape[:2] != (1, 1):
+        raise UsageError(
+            "expected a picture (1, 3, H, W) and a map (1, 1, h, w), "
+            f"got {tuple(picture.shape)} and {tuple(quality.shape)}"
+        )
+    low, high = scale
+    share = ((quality.float() - low) / (high - low)).clamp(0, 1)
+    fitted = F.interpolate(share, size=picture.shape[2:], mode="bicubic", align_corners=False).clamp(0, 1)
+    gray = (picture * picture.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)  # BT.601
+    blended = (1 - _OPACITY) * gray + _OPACITY * coloured(fitted)
+    return torch.cat([blended, legend(picture.shape[3], title, scale)], 2)
+
+
+def coloured(share: Tensor) -> Tensor:
+    """(N, 1, H, W) in [0, 1] -> its colours, (N, 3, H, W) in [0, 1]: viridis, perceptually uniform."""
+    import numpy as np
+    import torch
+    from matplotlib import colormaps
+
+    table = torch.from_numpy(colormaps[_COLOURS](np.arange(256))[:, :3].astype(np.float32))
+    return table[(share * 255).round().long().squeeze(1)].permute(0, 3, 1, 2)
+
+
+def legend(width: int, title: str, scale: tuple[float, float]) -> Tensor:
+    """(1, 3, height, width) in [0, 1]: the title over a colour bar, whose ends carry their values."""
+    import numpy as np
+    import torch
+    from PIL import Image, ImageDraw, ImageFont
+
+    size = min(max(width // _FONT_OF_WIDTH, 10), 36)
+    line, gap = size + size // 2, size // 3
+    page = Image.new("RGB", (width, 2 * line + size + 2 * gap), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size)
+    draw.text((gap, gap), title, "black", font)
+    draw.text((gap, line + size + gap), f"{scale[0]:g}", "black", font)
+    draw.text((width - gap, line + size + gap), f"{scale[1]:g}", "black", font, anchor="ra")
+    strip = torch.from_numpy(np.asarray(page, np.float32) / 255).permute(2, 0, 1).unsqueeze(0)
+    inside = max(width - 2 * gap, 1)
+    bar = coloured(torch.linspace(0, 1, inside).expand(1, 1, size, inside))
+    strip[:, :, line + gap // 2 : line + gap // 2 + size, gap : gap + inside] = bar
+    return strip
+
+
+def write_map(source: Path, out: Path, quality_map: Callable[[Tensor], Tensor], title: str) -> None:
+    """Write the `overlay` of a picture file. `quality_map`: (1, 3, H, W) -> (1, 1, h, w) in 0 to 100, as srq's.
+
+    8-bit RGB in sRGB's place, whatever the source is: colours here are no longer the photo's. PictureError where one of
+    the files cannot be read or written.
+    """
+    import torch
+
+    picture = open_picture(source)
+    (x,) = picture.rows(picture.info.height)
+    with torch.no_grad():
+        drawn = overlay(x, quality_map(x).cpu(), title)
+    size = (drawn.shape[3], drawn.shape[2])
+    plain = replace(
+        picture.info, gray=False, depth=8, has_alpha=False, icc=None, exif=None, xmp=None, iptc=None, resolution=None
+    )
+    write_picture(out, [drawn], source=Picture(plain), upscaled=size, size=size)
+
+
+def planned_maps(found: list[tuple[Path, Path]], folder: Path) -> dict[Path, Path]:
+    """Where each picture's map goes: the tree below the inputs, mirrored in `folder`, `photo.jpg` as `photo_map.png`.
+
+    UsageError where two would have one name.
+    """
+    taken: dict[Path, Path] = {}
+    for source, relative in found:
+        out = folder / relative.with_name(f"{relative.stem}_map.png")
+        if out in taken:
+            raise UsageError(f"the maps of '{taken[out]}' and '{source}' would both be '{out}'; score them apart")
+        taken[out] = source
+    return {source: out for out, source in taken.items()}

@@ -1,0 +1,57 @@
+"""Which original a picture is compared with, by the names of their files."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from iqsr.errors import PictureError, UsageError
+from iqsr.images.find import exists, find_pictures
+
+
+class References:
+    """The originals below a folder, or one original for all pictures.
+
+    In a folder the original of a picture is the one of equal stem (`0801.png` for `0801.jpg`), else the one whose stem
+    is the longest beginning of the picture's (`0801` for `0801x4_ours`); a number is never cut in two (`img_1` is not
+    the original of `img_10`). Where several subfolders have it, the one in the same relative place is taken.
+
+    Raises UsageError for a path that does not exist or a folder without pictures.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        if not exists(self.path):
+            raise UsageError(f"no such reference picture or folder: '{path}'")
+        self._single = None if self.path.is_dir() else self.path
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
+        if self._single is None:
+            for _, relative in find_pictures([self.path]):
+                self._by_stem[relative.stem].append(relative)
+
+    def of(self, relative: Path) -> Path:
+        """The original of a picture, which is given by its path below the input that named it.
+
+        PictureError if there is none, or if there are several.
+        """
+        if self._single is not None:
+            return self._single
+        stem = next((beginning for beginning in _beginnings(relative.stem) if beginning in self._by_stem), None)
+        if stem is None:
+            raise PictureError(f"no reference in '{self.path}': no picture there is named like it")
+        candidates = _in_same_place(self._by_stem[stem], relative.parent)
+        if len(candidates) > 1:
+            names = ", ".join(f"'{candidate}'" for candidate in candidates)
+            raise PictureError(f"several references in '{self.path}': {names}; keep one of them")
+        return self.path / candidates[0]
+
+
+def _beginnings(stem: str) -> Iterable[str]:
+    """The stem itself, then its beginnings, the longest first, but none that ends amid a number."""
+    for length in range(len(stem), 0, -1):
+        if length == len(stem) or not stem[length - 1 : length + 1].isdecimal():
+            yield stem[:length]
+
+
+def _in_same_place(candidates: list[Path], place: Path) -> list[Path]:
+    same = [candidate for candidate in candidates if candidate.parent == place]
+    return same or candidates

@@ -1,0 +1,112 @@
+"""Tables of scores: a row a picture, a column a metric; written as CSV, Parquet or JSON; summed up a metric."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iqsr.errors import PictureError, UsageError
+from iqsr.images.parts import part_of
+from iqsr.quality import card
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from iqsr.scoring.tasks import Scored
+
+TABLE_SUFFIXES = (".csv", ".parquet", ".json")
+FACTS = ("path", "width", "height", "error")
+"""Columns that are no metric."""
+_WORST = 5
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One metric over many pictures. Pictures without a score do not count."""
+
+    metric: str
+    higher_is_better: bool
+    n: int
+    """pictures with a score"""
+    mean: float | None
+    """None, as all below, where n is too small for it"""
+    median: float | None
+    sd: float | None
+    """standard deviation of the sample (n - 1)"""
+    worst: list[tuple[str, float]]
+    """up to five pictures and their scores, the worst first"""
+
+
+def to_table(scored: Sequence[Scored], metrics: Sequence[str]) -> DataFrame:
+    """Columns path, width, height, each metric, and `error` if any picture has one. A score that is missing is NaN."""
+    from pandas import DataFrame
+
+    columns: dict[str, list[Any]] = {
+        "path": [str(one.path) for one in scored],
+        "width": [one.width for one in scored],
+        "height": [one.height for one in scored],
+        **{name: [one.scores.get(name) for one in scored] for name in metrics},
+    }
+    if any(one.errors for one in scored):
+        columns["error"] = ["; ".join(one.errors) for one in scored]
+    whole = "Int64" if any(one.width is None for one in scored) else "int64"
+    kinds = {"width": whole, "height": whole, **dict.fromkeys(metrics, "float64")}
+    return DataFrame(columns).astype(kinds)
+
+
+def check_table_name(out: Path) -> None:
+    """UsageError for a name that is no CSV, Parquet or JSON file's; PictureError for a folder."""
+    if out.suffix.lower() not in TABLE_SUFFIXES:
+        raise UsageError(f"cannot write '{out}': its name must end in {', '.join(TABLE_SUFFIXES)}")
+    if out.is_dir():
+        raise PictureError(f"cannot write '{out}': it is a folder")
+
+
+def write_table(table: DataFrame, out: Path) -> None:
+    """Write a table of `to_table` as CSV, Parquet or JSON (a list of objects), by the suffix of `out`.
+
+    The file appears whole or not at all; all digits are kept. Raises the errors of `check_table_name`, PictureError
+    where the file system refuses.
+    """
+    out = Path(out)
+    check_table_name(out)
+    with part_of(out) as part:
+        match out.suffix.lower():
+            case ".csv":
+                table.to_csv(part, index=False)
+            case ".parquet":
+                table.to_parquet(part, index=False)
+            case _:
+                part.write_text(json.dumps(records(table), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def records(table: DataFrame) -> list[dict[str, Any]]:
+    """The rows as plain objects for JSON; what is missing is None."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def summaries(table: DataFrame) -> list[Summary]:
+    """Each metric's summary, in the table's order. Which end is worst is on the metric's card."""
+    return [_summary(table, str(name)) for name in table.columns if name not in FACTS]
+
+
+def _summary(table: DataFrame, metric: str) -> Summary:
+    from numpy import mean, median, std
+
+    higher_is_better = card(metric).higher_is_better
+    known = table[table[metric].notna()]
+    paths: list[str] = known["path"].tolist()
+    scores: list[float] = known[metric].tolist()
+    worst = sorted(zip(paths, scores, strict=True), key=lambda row: row[1] if higher_is_better else -row[1])
+    return Summary(
+        metric=metric,
+        higher_is_better=higher_is_better,
+        n=len(scores),
+        mean=float(mean(scores)) if scores else None,
+        median=float(median(scores)) if scores else None,
+        sd=float(std(scores, ddof=1)) if len(scores) > 1 else None,
+        worst=worst[:_WORST],
+    )

@@ -1,0 +1,1 @@
+"""Training: what learns, from what, and the loops."""

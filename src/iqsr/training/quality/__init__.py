@@ -1,0 +1,1 @@
+"""Training of quality predictors: from full-reference teachers, and from people's preferences."""

@@ -1,0 +1,112 @@
+"""Versions of crops with their teachers' judgements, made once and kept in shards: `iqsr train-quality` reads these."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from iqsr.errors import IqsrError
+from iqsr.training.quality.recipe import DataRecipe
+from iqsr.training.quality.sources import Source, crops_of, photos_within
+from iqsr.training.quality.teachers import Teachers
+from iqsr.training.quality.versions import Upscalers, versions_of
+
+GRID = 8  # pixels of a picture to a place of its map, a side
+
+
+@dataclass(frozen=True)
+class Shard:
+    """All versions of the crops of one photo."""
+
+    photo: str
+    kinds: list[list[str]]
+    """[N][K]: how each version was made."""
+    pictures: Tensor
+    """(N, K, 3, S, S) uint8."""
+    alex: Tensor
+    """(N, K): LPIPS-ST (AlexNet) to the clean crop."""
+    vgg: Tensor
+    """(N, K): LPIPS-ST (VGG16) to the clean crop."""
+    places: Tensor
+    """(N, K, S / 8, S / 8) fp16: the mean of both, for each place."""
+
+
+def make_data(
+    photos: Sequence[Path],
+    out: Path,
+    recipe: DataRecipe,
+    *,
+    part: tuple[int, int] = (0, 1),
+    on_photo: Callable[[int, int], None],
+) -> None:
+    """Write one shard a photo into `out`; those that are there are kept, so a stopped run goes on where it was.
+
+    part: (i, n) makes every n-th photo, from the i-th: n processes share the work. Every photo has a generator of
+    its own, so the data depends on the recipe alone. IqsrError where `out` holds data of another recipe.
+    """
+    _claim(out, recipe)
+    photos = photos_within(photos, recipe.photos)[part[0] :: part[1]]
+    upscalers, teachers = Upscalers(recipe.generators), Teachers(torch.bfloat16)
+    for done, photo in enumerate(photos):
+        path = out / f"{photo.stem}.safetensors"
+        if not path.exists():
+            seed = recipe.seed * 1_000_003 + int.from_bytes(photo.name.encode()[-7:], "big") % 1_000_003
+            generator = torch.Generator().manual_seed(seed)
+            crops = list(crops_of(photo, recipe.crop, recipe.per_megapixel, generator))
+            write_shard(path, _judged(photo.name, crops, recipe, upscalers, teachers, generator))
+        on_photo(done + 1, len(photos))
+
+
+def read_shards(folder: Path) -> Iterator[Shard]:
+    """All shards of a folder, by name. IqsrError where there is none."""
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise IqsrError(f"{folder}: no data there; make it first")
+    for path in paths:
+        with safe_open(path, "pt") as file:
+            meta = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        yield Shard(meta["photo"], json.loads(meta["kinds"]), **tensors)
+
+
+def _judged(
+    photo: str,
+    crops: Sequence[Source],
+    recipe: DataRecipe,
+    upscalers: Upscalers,
+    teachers: Teachers,
+    generator: torch.Generator,
+) -> Shard:
+    kinds, pictures, judgements = [], [], []
+    for source in crops:
+        versions = versions_of(source.crop[None], upscalers, recipe.defects, generator)
+        stored = torch.cat([(v.picture * 255).round().byte() for v in versions])
+        kinds.append([v.kind for v in versions])
+        pictures.append(stored)
+        judgements.append(teachers.judge(stored / 255, source.crop[None], recipe.crop // GRID))
+    alex, vgg, places = (torch.stack(list(t)) for t in zip(*judgements, strict=True))
+    return Shard(photo, kinds, torch.stack(pictures), alex, vgg, places[:, :, 0].half())
+
+
+def write_shard(path: Path, shard: Shard) -> None:
+    """Write one shard, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    tensors = {name: getattr(shard, name).contiguous() for name in ("pictures", "alex", "vgg", "places")}
+    save_file(tensors, part, {"photo": shard.photo, "kinds": json.dumps(shard.kinds)})
+    part.replace(path)
+
+
+def _claim(out: Path, recipe: DataRecipe) -> None:
+    """Note the recipe in the folder, or check that the one noted is the same."""
+    out.mkdir(parents=True, exist_ok=True)
+    note, text = out / "data.json", recipe.model_dump_json()
+    if note.exists() and json.loads(note.read_text()) != json.loads(text):
+        raise IqsrError(f"{out}: holds data of another recipe ({note.name}); choose another folder or remove it")
+    note.write_text(text)

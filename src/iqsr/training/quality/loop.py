@@ -1,0 +1,134 @@
+"""The training of a quality predictor: one loop, read from top to bottom."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from iqsr.errors import IqsrError
+from iqsr.quality.dense import Predictor, quality_of
+from iqsr.training.quality.batches import Batch, Versions
+from iqsr.training.quality.measures import agreement, score_versions
+from iqsr.training.quality.objective import attacked, gaming_loss, map_loss, rank_loss, score_loss
+from iqsr.training.quality.recipe import TrainingRecipe
+
+
+class Run:
+    """One training run in one folder: checkpoints, log, and weights when it is done."""
+
+    def __init__(self, model: Predictor, recipe: TrainingRecipe, folder: Path) -> None:
+        self.model, self.recipe, self.folder = model, recipe, folder
+        self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        trunk = [p for n, p in model.named_parameters() if p.requires_grad and n.startswith("trunk.")]
+        head = [p for n, p in model.named_parameters() if p.requires_grad and not n.startswith("trunk.")]
+        groups = [{"params": head, "lr": recipe.head_lr}, {"params": trunk, "lr": recipe.trunk_lr}]
+        self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=recipe.weight_decay)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, recipe.rate_at)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.step = 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def fit(self, learn: Versions, check: Versions, on_step: Callable[[int, dict[str, float]], None]) -> None:
+        """Train to the recipe's last step; a checkpoint and a look at `check` every so many."""
+        while self.step < self.recipe.steps:
+            started = time.perf_counter()
+            batch = learn.draw(self.recipe.crops, self.recipe.versions, self.generator)
+            losses = self._losses(batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.stack(list(losses.values())).sum().backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+            self.optimizer.step()
+            self.schedule.step()
+            self.step += 1
+            self._update_average()
+            figures = {k: float(v.detach()) for k, v in losses.items()} | {"seconds": time.perf_counter() - started}
+            if self.step % self.recipe.check_every == 0 or self.step == self.recipe.steps:
+                figures |= self.check(check)
+            self._log(figures)
+            on_step(self.step, figures)
+            if self.step % self.recipe.checkpoint_every == 0 or self.step == self.recipe.steps:
+                self.save()
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The weighted terms of the objective for one batch."""
+        recipe, target = self.recipe, quality_of(batch.distance)
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+            seen = self.model.predict(batch.pictures)
+            losses = {
+                "score": recipe.score_weight * score_loss(seen.score, target),
+                "map": recipe.map_weight * map_loss(seen, batch.places),
+                "rank": recipe.rank_weight
+                * rank_loss(seen.score.view(-1, recipe.versions), target.view(-1, recipe.versions)),
+            }
+            if recipe.attack and self.step % recipe.attack.every == 0:
+                losses["gaming"] = self._gaming(batch, target)
+        return losses
+
+    def _gaming(self, batch: Batch, target: Tensor) -> Tensor:
+        """The loss on freshly attacked pictures of the batch."""
+        attack = self.recipe.attack
+        assert attack is not None
+        chosen = torch.randperm(len(target), generator=self.generator)[: attack.pictures]
+        eps = attack.eps * (0.25 + 1.25 * float(torch.rand((), generator=self.generator))) / 255
+        x = attacked(self.model, batch.pictures[chosen], eps=eps, steps=attack.steps, generator=self.generator)
+        return attack.weight * gaming_loss(self.model.predict(x).score, target[chosen])
+
+    def check(self, versions: Versions) -> dict[str, float]:
+        """Agreement of the averaged weights with the teachers, on crops not learned from."""
+        kept = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16):
+            found = agreement(score_versions(self.model, versions), versions)
+        self.model.load_state_dict(kept)
+        return {k: v for k, v in asdict(found).items() if isinstance(v, float)}
+
+    def save(self) -> None:
+        """Write the checkpoint that `resume` reads and the averaged weights, each whole or not at all."""
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "generator": self.generator.get_state(),
+            "step": self.step,
+            "recipe": self.recipe.model_dump_json(),
+        }
+        part = self.folder / f".checkpoint.{os.getpid()}.part"
+        torch.save(state, part)
+        part.replace(self.folder / "checkpoint.pt")
+        part = self.folder / f".weights.{os.getpid()}.part"
+        save_file({k: v.half().contiguous() for k, v in self.average.items()}, part)
+        part.replace(self.folder / "weights.safetensors")
+
+    def resume(self) -> bool:
+        """Go on from the folder's checkpoint, if there is one. IqsrError where it is another recipe's or damaged."""
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return False
+        try:
+            state = torch.load(path, weights_only=True)
+        except Exception as error:
+            raise IqsrError(f"{path}: damaged checkpoint; remove it to start anew") from error
+        if state["recipe"] != self.recipe.model_dump_json():
+            raise IqsrError(f"{path}: a checkpoint of another recipe; choose another folder or remove it")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.generator.set_state(state["generator"])
+        self.average, self.step = state["average"], state["step"]
+        return True
+
+    def _update_average(self) -> None:
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.model.state_dict().items():
+            self.average[name].lerp_(value, 1 - decay)
+
+    def _log(self, figures: dict[str, float]) -> None:
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps({"step": self.step} | {k: round(v, 6) for k, v in figures.items()}) + "\n")

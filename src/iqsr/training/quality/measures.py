@@ -1,0 +1,105 @@
+"""How good a predictor is: rank correlation and pair accuracy against the teachers, ladders of defects, attacks."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from iqsr.quality.dense import Predictor
+from iqsr.training.quality.batches import Versions
+from iqsr.training.quality.defects import DEFECTS
+from iqsr.training.quality.objective import attacked
+
+Score = Callable[[Tensor], Tensor]
+"""(N, 3, H, W) in [0, 1] -> (N,), higher is better."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of scores with LPIPS-ST's distances to clean originals that the predictor never saw."""
+
+    srcc: float
+    """Spearman's rank correlation with the mean of both trunks, over all pictures."""
+    srcc_alex: float
+    """The same with the AlexNet trunk alone."""
+    srcc_vgg: float
+    """The same with the VGG16 trunk alone."""
+    pairs: float
+    """Share of the pairs of versions of one crop that are ordered as by the mean of both trunks."""
+    agreed: float
+    """The same, of the pairs that both trunks order alike: there LPIPS-ST is of one mind."""
+    pictures: int
+    """How many were scored."""
+    n_pairs: int
+    """How many pairs there are."""
+    n_agreed: int
+    """How many of them both trunks order alike."""
+
+
+def agreement(scores: Sequence[Tensor], versions: Versions) -> Agreement:
+    """scores: a (K,) a crop, as the versions of `versions` stand."""
+    ordered, agreed = [], []
+    for score, alex, vgg in zip(scores, versions.alex, versions.vgg, strict=True):
+        i, j = torch.triu_indices(len(score), len(score), 1)
+        mean = alex + vgg
+        right = (score[i] - score[j]) * (mean[j] - mean[i]) > 0
+        differ = mean[i] != mean[j]
+        alike = (alex[i] - alex[j]) * (vgg[i] - vgg[j]) > 0
+        ordered.append(right[differ])
+        agreed.append(right[alike])
+    flat, alex, vgg = torch.cat(list(scores)), torch.cat(versions.alex), torch.cat(versions.vgg)
+    pairs, of_one_mind = torch.cat(ordered).float(), torch.cat(agreed).float()
+    srcc, srcc_alex, srcc_vgg = (_srcc(flat, -d) for d in (alex + vgg, alex, vgg))
+    return Agreement(
+        srcc,
+        srcc_alex,
+        srcc_vgg,
+        float(pairs.mean()),
+        float(of_one_mind.mean()),
+        len(flat),
+        len(pairs),
+        len(of_one_mind),
+    )
+
+
+def _srcc(x: Tensor, y: Tensor) -> float:
+    found: Any = spearmanr(x, y)
+    return float(found.statistic)
+
+
+@torch.inference_mode()
+def score_versions(score: Score, versions: Versions) -> list[Tensor]:
+    """A (K,) of scores a crop."""
+    return [score(pictures.float() / 255).float() for pictures in versions.pictures]
+
+
+LADDERS = ("blur", "noise", "jpeg", "ringing")
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@torch.inference_mode()
+def monotone(score: Score, pictures: Sequence[Tensor], ladder: str, seed: int = 0) -> float:
+    """Share of pictures (1, 3, H, W) whose score falls with every rung: the clean picture, then `STRENGTHS`."""
+    falls = 0
+    for number, x in enumerate(pictures):
+        rungs = [x]
+        for strength in STRENGTHS:
+            rung = DEFECTS[ladder](x, strength, torch.Generator().manual_seed(seed + number)).clamp(0, 1)
+            rungs.append((rung * 255).round() / 255)
+        scores = score(torch.cat(rungs)).tolist()
+        falls += all(better > worse for better, worse in pairwise(scores))
+    return falls / len(pictures)
+
+
+def rise_under_attack(model: Predictor, pictures: Tensor, *, eps: float = 4 / 255, steps: int = 20) -> Tensor:
+    """How many points projected gradient ascent adds to each picture's score; pictures: (N, 3, H, W), returns (N,)."""
+    rises = []
+    for x in pictures.split(10):
+        adversarial = attacked(model, x, eps=eps, steps=steps)
+        with torch.inference_mode():
+            rises.append(model.predict(adversarial).score - model.predict(x).score)
+    return torch.cat(rises)

