@@ -74,11 +74,7 @@ SETTINGS = {
     "no-bias": Setting("mixed preset, biases not corrected"),
     "minmax": Setting("as `no-bias`, ranges from the extremes of all pictures", ranges=MINMAX),
     "histogram": Setting("as `no-bias`, ranges from histograms", ranges=HISTOGRAM),
-    "own": Setting(
-        "what `--precision int8` does: as `histogram`, calibrated on scikit-image's pictures",
-        ranges=HISTOGRAM,
-        own=True,
-    ),
+    "own": Setting("`--precision int8`: as `histogram`, on scikit-image's pictures", ranges=HISTOGRAM, own=True),
     "histogram-bias": Setting("as `histogram`, biases corrected", ranges=HISTOGRAM, bias_correction=True),
     "ends": Setting("as `histogram`, 6 convolutions outside of the blocks kept", ENDS, ranges=HISTOGRAM),
     "late": Setting("as `ends`, and the last 4 of 23 blocks", f"{ENDS}|{LATE}", ranges=HISTOGRAM),

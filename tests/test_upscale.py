@@ -168,7 +168,7 @@ def test_wrong_input_is_named(image: object, message: str):
         ({"device": "cuda:99"}, "cuda"),
         ({"backend": "tensorrt"}, "unknown backend 'tensorrt'; choose torch or openvino"),
         ({"tile": 8}, "at least 16 pixels a side, got 8"),
-        ({"backend": "openvino", "precision": "fp16"}, "OpenVINO computes in fp32 or bf16"),
+        ({"backend": "openvino", "precision": "fp16"}, "OpenVINO computes in fp32, bf16 or int8"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], message: str):
