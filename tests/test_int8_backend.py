@@ -65,7 +65,7 @@ def test_damaged_cache_is_made_again(cache: Path):
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     int8.quantised(compact())
-    assert abs(file.stat().st_size - len(whole)) < 10  # the network's running number is part of the file
+    assert file.stat().st_size > 0.9 * len(whole)  # running numbers of layers are part of the file
 
 
 def test_network_that_8_bits_spoil_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch):

@@ -76,8 +76,9 @@ def test_a_stronger_defect_is_further_from_the_original(name: str) -> None:
         float((DEFECTS[name](x, s, torch.Generator().manual_seed(5)).clamp(0, 1) - x).square().mean())
         for s in (0.0, 0.5, 1.0)
     ]
-    assert errors[0] < errors[1]
-    assert errors[1] < 1.1 * errors[2]  # a repeated median settles
+    slack = 1.1 if name == "median" else 1.0  # a repeated median settles
+    assert errors[0] < slack * errors[1]
+    assert errors[1] < slack * errors[2]
 
 
 @pytest.mark.parametrize("name", list(DEFECTS))
