@@ -50,7 +50,8 @@ class Versions:
         """Random crops and versions, each crop turned and mirrored at random."""
         pictures, distances, places = [], [], []
         for i in torch.randperm(len(self), generator=generator)[:crops].tolist():
-            chosen = torch.randperm(len(self.kinds[i]), generator=generator)[:versions]
+            repeats = -(-versions // len(self.kinds[i]))
+            chosen = torch.randperm(repeats * len(self.kinds[i]), generator=generator)[:versions] % len(self.kinds[i])
             turns, mirrored = (
                 torch.randint(8, (), generator=generator).item() % 4,
                 torch.rand((), generator=generator) < 0.5,

@@ -80,7 +80,9 @@ class Run:
         return attack.weight * gaming_loss(self.model.predict(x).score, target[chosen])
 
     def check(self, versions: Versions) -> dict[str, float]:
-        """Agreement of the averaged weights with the teachers, on crops not learned from."""
+        """Agreement of the averaged weights with the teachers, on crops not learned from, if there are any."""
+        if not len(versions):
+            return {}
         kept = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16):
