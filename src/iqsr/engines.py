@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from torch import Tensor
 
-from iqsr.backends.device import choose_device
+from iqsr.backends.device import choose_device, computes_bf16
 from iqsr.errors import ModelError, UsageError
 from iqsr.generators import Generator
 from iqsr.rows import RowEngine
@@ -181,16 +181,7 @@ def choose_precision(name: str, device: torch.device, backend: str) -> str:
         return ("bf16" if has_bf16() else "fp32") if name == "auto" else name
     if name != "auto":
         return name
-    return "bf16" if _native_bf16(device) else "fp32"
-
-
-def _native_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu":
-        return False
-    abilities = torch.cpu.get_capabilities()
-    return any(abilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return "bf16" if computes_bf16(device) else "fp32"
 
 
 def _program(generator: Generator) -> RowProgram | None:

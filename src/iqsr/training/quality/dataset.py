@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from iqsr.backends.device import fastest_dtype
 from iqsr.errors import IqsrError
 from iqsr.training.quality.recipe import DataRecipe
 from iqsr.training.quality.sources import Source, crops_of, photos_within
@@ -52,7 +53,7 @@ def make_data(
     """
     _claim(out, recipe)
     photos = photos_within(photos, recipe.photos)[part[0] :: part[1]]
-    upscalers, teachers = Upscalers(recipe.generators), Teachers(torch.bfloat16)
+    upscalers, teachers = Upscalers(recipe.generators), Teachers(fastest_dtype(torch.device("cpu")))
     for done, photo in enumerate(photos):
         path = out / f"{photo.stem}.safetensors"
         if not path.exists():

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from iqsr.backends.device import computes_bf16, fastest_dtype
 from iqsr.generators import load_generator
 from iqsr.quality.dense import Predictor
 from iqsr.training.quality.dataset import GRID, Shard, write_shard
@@ -20,6 +21,8 @@ from iqsr.training.quality.recipe import GamingRecipe
 from iqsr.training.quality.sources import Source, crops_of
 from iqsr.training.quality.teachers import Teachers
 from iqsr.training.quality.versions import reduced
+
+CPU = torch.device("cpu")
 
 
 def make_gamed(
@@ -36,7 +39,7 @@ def make_gamed(
         pictures += tuned_outputs(module, lrs, originals, predictor, recipe, generator)
         on_run(number + 1, len(recipe.generators))
     stored = torch.stack([(p.clamp(0, 1) * 255).round().byte() for p in pictures], 1)
-    teachers = Teachers(torch.bfloat16)
+    teachers = Teachers(fastest_dtype(CPU))
     for photo in sorted({s.photo for s in sources}):
         rows = [i for i, s in enumerate(sources) if s.photo == photo]
         judged = [teachers.judge(stored[i] / 255, originals[i][None], recipe.crop // GRID) for i in rows]
@@ -64,14 +67,14 @@ def tuned_outputs(
     outputs: list[Tensor] = []
     for step in range(1, max(recipe.moments) + 1):
         chosen = torch.randperm(len(lrs), generator=generator)[: recipe.batch]
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16(CPU)):
             made = module(lrs[chosen]).float()
             loss = l1_weight * F.l1_loss(made, originals[chosen]) - predictor.predict(made).score.mean() / 100
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         if step in recipe.moments:
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16(CPU)):
                 outputs.append(torch.cat([module(part).float() for part in lrs.split(8)]))
     return outputs
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from iqsr.backends.device import computes_bf16
 from iqsr.errors import IqsrError
 from iqsr.quality.dense import Predictor, quality_of
 from iqsr.training.quality.batches import Batch, Versions
@@ -58,7 +59,7 @@ class Run:
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms of the objective for one batch."""
         recipe, target = self.recipe, quality_of(batch.distance)
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+        with self._autocast():
             seen = self.model.predict(batch.pictures)
             losses = {
                 "score": recipe.score_weight * score_loss(seen.score, target),
@@ -85,7 +86,7 @@ class Run:
             return {}
         kept = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16):
+        with self._autocast():
             found = agreement(score_versions(self.model, versions), versions)
         self.model.load_state_dict(kept)
         return {k: v for k, v in asdict(found).items() if isinstance(v, float)}
@@ -125,6 +126,9 @@ class Run:
         self.generator.set_state(state["generator"])
         self.average, self.step = state["average"], state["step"]
         return True
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16 and computes_bf16(torch.device("cpu")))
 
     def _update_average(self) -> None:
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))

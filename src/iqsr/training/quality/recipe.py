@@ -46,7 +46,7 @@ class TrainingRecipe(Recipe):
     rank_weight: float = Field(default=0.5, ge=0)
     attack: AttackRecipe | None = None
     bf16: bool = True
-    """Compute in bf16 where it is safe to (autocast)."""
+    """Compute in bf16 (autocast), on machines that do so natively."""
     check_every: int = Field(default=250, ge=1)
     checkpoint_every: int = Field(default=100, ge=1)
 

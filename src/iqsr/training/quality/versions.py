@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from iqsr.backends.device import fastest_dtype
 from iqsr.degrade import degrade, pipeline
 from iqsr.generators import load_generator
 from iqsr.training.quality.defects import DEFECTS
@@ -29,19 +30,20 @@ class Version:
 
 
 class Upscalers:
-    """The packaged networks that enlarge by four, in bf16."""
+    """The packaged networks that enlarge by four, in bf16 where the CPU computes in it."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.modules: dict[str, nn.Module] = {}
+        self.dtype = fastest_dtype(torch.device("cpu"))
         for name in names:
-            module = load_generator(name).module.to(torch.bfloat16)
+            module = load_generator(name).module.to(self.dtype)
             module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             self.modules[name] = module
 
     @torch.inference_mode()
     def enlarge(self, name: str, lr: Tensor) -> Tensor:
         """lr: (N, 3, H, W) in [0, 1]. Returns (N, 3, 4H, 4W) in [0, 1]."""
-        x = lr.to(torch.bfloat16, memory_format=torch.channels_last)
+        x = lr.to(self.dtype, memory_format=torch.channels_last)
         return self.modules[name](x).float().clamp(0, 1)
 
 
