@@ -12,27 +12,22 @@ rounding, and nothing about quality.
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median, pstdev
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from iqsr.quality.musiq import Musiq
 from measure import Spread, Work, alternate
-from upscale import FEATURES, cores, photo
+from setting import Result, arguments, described, environment, photo, write
 
-Result = dict[str, Any]
-
+PACKAGES = ("torch", "pyiqa", "iqsr")
 ABOUT = {
     "pyiqa": "IQA-PyTorch's network",
     "iqsr fp32": "the default",
@@ -65,7 +60,7 @@ QUICK = {
 
 
 def main() -> None:
-    args = arguments()
+    args = arguments(__doc__, FULL, "one part anew; the others stay as they are in the results")
     torch.set_num_threads(args.threads)
     known = args.out / "musiq.json"
     parts = json.loads(known.read_text())["parts"] if args.only and known.is_file() else {}
@@ -74,28 +69,8 @@ def main() -> None:
         started = time.perf_counter()
         parts[name] = measure(networks, loads[name])
         print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    write({"environment": environment(args), "parts": parts}, args)
-
-
-def arguments() -> Namespace:
-    parser = ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="tiny pictures, few rounds: does it work?")
-    parser.add_argument("--only", choices=FULL, help="one part anew; the others stay as they are in the results")
-    parser.add_argument("--threads", type=int, default=cores(), help="all cores by default")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder")
-    return parser.parse_args()
-
-
-def environment(args: Namespace) -> Result:
-    abilities = torch.cpu.get_capabilities()
-    return {
-        "quick": args.quick,
-        "threads": args.threads,
-        "cores": cores(),
-        "cpu_features": [name for name in FEATURES if abilities.get(name)],
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("torch", "pyiqa", "iqsr")},
-    }
+    results = {"environment": environment(args, PACKAGES), "parts": parts}
+    write(results, markdown(results), args.out, "musiq")
 
 
 def contenders() -> dict[str, nn.Module]:
@@ -166,13 +141,6 @@ def work(network: nn.Module, x: Tensor, *, gradient: bool) -> Work:
     return step
 
 
-def write(results: Result, args: Namespace) -> None:
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "musiq.json").write_text(json.dumps(results, indent=2) + "\n")
-    (args.out / "musiq.md").write_text(text := markdown(results))
-    print(text)
-
-
 def markdown(results: Result) -> str:
     lines = [
         "To reproduce, on a machine that does nothing else:",
@@ -188,13 +156,6 @@ def markdown(results: Result) -> str:
     for load in results["parts"].values():
         lines += ["", f"## {load['title']}", "", *table(load)]
     return "\n".join(lines) + "\n"
-
-
-def described(found: Result) -> str:
-    quick = "**A quick run with tiny pictures: its times mean nothing.** " if found["quick"] else ""
-    features = ", ".join(name.upper().replace("_", "-") for name in found["cpu_features"]) or "none of note"
-    packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
-    return f"{quick}{found['threads']} of {found['cores']} cores ({features}); Python {found['python']}, {packages}."
 
 
 def table(load: Result) -> Iterator[str]:

@@ -20,7 +20,8 @@ from iqsr.quality import availability, load_metric
 from iqsr.quality.srq import load_srq
 from iqsr.training.quality.batches import Versions
 from iqsr.training.quality.dataset import GRID, Shard, read_shards, write_shard
-from iqsr.training.quality.measures import LADDERS, agreement, monotone, rise_under_attack, score_versions
+from iqsr.training.quality.ladders import LADDERS
+from iqsr.training.quality.measures import agreement, monotone, rise_under_attack, score_versions
 from iqsr.training.quality.sources import crops_of, find_photos
 from iqsr.training.quality.teachers import Teachers
 from iqsr.training.quality.versions import Upscalers, Version, versions_of

@@ -9,7 +9,6 @@ benchmarks/results/score.md and score.json. Needs `pip install 'iqsr[bench,toolb
 
 from __future__ import annotations
 
-import json
 import tempfile
 from argparse import ArgumentParser
 from pathlib import Path
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from iqsr.quality import load_metric
 from iqsr.scoring import score_files
 from measure import Spread, Work, alternate
-from upscale import cores
+from setting import RESULTS, Result, cores, write
 
 SIDE = 512
 
@@ -33,7 +32,7 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder")
     args = parser.parse_args()
     torch.set_num_threads(cores())
     with tempfile.TemporaryDirectory() as folder:
@@ -42,10 +41,7 @@ def main() -> None:
     names = list(seconds)
     ratios = {n: Spread.of_ratios(seconds[names[0]], seconds[n]).plain() for n in names[1:]}
     found = {"pictures": args.pictures, "side": SIDE, "threads": cores(), "times as fast as NIMA": ratios}
-    args.out.mkdir(exist_ok=True)
-    (args.out / "score.json").write_text(json.dumps(found, indent=1) + "\n")
-    (args.out / "score.md").write_text(markdown(found))
-    print(markdown(found))
+    write(found, markdown(found), args.out, "score")
 
 
 def contenders(paths: list[Path]) -> dict[str, Work]:
@@ -98,7 +94,7 @@ def pictures(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def markdown(found: dict[str, Any]) -> str:
+def markdown(found: Result) -> str:
     lines = [
         f"{found['pictures']} PNG pictures of {SIDE} x {SIDE}, {found['threads']} threads. Times as fast as "
         "IQA-PyTorch's NIMA (random weights, one picture at a time), median and range over the rounds.",

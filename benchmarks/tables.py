@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from statistics import median
-from typing import Any
 
-Result = dict[str, Any]
+from setting import Result, described
 
 _HOW = [
     "To reproduce, on a machine that does nothing else (about 12 minutes on 2 cores):",
@@ -27,7 +26,7 @@ _LESS = """\
 
 def markdown(results: Result) -> str:
     """All parts that `results` has."""
-    lines = [*_HOW, "", "# Upscaling speed", "", _environment(results["environment"]), "", _MEASURE, ""]
+    lines = [*_HOW, "", "# Upscaling speed", "", described(results["environment"]), "", _MEASURE, ""]
     for part, title in (("rrdbnet", "RRDBNet x4"), ("compact", "Compact x4")):
         if part in results:
             lines += [f"## {title}", "", *_side_by_side(results[part]), ""]
@@ -40,14 +39,6 @@ def markdown(results: Result) -> str:
         for part in results["scaling"].values():
             lines += [*_scaling(part), ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _environment(found: Result) -> str:
-    packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
-    features = ", ".join(name.upper().replace("_", "-") for name in found["cpu_features"]) or "none of note"
-    quick = "**A quick run with tiny pictures: its times mean nothing.** " if found["quick"] else ""
-    threads = f"{found['threads']} of {found['cores']} cores ({features})"
-    return f"{quick}{threads}; Python {found['python']}, {packages}."
 
 
 def _side_by_side(part: Result) -> Iterator[str]:

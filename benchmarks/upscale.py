@@ -11,31 +11,21 @@ median over the rounds is given with the least and the most. Every output is com
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import sys
 import time
-from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from contenders import ABOUT, Stream, contenders, streaming_engine, tiles, torch_bf16
 from iqsr import Upscaler
 from iqsr.generators import Generator, load_generator
 from measure import GEMMS, Judge, Seconds, Spread, Work, alternate, flops_of, gemm, gemm_rates, untiled_flops
+from setting import Result, arguments, environment, photo, write
 from tables import markdown
 
-Result = dict[str, Any]
-
 PARTS = ("rrdbnet", "compact", "tall", "scaling")
-FEATURES = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16", "bf16", "sve")
 PACKAGES = ("torch", "spandrel", "onnxruntime", "openvino", "ncnn", "numpy", "iqsr")
 
 
@@ -68,10 +58,10 @@ QUICK = {
 
 
 def main() -> None:
-    args = arguments()
+    args = arguments(__doc__, PARTS, "one part, written as upscale-PART")
     torch.set_num_threads(args.threads)
     networks, side = (QUICK, 256) if args.quick else (FULL, 4096)
-    results: Result = {"environment": environment(args)}
+    results: Result = {"environment": environment(args, PACKAGES) | {"seconds": {}}}
     for part in [args.only] if args.only else PARTS:
         started = time.perf_counter()
         if part in networks:
@@ -81,33 +71,7 @@ def main() -> None:
             results[part] = {name: measure(network, side) for name, network in networks.items()}
         results["environment"]["seconds"][part] = round(time.perf_counter() - started)
         print(f"{part}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    write(results, args)
-
-
-def arguments() -> Namespace:
-    parser = ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="tiny pictures, one round: does it work?")
-    parser.add_argument("--only", choices=PARTS, help="one part, written as upscale-PART")
-    parser.add_argument("--threads", type=int, default=cores(), help="all cores by default")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder")
-    return parser.parse_args()
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def environment(args: Namespace) -> Result:
-    abilities = torch.cpu.get_capabilities()
-    return {
-        "quick": args.quick,
-        "threads": args.threads,
-        "cores": cores(),
-        "cpu_features": [name for name in FEATURES if abilities.get(name)],
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
-        "seconds": {},
-    }
+    write(results, markdown(results), args.out, f"upscale-{args.only}" if args.only else "upscale")
 
 
 def side_by_side(network: Network, threads: int, side: int) -> Result:
@@ -223,28 +187,6 @@ def speed(flops: float, seconds: list[float], rates: list[float]) -> dict[str, f
 def precision_of(generator: Generator) -> str:
     """bf16 or fp32: what `Upscaler` chooses here."""
     return Upscaler(generator, device="cpu").describe().split(", ")[1]
-
-
-def photo(height: int, width: int) -> Tensor:
-    """(1, 3, height, width) in [0, 1]: scikit-image's astronaut from her face on, mirrored on all sides."""
-    from skimage.data import astronaut
-
-    values = astronaut()
-
-    def mirrored(count: int, size: int, start: int) -> np.ndarray:
-        place = (np.arange(count) + start) % (2 * size)
-        return np.minimum(place, 2 * size - 1 - place)
-
-    part = values[mirrored(height, values.shape[0], 50)][:, mirrored(width, values.shape[1], 160)]
-    return torch.from_numpy(part).permute(2, 0, 1).float().div(255).unsqueeze(0).contiguous()
-
-
-def write(results: Result, args: Namespace) -> None:
-    args.out.mkdir(parents=True, exist_ok=True)
-    stem = f"upscale-{args.only}" if args.only else "upscale"
-    (args.out / f"{stem}.json").write_text(json.dumps(results, indent=2) + "\n")
-    (args.out / f"{stem}.md").write_text(text := markdown(results))
-    print(text)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""Settings for all tests."""
+"""Settings and fixtures for all tests."""
 
 import os
+import sys
 
 import pytest
+
+from commands import Ended, Run
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -11,3 +14,19 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("IQSR_TEST_THREADS", "1")))
+
+
+@pytest.fixture
+def iqsr(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """The command within this process, which saves the seconds that importing torch takes."""
+    from iqsr.cli import main
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["iqsr", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ending:
+            main()
+        said = capfd.readouterr()
+        return Ended(int(ending.value.code or 0), said.out, said.err)
+
+    return run

@@ -9,9 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,8 @@ import typer
 from PIL import Image
 
 import heic_samples
-from iqsr.cli import app, main
+from commands import Ended, Run
+from iqsr.cli import app
 from iqsr.cli.upscale import MODELS
 from iqsr.generators import generator_names
 
@@ -30,35 +30,10 @@ FAST = ("--model", "realesr-animevideov3", "--threads", "1")
 ESCAPE = "\x1b"
 
 
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
-
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-
-
-@pytest.fixture
-def iqsr(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """The command within this process, which saves the seconds that importing torch takes."""
-
-    def run(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["iqsr", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ending:
-            main()
-        said = capfd.readouterr()
-        return Ended(int(ending.value.code or 0), said.out, said.err)
-
-    return run
 
 
 def process(*arguments: str) -> Ended:

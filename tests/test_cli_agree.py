@@ -8,31 +8,19 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from commands import Ended, Run
 from hggt_samples import N, P, S, add_set
 from iqsr.agreement import Rate
-from iqsr.cli import main
 from iqsr.cli.agree import HELP
-from iqsr.quality import availability
 from iqsr.scoring import metric_fingerprint
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
 
 
 @pytest.fixture(autouse=True)
@@ -43,25 +31,15 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IQSR_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture
-def iqsr(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """The command within this process, which saves the seconds that importing torch takes."""
-
-    def run(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["iqsr", "agree", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ending:
-            main()
-        said = capfd.readouterr()
-        return Ended(int(ending.value.code or 0), said.out, said.err)
-
-    return run
-
-
 def noise(path: str, sigma: float, size: int = 64) -> None:
     """`laplacian` grows with sigma: it takes noise for detail."""
     values = 128 + sigma * np.random.default_rng(0).normal(size=(size, size, 3))
     Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(path)
+
+
+@pytest.fixture
+def agree(iqsr: Run) -> Run:
+    return partial(iqsr, "agree")
 
 
 @pytest.fixture
@@ -79,8 +57,8 @@ def rows(path: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_it_prints_and_writes_the_figures(iqsr: Run, pairs: Path) -> None:
-    ended = iqsr(str(pairs), "--metrics", "laplacian, piqe", "-o", "out")
+def test_it_prints_and_writes_the_figures(agree: Run, pairs: Path) -> None:
+    ended = agree(str(pairs), "--metrics", "laplacian, piqe", "-o", "out")
     assert ended.code == 0
     assert "4 pairs, 3 with a majority of people, 1 evenly split" in ended.out
     (line,) = [line for line in ended.out.splitlines() if line.startswith("| laplacian  |") or "66.67" in line][:1]
@@ -107,8 +85,8 @@ def test_it_prints_and_writes_the_figures(iqsr: Run, pairs: Path) -> None:
     assert Image.open("out/complementarity.png").format == "PNG"
 
 
-def test_json_says_what_made_the_figures(iqsr: Run, pairs: Path) -> None:
-    ended = iqsr(str(pairs), "--metrics", "laplacian", "--json", "-o", "out")
+def test_json_says_what_made_the_figures(agree: Run, pairs: Path) -> None:
+    ended = agree(str(pairs), "--metrics", "laplacian", "--json", "-o", "out")
     assert ended.code == 0
     said = json.loads(ended.out)
     assert said == json.loads(Path("out/agreement.json").read_text())
@@ -118,20 +96,20 @@ def test_json_says_what_made_the_figures(iqsr: Run, pairs: Path) -> None:
     assert not Path("out/complementarity.png").exists()  # of one metric there is no matrix
 
 
-def test_misalignment_of_labelled_sets(iqsr: Run) -> None:
+def test_misalignment_of_labelled_sets(agree: Run) -> None:
     add_set(Path("Train"), "1-0-0", ((P, S, S, N),) * 3)
     add_set(Path("Train"), "2-0-0", ((S, S, S, S),) * 3)
     images = "Train/images/0-20193"
     for i, name in enumerate(("original/1-0-0", "01/1-0-0_01", "02/1-0-0_02", "03/1-0-0_03", "04/1-0-0_04")):
         noise(f"{images}/{name}.png", 5 + 5 * i)  # the positive second to last, the negative first
-    ended = iqsr("--hggt", "Train", "--metrics", "laplacian", "-o", "out")
+    ended = agree("--hggt", "Train", "--metrics", "laplacian", "-o", "out")
     assert ended.code == 0
     assert "2 sets: 1 (50.00 %) with a positive, 1 (50.00 %) with a negative" in ended.out
     assert Path("out/misalignment.md").read_text() == ended.out
     shares = {row["figure"]: float(row["share"]) for row in rows("out/misalignment.csv")}
     # One set of two has a negative, and it is ranked highest: half of all draws.
     assert shares == {"positive": 1, "negative": 1, "negative_highest": 1, "negative_drawn": 0.5}
-    said = json.loads(iqsr("--hggt", "Train", "--metrics", "laplacian", "--json").out)
+    said = json.loads(agree("--hggt", "Train", "--metrics", "laplacian", "--json").out)
     assert said == json.loads(Path("out/misalignment.json").read_text())
     assert said["with_negative"]["share"] == 0.5
 
@@ -151,9 +129,9 @@ def test_misalignment_of_labelled_sets(iqsr: Run) -> None:
         (("wrong.csv", "-m", "laplacian"), "first is not a file: line 2 ('x.png')"),
     ],
 )
-def test_wrong_arguments_are_told_in_one_line(iqsr: Run, pairs: Path, arguments: tuple[str, ...], says: str) -> None:
+def test_wrong_arguments_are_told_in_one_line(agree: Run, pairs: Path, arguments: tuple[str, ...], says: str) -> None:
     Path("wrong.csv").write_text("first,second,share_first\nx.png,0.png,1\n")
-    ended = iqsr(*arguments)
+    ended = agree(*arguments)
     assert ended.code == 2
     assert says in ended.err
     assert ended.err.startswith("iqsr: ")
@@ -161,9 +139,9 @@ def test_wrong_arguments_are_told_in_one_line(iqsr: Run, pairs: Path, arguments:
     assert ended.out == ""
 
 
-def test_a_picture_without_a_score_fails_the_work(iqsr: Run, pairs: Path) -> None:
+def test_a_picture_without_a_score_fails_the_work(agree: Run, pairs: Path) -> None:
     Path("3.png").write_bytes(b"not a picture")
-    ended = iqsr(str(pairs), "-m", "laplacian", "-o", "out")
+    ended = agree(str(pairs), "-m", "laplacian", "-o", "out")
     assert ended.code == 1
     assert "a picture has no score" in ended.err
     assert "3.png" in ended.err
@@ -171,19 +149,19 @@ def test_a_picture_without_a_score_fails_the_work(iqsr: Run, pairs: Path) -> Non
     assert list(Path("out").iterdir()) == []
 
 
-def test_a_matrix_too_wide_for_a_terminal_is_left_to_the_files(iqsr: Run, pairs: Path) -> None:
+def test_a_matrix_too_wide_for_a_terminal_is_left_to_the_files(agree: Run, pairs: Path) -> None:
     refer_to_original(pairs)
     eight = "laplacian,psnr,psnr-y,ssim,ssim-y,stlpips,stlpips-vgg,piqe"
-    printed = iqsr("pairs.csv", "-m", eight)
+    printed = agree("pairs.csv", "-m", eight)
     assert printed.code == 0
     assert "the row's metric gets wrong" in printed.out
     for i in range(4):
         noise(f"{i}.png", 5 + 10 * i, 176)
     noise("original.png", 20.5, 176)
-    wide = iqsr("pairs.csv", "-m", f"{eight},ms_ssim")
+    wide = agree("pairs.csv", "-m", f"{eight},ms_ssim")
     assert "the row's metric gets wrong" not in wide.out
     assert "too wide for here: see -o DIR" in wide.out
-    wide = iqsr("pairs.csv", "-m", f"{eight},ms_ssim", "-o", "out")
+    wide = agree("pairs.csv", "-m", f"{eight},ms_ssim", "-o", "out")
     assert "the row's metric gets wrong" in Path("out/agreement.md").read_text()
     assert "agreement.md" in wide.err
 
@@ -195,8 +173,7 @@ def refer_to_original(pairs: Path) -> None:
     pairs.write_text("\n".join([f"{lines[0]},reference", *(f"{line},original.png" for line in lines[1:])]) + "\n")
 
 
-@pytest.mark.skipif(not availability("srq").here, reason="srq's weights are not in this checkout")
-def test_the_examples_of_the_help_run(iqsr: Run, pairs: Path) -> None:
+def test_the_examples_of_the_help_run(agree: Run, pairs: Path) -> None:
     examples = [shlex.split(line)[2:] for line in HELP.splitlines() if line.startswith("  iqsr agree")]
     assert len(examples) == 3
     add_set(Path("HGGT/Train"), "1-0-0", ((P, S, S, N),) * 3)
@@ -204,11 +181,11 @@ def test_the_examples_of_the_help_run(iqsr: Run, pairs: Path) -> None:
         noise(str(file), 9, 96)
     refer_to_original(pairs)
     for example in examples:
-        ended = iqsr(*example)
+        ended = agree(*example)
         assert ended.code == 0, ended.err
 
 
-def test_an_interrupt_loses_nothing(iqsr: Run) -> None:
+def test_an_interrupt_loses_nothing(agree: Run) -> None:
     """The first run ends early; the second measures what is left and gives what one run would have given."""
     names = [f"n{i}.png" for i in range(40)]
     for i, name in enumerate(names):
@@ -223,9 +200,9 @@ def test_an_interrupt_loses_nothing(iqsr: Run) -> None:
     assert interrupted.err == "iqsr: stopped; the same command goes on from here\n"
     assert interrupted.out == ""
     assert 0 < remembered < 80
-    ended = iqsr(*arguments)
+    ended = agree(*arguments)
     assert ended.code == 0
-    afresh = iqsr(*arguments, "--cache", "other")
+    afresh = agree(*arguments, "--cache", "other")
     assert afresh.code == 0, afresh.err
     assert json.loads(ended.out)["accuracy"] == json.loads(afresh.out)["accuracy"]
     assert scores() == 80

@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +15,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from iqsr.cli import main
+from commands import Run
 from iqsr.images import open_picture
 from iqsr.quality import availability, metric_names
 from iqsr.scoring import ScoreCache, score_files
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
 
 
 @pytest.fixture(autouse=True)
@@ -38,21 +26,6 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("IQSR_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def iqsr(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """The command within this process, which saves the seconds that importing torch takes."""
-
-    def run(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["iqsr", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ending:
-            main()
-        said = capfd.readouterr()
-        return Ended(int(ending.value.code or 0), said.out, said.err)
-
-    return run
 
 
 def picture(path: str, size: tuple[int, int] = (48, 40), seed: int = 0) -> Path:

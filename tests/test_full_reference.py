@@ -23,7 +23,7 @@ from iqsr.quality.lpips import Lpips, LpipsNetwork
 from iqsr.quality.ms_ssim import ms_ssim
 from iqsr.quality.planes import gray, luma
 from iqsr.quality.psnr import psnr, psnr_y
-from iqsr.quality.ssim import ssim, ssim_y
+from iqsr.quality.ssim import ssim, ssim_maps, ssim_y
 
 PAIRS = ("I03", "I04", "I06", "I08", "I19")
 CALIBRATION = {
@@ -100,13 +100,36 @@ def test_luma_equals_scikit_image_and_so_do_the_y_metrics():
     assert ssim_y(x, y).item() == pytest.approx(structural_similarity(a, b, **settings), abs=1e-5)
 
 
+def luma_and_its_noisy_copy(size: tuple[int, int], sigma: float) -> tuple[Tensor, Tensor]:
+    """In full range and rounded to 8 bits, as pyiqa takes it."""
+    x = picture(*size, count=2)
+    first, second = ((255 * gray(t)).round() / 255 for t in (x, noisy(x, sigma)))
+    return first, second
+
+
+# Sizes that halve four times: pyiqa pads others.
 @pytest.mark.parametrize("size", [(192, 176), (256, 320)])
-def test_ms_ssim_equals_pyiqa(size):
-    """Nearly: pyiqa also cuts the negative places off its maps. At sizes that halve four times; it pads others."""
+@pytest.mark.parametrize("sigma", [0.02, 0.05])
+def test_ms_ssim_equals_pyiqa(size, sigma):
     from pyiqa.archs.ssim_arch import ms_ssim as theirs
 
-    x, y = ((255 * gray(t)).round() / 255 for t in (picture(*size, count=2), noisy(picture(*size, count=2), 0.2)))
-    torch.testing.assert_close(ms_ssim(x, y), theirs(x, y, is_prod=True).float(), atol=1e-4, rtol=0)
+    x, y = luma_and_its_noisy_copy(size, sigma)
+    assert ssim_maps(x, y)[1].min() > 0
+    torch.testing.assert_close(ms_ssim(x, y), theirs(x, y, is_prod=True).float(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(192, 176), (256, 320)])
+@pytest.mark.parametrize("sigma", [0.2, 0.4])
+def test_ms_ssim_differs_from_pyiqa_only_in_places_of_negative_structure(monkeypatch, size, sigma):
+    """pyiqa counts such places as 0 before it averages; in the paper the factor is the mean of all places."""
+    from pyiqa.archs.ssim_arch import ms_ssim as theirs
+
+    x, y = luma_and_its_noisy_copy(size, sigma)
+    expected = theirs(x, y, is_prod=True).float()
+    assert ssim_maps(x, y)[1].min() < 0
+    assert ((ms_ssim(x, y) - expected) < -1e-5).all()
+    monkeypatch.setattr("iqsr.quality.ms_ssim.ssim_maps", lambda x, y: tuple(m.relu() for m in ssim_maps(x, y)))
+    torch.testing.assert_close(ms_ssim(x, y), expected, atol=1e-5, rtol=0)
 
 
 def test_psnr_of_one_step_of_8_bits_everywhere():

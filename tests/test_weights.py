@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distribution
 from pathlib import Path
@@ -21,6 +22,8 @@ from iqsr.download import download
 from iqsr.errors import UnknownNameError, WeightsError
 
 SMALL = "realesr-animevideov3"  # 1.2 MB
+FEW_NUMBERS = {"lpips-heads-alex", "lpips-heads-vgg", "dists-weights"}  # of a layer or two, some KB each
+LICENCES = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-NC-SA-4.0", "MIT"}  # identifiers of SPDX
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +66,8 @@ def test_every_entry_is_complete():
     for name, weight in weights.known_weights().items():
         assert name == weight.name
         assert len(bytes.fromhex(weight.sha256)) == 32
-        assert weight.size > 1_000
-        assert weight.licence
+        assert weight.size > (5_000 if name in FEW_NUMBERS else 1_000_000)
+        assert weight.licence in LICENCES
         assert weight.description
         assert weight.source.startswith(("package:", "https://"))
 
@@ -98,7 +101,13 @@ def test_locate_imports_neither_the_packages_nor_torch():
 def test_unknown_name_lists_nearest_first():
     with pytest.raises(UnknownNameError) as error:
         weights.locate("lpips-st-alexnet")
-    assert "unknown weights 'lpips-st-alexnet'; known: lpips-st-alex, " in one_line(error)
+    said, names = one_line(error).split("; known: ")
+    assert said == "unknown weights 'lpips-st-alexnet'"
+    nearest_first = names.split(", ")
+    assert nearest_first[:4] == ["lpips-st-alex", "lpips-heads-alex", "lpips-st-vgg", "lpips-heads-vgg"]
+    assert sorted(nearest_first) == sorted(weights.known_weights())
+    alike = [SequenceMatcher(None, name, "lpips-st-alexnet").ratio() for name in nearest_first]
+    assert alike == sorted(alike, reverse=True)
 
 
 def test_missing_package_names_the_pip_command(without_package):
@@ -170,6 +179,23 @@ def test_weights_folder(monkeypatch, variables, expected):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert weights.weights_folder() == Path(expected)
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="XDG folders")
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"IQSR_CACHE": "/a/b"}, "/a/b"),
+        ({"XDG_CACHE_HOME": "/caches"}, "/caches/iqsr"),
+        ({"HOME": "/home/me"}, "/home/me/.cache/iqsr"),
+    ],
+)
+def test_cache_folder(monkeypatch, variables, expected):
+    for name in ("IQSR_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert weights.cache_folder() == Path(expected)
 
 
 # import

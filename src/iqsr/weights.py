@@ -92,6 +92,19 @@ def weights_folder() -> Path:
     return data / "iqsr" / "weights"
 
 
+def cache_folder() -> Path:
+    """Where things live that can be made again: `$IQSR_CACHE`, or the platform's folder for caches."""
+    if chosen := os.environ.get("IQSR_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        caches = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        caches = Path.home() / "Library" / "Caches"
+    else:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "iqsr"
+
+
 @lru_cache(maxsize=256)
 def _sha256(path: str, size: int, mtime_ns: int) -> str:
     """Hash of a file, remembered within the process while its size and time stay the same."""

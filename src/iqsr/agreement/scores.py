@@ -14,7 +14,6 @@ from iqsr.quality import MetricCard, card
 from iqsr.scoring.cache import ScoreCache
 from iqsr.scoring.files import scores_of
 from iqsr.scoring.pictures import Judges, Precision, default_metrics
-from iqsr.scoring.references import References
 
 Key = TypeVar("Key")
 
@@ -103,11 +102,8 @@ def _measured(
                 setting.on_progress(done, len(distinct))
 
 
-class _Given(References):
+class _Given:
     """The original of each picture is given: it stands where other lists have the picture's relative path."""
-
-    def __init__(self) -> None:
-        pass
 
     def of(self, relative: Path) -> Path:
         return relative

@@ -25,7 +25,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies in bf16 natively; a CPU that does not is a hundred times slower in it than in fp32."""
+    """Whether the device multiplies in bf16 natively; a CPU that does not is far slower in it than in fp32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":

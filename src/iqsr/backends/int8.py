@@ -10,7 +10,6 @@ import hashlib
 import io
 import logging
 import os
-import sys
 from contextlib import redirect_stdout
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from iqsr.backends.openvino import compile_network, convert, has_bf16, openvino, run
 from iqsr.errors import ModelError
+from iqsr.weights import cache_folder
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -53,7 +53,7 @@ def quantised(generator: Generator) -> ov.Model:
     for package, module in (("nncf", "nncf"), ("scikit-image", "skimage")):
         if find_spec(module) is None:
             raise ModelError(f"int8 needs {package}, which is not installed: pip install 'iqsr[int8]'")
-    file = cache_folder() / f"{_fingerprint(generator)}.xml"
+    file = cache_folder() / "int8" / f"{_fingerprint(generator)}.xml"
     core = openvino().Core()
     if file.is_file() and file.with_suffix(".bin").is_file():
         try:
@@ -65,19 +65,6 @@ def quantised(generator: Generator) -> ov.Model:
     _check(generator, model)
     _keep(model, file)
     return model
-
-
-def cache_folder() -> Path:
-    """Where quantised networks are kept: `$IQSR_CACHE/int8`, or in the user's cache folder."""
-    if chosen := os.environ.get("IQSR_CACHE"):
-        return Path(chosen).expanduser() / "int8"
-    if sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        folder = Path.home() / "Library" / "Caches"
-    else:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return folder / "iqsr" / "int8"
 
 
 def calibration(multiple: int = 1, side: int = SIDE) -> list[Tensor]:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from iqsr.cli import agree, export, metrics, score, train_quality, upscale, weights
+from iqsr.cli import agree, export, metrics, prepare, score, train_quality, upscale, weights
 from iqsr.cli.progress import printable
 
 HELP = """Enlarge pictures with super-resolution networks, without seams.
@@ -20,6 +20,8 @@ HELP = """Enlarge pictures with super-resolution networks, without seams.
   iqsr agree pairs.csv --metrics srq,laplacian
 
   iqsr metrics
+
+  iqsr prepare photos/ -o sets/
 
   iqsr train-quality recipes/quality/srq.toml --photos photos/ -o runs/srq
 
@@ -58,6 +60,7 @@ app.command("score", help=score.HELP)(score.command)
 app.command("agree", help=agree.HELP)(agree.command)
 app.command("metrics", help=metrics.HELP)(metrics.command)
 app.command("export")(export.command)
+app.command("prepare", help=prepare.HELP)(prepare.command)
 app.command("train-quality")(train_quality.command)
 app.add_typer(weights.app, name="weights")
 

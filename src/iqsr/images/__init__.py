@@ -9,7 +9,7 @@ file's own (a Display-P3 photo stays Display-P3): the ICC profile travels with t
 """
 
 from iqsr.images.parts import remove_stale_parts
-from iqsr.images.read import Picture, PictureInfo, open_picture
+from iqsr.images.read import Picture, PictureInfo, open_picture, read_rgb
 from iqsr.images.resample import resample
 from iqsr.images.write import OutputFormat, check_output, output_formats, write_picture
 
@@ -20,6 +20,7 @@ __all__ = [
     "check_output",
     "open_picture",
     "output_formats",
+    "read_rgb",
     "remove_stale_parts",
     "resample",
     "write_picture",

@@ -101,6 +101,13 @@ def open_picture(path: Path) -> Picture:
     return Picture(_heic_info(path) if kind == "heic" else _vips_info(path, kind))
 
 
+def read_rgb(path: Path) -> "Tensor":
+    """A whole picture file as float32 RGB (1, 3, H, W) in [0, 1]. Raises the errors of `open_picture`."""
+    import torch
+
+    return torch.cat(list(open_picture(path).rows(256)), 2)
+
+
 def decoded(info: PictureInfo) -> pyvips.Image:
     """A fresh pass over the file: upright, gray or RGB, with or without alpha, uchar or ushort. PictureError.
 

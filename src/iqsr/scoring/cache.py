@@ -6,9 +6,7 @@ is keyed by a file's name or time: a picture that moved keeps its scores, one th
 
 import ast
 import hashlib
-import os
 import sqlite3
-import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from iqsr.errors import IqsrError, PictureError
+from iqsr.weights import cache_folder, known_weights
 
 _APPLICATION = 0x69717372  # "iqsr", in SQLite's header
 _FORMAT = 1
@@ -176,15 +175,7 @@ class ScoreCache:
 
 def default_cache() -> Path:
     """Where scores are kept unless told otherwise: `$IQSR_CACHE/scores.sqlite`, or in the user's cache folder."""
-    if chosen := os.environ.get("IQSR_CACHE"):
-        return Path(chosen).expanduser() / "scores.sqlite"
-    if sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        folder = Path.home() / "Library" / "Caches"
-    else:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return folder / "iqsr" / "scores.sqlite"
+    return cache_folder() / "scores.sqlite"
 
 
 def content_hash(path: Path) -> str:
@@ -211,7 +202,6 @@ def metric_fingerprint(name: str, *, precision: str = "fp32") -> str:
     differs in the last digits. Raises UnknownNameError.
     """
     from iqsr.quality import card
-    from iqsr.weights import known_weights
 
     about, known = card(name), known_weights()
     parts = [about.name, precision, code_hash("images", "read.py"), code_hash("images", "alpha.py")]

@@ -14,7 +14,7 @@ from iqsr.images import open_picture
 from iqsr.images.find import find_pictures
 from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash
 from iqsr.scoring.pictures import BATCH_PIXELS, Judges, Precision
-from iqsr.scoring.references import References
+from iqsr.scoring.references import Originals, References
 from iqsr.scoring.tasks import Scored, Task, planned
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def scores_of(
     found: Sequence[tuple[Path, Path]],
     judges: Judges,
     *,
-    references: References | None = None,
+    references: Originals | None = None,
     cache: ScoreCache | None = None,
     pixels: int = BATCH_PIXELS,
 ) -> Iterator[tuple[int, Scored]]:

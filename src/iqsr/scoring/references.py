@@ -3,9 +3,18 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 from iqsr.errors import PictureError, UsageError
 from iqsr.images.find import exists, find_pictures
+
+
+class Originals(Protocol):
+    """Whoever knows the original of a picture."""
+
+    def of(self, relative: Path) -> Path:
+        """The original of a picture, which is given by its path below the input that named it. PictureError."""
+        ...
 
 
 class References:

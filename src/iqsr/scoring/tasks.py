@@ -10,7 +10,7 @@ from iqsr.errors import IqsrError, PictureError
 from iqsr.images import open_picture
 from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash, metric_fingerprint
 from iqsr.scoring.pictures import Judges, batches
-from iqsr.scoring.references import References
+from iqsr.scoring.references import Originals
 
 _CHUNK = 256
 """Pictures whose headers are read, and whose scores are looked up, before they are sorted by size."""
@@ -50,7 +50,7 @@ class Task:
 def planned(
     found: Sequence[tuple[Path, Path]],
     judges: Judges,
-    references: References | None,
+    references: Originals | None,
     cache: ScoreCache | None,
     pixels: int,
 ) -> Iterator[list[Task]]:
@@ -71,7 +71,7 @@ def planned(
             yield [open_ones[place] for place in places]
 
 
-def _task(place: int, path: Path, relative: Path, judges: Judges, references: References | None) -> Task:
+def _task(place: int, path: Path, relative: Path, judges: Judges, references: Originals | None) -> Task:
     """Open a picture, and its original; note what of it can be measured."""
     task = Task(place, Scored(path), [])
     try:

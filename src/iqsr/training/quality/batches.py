@@ -20,6 +20,8 @@ class Batch:
     """(G V,): the teachers' mean distance to the clean crop."""
     places: Tensor
     """(G V, 1, h, w): the same for each place."""
+    clean: Tensor
+    """(G, 3, S, S) in [0, 1]: the crops themselves."""
 
 
 class Versions:
@@ -48,7 +50,7 @@ class Versions:
 
     def draw(self, crops: int, versions: int, generator: torch.Generator) -> Batch:
         """Random crops and versions, each crop turned and mirrored at random."""
-        pictures, distances, places = [], [], []
+        pictures, distances, places, clean = [], [], [], []
         for i in torch.randperm(len(self), generator=generator)[:crops].tolist():
             repeats = -(-versions // len(self.kinds[i]))
             chosen = torch.randperm(repeats * len(self.kinds[i]), generator=generator)[:versions] % len(self.kinds[i])
@@ -56,11 +58,20 @@ class Versions:
                 torch.randint(8, (), generator=generator).item() % 4,
                 torch.rand((), generator=generator) < 0.5,
             )
-            for found, into in ((self.pictures[i][chosen], pictures), (self.places[i][chosen][:, None], places)):
+            for found, into in (
+                (self.pictures[i][chosen], pictures),
+                (self.places[i][chosen][:, None], places),
+                (self.pictures[i][:1], clean),
+            ):
                 turned = torch.rot90(found, int(turns), (2, 3))
                 into.append(turned.flip(3) if mirrored else turned)
             distances.append((self.alex[i][chosen] + self.vgg[i][chosen]) / 2)
-        return Batch(torch.cat(pictures).float() / 255, torch.cat(distances), torch.cat(places).float())
+        return Batch(
+            torch.cat(pictures).float() / 255,
+            torch.cat(distances),
+            torch.cat(places).float(),
+            torch.cat(clean).float() / 255,
+        )
 
     def _of(self, indices: list[int]) -> "Versions":
         part = Versions(())

@@ -15,8 +15,9 @@ from iqsr.backends.device import computes_bf16
 from iqsr.errors import IqsrError
 from iqsr.quality.dense import Predictor, quality_of
 from iqsr.training.quality.batches import Batch, Versions
+from iqsr.training.quality.ladders import random_ladders
 from iqsr.training.quality.measures import agreement, score_versions
-from iqsr.training.quality.objective import attacked, gaming_loss, map_loss, rank_loss, score_loss
+from iqsr.training.quality.objective import attacked, gaming_loss, ladder_loss, map_loss, rank_loss, score_loss
 from iqsr.training.quality.recipe import TrainingRecipe
 
 
@@ -67,9 +68,16 @@ class Run:
                 "rank": recipe.rank_weight
                 * rank_loss(seen.score.view(-1, recipe.versions), target.view(-1, recipe.versions)),
             }
+            if recipe.ladders:
+                losses["ladders"] = recipe.ladder_weight * self._ladders(batch)
             if recipe.attack and self.step % recipe.attack.every == 0:
                 losses["gaming"] = self._gaming(batch, target)
         return losses
+
+    def _ladders(self, batch: Batch) -> Tensor:
+        """The loss on fresh ladders of the batch's clean crops."""
+        rungs = random_ladders(batch.clean, self.recipe.ladders, self.generator)
+        return ladder_loss(self.model.predict(rungs.flatten(0, 1)).score.view(rungs.shape[:2]))
 
     def _gaming(self, batch: Batch, target: Tensor) -> Tensor:
         """The loss on freshly attacked pictures of the batch."""
@@ -77,7 +85,8 @@ class Run:
         assert attack is not None
         chosen = torch.randperm(len(target), generator=self.generator)[: attack.pictures]
         eps = attack.eps * (0.25 + 1.25 * float(torch.rand((), generator=self.generator))) / 255
-        x = attacked(self.model, batch.pictures[chosen], eps=eps, steps=attack.steps, generator=self.generator)
+        start = self.generator if float(torch.rand((), generator=self.generator)) < attack.random_start else None
+        x = attacked(self.model, batch.pictures[chosen], eps=eps, steps=attack.steps, generator=start)
         return attack.weight * gaming_loss(self.model.predict(x).score, target[chosen])
 
     def check(self, versions: Versions) -> dict[str, float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from iqsr.quality.dense import Predictor
 from iqsr.training.quality.batches import Versions
-from iqsr.training.quality.defects import DEFECTS
+from iqsr.training.quality.ladders import even_strengths, ladder
 from iqsr.training.quality.objective import attacked
 
 Score = Callable[[Tensor], Tensor]
@@ -77,20 +77,12 @@ def score_versions(score: Score, versions: Versions) -> list[Tensor]:
     return [score(pictures.float() / 255).float() for pictures in versions.pictures]
 
 
-LADDERS = ("blur", "noise", "jpeg", "ringing")
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-
 @torch.inference_mode()
-def monotone(score: Score, pictures: Sequence[Tensor], ladder: str, seed: int = 0) -> float:
-    """Share of pictures (1, 3, H, W) whose score falls with every rung: the clean picture, then `STRENGTHS`."""
+def monotone(score: Score, pictures: Sequence[Tensor], defect: str, seed: int = 0) -> float:
+    """Share of pictures (1, 3, H, W) whose score falls with every rung: the clean picture, then `even_strengths`."""
     falls = 0
     for number, x in enumerate(pictures):
-        rungs = [x]
-        for strength in STRENGTHS:
-            rung = DEFECTS[ladder](x, strength, torch.Generator().manual_seed(seed + number)).clamp(0, 1)
-            rungs.append((rung * 255).round() / 255)
-        scores = score(torch.cat(rungs)).tolist()
+        scores = score(ladder(x, defect, even_strengths(), seed + number)).tolist()
         falls += all(better > worse for better, worse in pairwise(scores))
     return falls / len(pictures)
 

@@ -30,6 +30,14 @@ def rank_loss(score: Tensor, target: Tensor, *, softness: float = 4.0, margin: f
     return F.softplus(-gap[pairs] / softness).mean() if pairs.any() else score.sum() * 0
 
 
+def ladder_loss(score: Tensor, *, softness: float = 1.0, margin: float = 1.0) -> Tensor:
+    """Logistic loss on neighbouring rungs, each of which is worse than the one before it by `margin` points.
+
+    score: (L, R) in [0, 100], a row a ladder, from the clean picture down.
+    """
+    return F.softplus((score[:, 1:] - score[:, :-1] + margin) / softness).mean()
+
+
 def preference_loss(first: Tensor, second: Tensor, share_first: Tensor, *, softness: float = 10.0) -> Tensor:
     """Negative Bradley-Terry log-likelihood (Biometrika 1952) of the shares of people who prefer the first.
 
@@ -58,4 +66,5 @@ def attacked(
 
 def gaming_loss(score: Tensor, ceiling: Tensor) -> Tensor:
     """How far attacked pictures score above the teachers' quality of the pictures they were made from; both (N,)."""
-    return F.relu(score - ceiling).div(100).square().mean().add(1e-8).sqrt()
+    above = F.relu(score - ceiling) / 100
+    return F.smooth_l1_loss(above, torch.zeros_like(above), beta=0.05)

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from iqsr.agreement.pairs import Pairs, read_pairs
 from iqsr.errors import PictureError, UsageError
+from iqsr.images import read_rgb
 from iqsr.quality.srq import SMALLEST, Srq, load_srq
 from iqsr.training.quality.objective import preference_loss
 from iqsr.training.quality.recipe import PreferenceRecipe
-from iqsr.training.quality.sources import is_held_out, read_rgb
+from iqsr.training.quality.sources import is_held_out
 from iqsr.training.quality.train import new_predictor
 
 Progress = Callable[[str, int, int, dict[str, float]], None]

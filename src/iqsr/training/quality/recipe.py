@@ -11,15 +11,17 @@ from iqsr.recipes import Recipe
 class AttackRecipe(Recipe):
     """Pictures made to fool the predictor while it learns, which it must not score above what they were made from."""
 
-    every: int = Field(default=2, ge=1)
+    every: int = Field(default=1, ge=1)
     """One step in so many sees attacked pictures."""
-    pictures: int = Field(default=8, ge=1)
+    pictures: int = Field(default=16, ge=1)
     """How many of the batch are attacked."""
     eps: float = Field(default=4.0, gt=0)
     """Largest change in steps of 1/255; each attack takes a quarter to three halves of it."""
     steps: int = Field(default=3, ge=1)
     """Steps of projected gradient ascent."""
-    weight: float = Field(default=1.0, ge=0)
+    random_start: float = Field(default=0.5, ge=0, le=1)
+    """Share of the attacks that start anywhere within eps; the others start at the picture."""
+    weight: float = Field(default=4.0, ge=0)
     """Weight of the loss."""
 
 
@@ -44,6 +46,9 @@ class TrainingRecipe(Recipe):
     score_weight: float = Field(default=4.0, ge=0)
     map_weight: float = Field(default=1.0, ge=0)
     rank_weight: float = Field(default=0.5, ge=0)
+    ladders: int = Field(default=4, ge=0)
+    """Ladders of blur, noise, JPEG or ringing, made afresh for each batch."""
+    ladder_weight: float = Field(default=0.1, ge=0)
     attack: AttackRecipe | None = None
     bf16: bool = True
     """Compute in bf16 (autocast), on machines that do so natively."""

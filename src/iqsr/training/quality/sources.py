@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iqsr.errors import UsageError
-from iqsr.images import open_picture
+from iqsr.images import read_rgb
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic"}
 # Photos of more pixels a side than this are reduced, so that a crop is as sharp as its pixels allow.
@@ -58,11 +58,6 @@ def crops_of(photo: Path, size: int, per_megapixel: float, generator: torch.Gene
     for _ in range(max(1, round(per_megapixel * height * width / (4.5e6 if large else 1e6)))):
         factor = 2 + 2 * _uniform(generator) if large else 1 + 0.25 * _uniform(generator)
         yield Source(photo.name, _crop(picture, size, min(factor, min(height, width) / size), generator))
-
-
-def read_rgb(path: Path) -> Tensor:
-    """A picture file as (1, 3, H, W) in [0, 1]."""
-    return torch.cat(list(open_picture(path).rows(256)), 2)
 
 
 def _crop(picture: Tensor, size: int, factor: float, generator: torch.Generator) -> Tensor:

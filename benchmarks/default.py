@@ -1,0 +1,202 @@
+"""Is the default better than what it was tuned from: models side by side on photos that none of them learned from.
+
+    python benchmarks/default.py PHOTOS --model iqsr-x4 --model runs/upos/adapter.safetensors [--photos 100] [--out NAME]
+
+The first model is `realesrgan-x4plus`, which all others are compared with, photo by photo. A model is a name, a
+checkpoint, or an adapter of `realesrgan-x4plus` (`label=path` gives it a label). Writes benchmarks/results/NAME.md,
+NAME.json and, with --panels, pictures of the photos where LPIPS-ST gains and loses most.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from iqsr.degrade import degrade, pipeline
+from iqsr.generators import load_generator
+from iqsr.generators.adapter import read_adapter
+from iqsr.generators.lora import load_adapter, merge_adapter
+from iqsr.images import read_rgb
+from iqsr.quality import availability, card, load_metric
+from iqsr.report.panel import save_panel
+from iqsr.training.sr.losses import lr_consistency
+
+RESULTS = Path(__file__).parent / "results"
+BASE = "realesrgan-x4plus"
+SETS = {"mild": "hggt-one-stage", "hard": "real-esrgan"}
+METRICS = ("psnr", "ssim", "stlpips", "stlpips-vgg", "lpips", "dists", "srq-holdout", "piqe", "niqe", "srq")
+TRAINED_ON = ("stlpips-vgg", "srq")
+Network = Callable[[Tensor], Tensor]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", action="append", default=[], help="name, file, or label=file")
+    parser.add_argument("--photos", type=int, default=100)
+    parser.add_argument("--side", type=int, default=256, help="of the square in the middle that is used")
+    parser.add_argument("--out", default="default")
+    parser.add_argument("--sets", default="mild,hard")
+    parser.add_argument("--panels", type=Path)
+    options = parser.parse_args()
+    originals = [middle(path, options.side) for path in spread(options.folder, options.photos)]
+    models = {BASE: network(BASE)} | {label: network(name) for label, name in map(labelled, options.model)}
+    names = [name for name in METRICS if availability(name).here]
+    found: dict = {"photos": len(originals), "side": options.side, "sets": {}}
+    for kind in options.sets.split(","):
+        inputs = [degraded(x, SETS[kind], seed) for seed, x in enumerate(originals)]
+        outputs = {label: [restored(run, lr) for lr in inputs] for label, run in models.items()}
+        rows = {label: measured(made, originals, inputs, names) for label, made in outputs.items()}
+        rows["original"] = measured(originals, originals, inputs, [n for n in names if card(n).reference == "none"])
+        found["sets"][kind] = {label: summary(row, rows[BASE]) for label, row in rows.items()}
+        if options.panels:
+            panels(options.panels / kind, inputs, outputs, originals, rows)
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{options.out}.json").write_text(json.dumps(found, indent=1) + "\n")
+        (RESULTS / f"{options.out}.md").write_text(markdown(found))
+    print(markdown(found))
+
+
+def spread(folder: Path, count: int) -> list[Path]:
+    """`count` files of the folder, spread evenly over it by name."""
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    return [paths[i * len(paths) // count] for i in range(min(count, len(paths)))]
+
+
+def labelled(text: str) -> tuple[str, str]:
+    label, _, name = text.rpartition("=")
+    return (label or Path(name).stem, name)
+
+
+def network(name: str) -> Network:
+    """A name, a checkpoint, or an adapter of the base."""
+    path = Path(name)
+    if path.suffix == ".safetensors" and is_adapter(path):
+        module = load_generator(read_adapter(path).base).module
+        load_adapter(module, path)
+        module = merge_adapter(module)
+    else:
+        module = load_generator(name).module
+    module.to(memory_format=torch.channels_last)
+    return module
+
+
+def is_adapter(path: Path) -> bool:
+    try:
+        read_adapter(path)
+    except Exception:
+        return False
+    return True
+
+
+def middle(path: Path, side: int) -> Tensor:
+    x = read_rgb(path)
+    top, left = ((n - side) // 2 for n in x.shape[2:])
+    return x[:, :, top : top + side, left : left + side].contiguous()
+
+
+def degraded(x: Tensor, kind: str, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return degrade(x, pipeline(kind).draw(1, x.shape[2], x.shape[3], generator))
+
+
+@torch.inference_mode()
+def restored(run: Network, lr: Tensor) -> Tensor:
+    """As a file would hold it: whole 1/255ths."""
+    y = run(lr.contiguous(memory_format=torch.channels_last)).float().clamp(0, 1)
+    return (y * 255).round().div(255).contiguous()
+
+
+@torch.inference_mode()
+def measured(made: list[Tensor], originals: list[Tensor], inputs: list[Tensor], names: list[str]) -> dict:
+    """A value a photo, by metric."""
+    row: dict[str, list[float]] = {}
+    for name in names:
+        metric = load_metric(name)
+        full = metric.card.reference == "full"
+        row[name] = [float(metric(y, x) if full else metric(y)) for y, x in zip(made, originals, strict=True)]
+    row["LR-consistency"] = [float(lr_consistency(y, lr)) for y, lr in zip(made, inputs, strict=True)]
+    row["grain"] = [grain(y, x) for y, x in zip(made, originals, strict=True)]
+    return row
+
+
+def grain(y: Tensor, x: Tensor) -> float:
+    """High-frequency energy of the difference to the original in the flattest tenth of its 16-px patches, x 1e6."""
+    detail = x - F.avg_pool2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), 5, 1)
+    flatness = F.avg_pool2d(detail.square().mean(1, keepdim=True), 16).flatten()
+    difference = y - x
+    high = difference - F.avg_pool2d(F.pad(difference, (2, 2, 2, 2), mode="reflect"), 5, 1)
+    energy = F.avg_pool2d(high.square().mean(1, keepdim=True), 16).flatten()
+    flattest = flatness.argsort()[: max(1, len(flatness) // 10)]
+    return 1e6 * float(energy[flattest].mean())
+
+
+def summary(row: dict, base: dict) -> dict:
+    """Mean, and the mean paired difference to the base with its 95 % bootstrap interval."""
+    found = {}
+    for name, values in row.items():
+        given = np.array(values)
+        entry = {"mean": float(given.mean())}
+        if name in base:
+            difference = given - np.array(base[name])
+            drawn = np.random.default_rng(0).integers(0, len(given), (4000, len(given)))
+            low, high = np.quantile(difference[drawn].mean(1), (0.025, 0.975))
+            entry |= {"difference": float(difference.mean()), "low": float(low), "high": float(high)}
+            entry["relative"] = float(difference.mean() / np.mean(base[name])) if np.mean(base[name]) else 0.0
+        found[name] = entry
+    return found
+
+
+def panels(folder: Path, inputs: list, outputs: dict, originals: list, rows: dict) -> None:
+    """The three photos where the first model gains most by LPIPS-ST, the three where it loses most, and the median."""
+    label = list(outputs)[1]
+    gain = np.array(rows[label]["stlpips"]) - np.array(rows[BASE]["stlpips"])
+    order = np.argsort(gain)
+    chosen = [*order[:3], order[len(order) // 2], *order[-3:]]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, i in enumerate(chosen):
+        shape = originals[i].shape[2:]
+        pictures = {"input": F.interpolate(inputs[i], shape, mode="nearest")}
+        pictures |= {name: made[i] for name, made in outputs.items()} | {"original": originals[i]}
+        save_panel(folder / f"{place}-{gain[i]:+.3f}.png", pictures)
+
+
+def markdown(found: dict) -> str:
+    lines = [
+        f"{found['photos']} photos, the middle {found['side']} px of each; difference to {BASE} with its 95 % interval "
+        "(paired bootstrap over photos). Trained on: " + ", ".join(TRAINED_ON) + " (no judges of the tuned models).",
+    ]
+    for kind, rows in found["sets"].items():
+        names = list(rows[BASE])
+        lines += ["", f"**{kind}** ({SETS[kind]})", "", "| metric | " + " | ".join(rows) + " |"]
+        lines += ["|---|" + "--:|" * len(rows)]
+        for name in names:
+            lines.append(f"| {title(name)} | " + " | ".join(cell(row.get(name), label) for label, row in rows.items()) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def title(name: str) -> str:
+    if name == "LR-consistency":
+        return "LR-consistency, dB ↑"
+    if name == "grain":
+        return "grain on flat areas ↓"
+    return name + (" ↑" if card(name).higher_is_better else " ↓") + (" (trained on)" if name in TRAINED_ON else "")
+
+
+def cell(entry: dict | None, label: str) -> str:
+    if entry is None:
+        return ""
+    digits = 2 if abs(entry["mean"]) >= 10 else 3
+    text = f"{entry['mean']:.{digits}f}"
+    if label in (BASE, "original"):
+        return text
+    return f"{text} ({entry['difference']:+.{digits}f}: {entry['low']:+.{digits}f} to {entry['high']:+.{digits}f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""`iqsr train`: a generator from sets of ground truths."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML); see recipes/.", metavar="RECIPE")],
+    data: Annotated[
+        Path, typer.Option("--data", help="Sets of ground truths: from iqsr prepare, HGGT, or folders.", metavar="DIR")
+    ],
+    out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run: log, checkpoints, pictures, result.")],
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            "--validation", help="Photos to look at, not to learn from; the guard needs them.", metavar="DIR"
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last whole checkpoint.")] = False,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: optimiser.lr=1e-5", metavar="A.B=C")
+    ] = None,
+) -> None:
+    """Train or fine-tune a super-resolution network, guided by predicted quality.
+
+    Stopped by Ctrl-C or SIGTERM it writes a checkpoint first; --resume goes on as if nothing had happened. With several
+    processes: accelerate launch -m iqsr train ...
+
+    [bold]Examples[/bold]
+
+      iqsr train recipes/cpu-amo-ft.toml --data sets/ --validation photos/ -o runs/ft
+
+      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o runs/ft --resume
+
+      iqsr train recipes/swinir-amo.toml --data HGGT/Train -o runs/swinir --set data.workers=8
+
+      iqsr merge runs/ft -o sharper.safetensors
+    """
+    from iqsr.cli.interrupt import interruptible
+    from iqsr.cli.progress import StageBars
+    from iqsr.recipes import read_recipe
+    from iqsr.training.sr.recipe import TrainRecipe
+    from iqsr.training.sr.train import train
+
+    settings = read_recipe(recipe, TrainRecipe, changes or [])
+    with interruptible("--resume goes on from here"), StageBars() as bars:
+        result = train(settings, data, out, validation=validation, resume=resume, on_progress=bars.stage)
+    typer.echo(result)

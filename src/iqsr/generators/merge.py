@@ -1,0 +1,100 @@
+"""What a training leaves behind, an adapter or a whole generator, as one plain checkpoint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from iqsr.errors import ModelError, UsageError
+from iqsr.generators import generator_names, load_generator
+from iqsr.generators.adapter import Adapter, read_adapter
+from iqsr.generators.community import load_checkpoint
+from iqsr.generators.generator import Generator
+from iqsr.generators.lora import load_adapter, merge_adapter
+from iqsr.generators.plain import save_plain
+
+ADAPTER_FILE, WEIGHTS_FILE = "adapter.safetensors", "weights.safetensors"
+"""What a run's folder holds: an adapter, or the whole generator."""
+TOLERANCE = 1e-5
+"""Largest difference between merged and unmerged output, of pictures in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What was written."""
+
+    path: Path
+    base: str | None
+    """Name of the generator below the adapter; None where the run held a whole generator."""
+    difference: float
+    """Largest difference to the unmerged network's output on a test picture."""
+
+
+def merge(source: Path, out: Path, *, model: str | None = None) -> Merged:
+    """Write the adapter or run `source`, merged, to `out` (.safetensors), whole or not at all.
+
+    source: an adapter's file, or a run's folder with `adapter.safetensors` or `weights.safetensors` in it.
+    model: the generator below the adapter, a name or a file; None: the one that the adapter names.
+
+    The file is read back, and appears only if it gives the unmerged network's output within `TOLERANCE`.
+    Raises UsageError for arguments that cannot be right, ModelError for what does not fit together.
+    """
+    if out.suffix.lower() != ".safetensors":
+        raise UsageError(f"{out}: expected a name that ends in .safetensors")
+    path = _artifact(source)
+    if out.resolve() == path.resolve():
+        raise UsageError(f"{out}: would replace what it is made of; give another name")
+    if path.name == WEIGHTS_FILE and source.is_dir():
+        if model is not None:
+            raise UsageError(f"{source}: holds a whole generator, which needs no --model")
+        return _write(load_checkpoint(path), None, out)
+    adapter = read_adapter(path)
+    generator = load_generator(model or _base(adapter, path))
+    load_adapter(generator.module, path)
+    return _write(generator, adapter, out)
+
+
+def _artifact(source: Path) -> Path:
+    """The file to merge."""
+    if not source.is_dir():
+        return source
+    for name in (ADAPTER_FILE, WEIGHTS_FILE):
+        if (source / name).is_file():
+            return source / name
+    raise ModelError(f"{source}: neither {ADAPTER_FILE} nor {WEIGHTS_FILE} is in this folder")
+
+
+def _base(adapter: Adapter, path: Path) -> str:
+    if adapter.base not in generator_names():
+        raise UsageError(f"{path}: was trained on '{adapter.base}', which is no packaged network; give --model FILE")
+    return adapter.base
+
+
+def _write(generator: Generator, adapter: Adapter | None, out: Path) -> Merged:
+    """Merge, write, read back and compare."""
+    plain = merge_adapter(generator.module) if adapter else generator.module
+    differences: list[float] = []
+
+    def check(read_back: nn.Module) -> None:
+        differences.append(_largest_difference(replace(generator, module=generator.module.eval()), read_back, out))
+
+    facts = {"architecture": generator.architecture, "scale": str(generator.scale), "licence": generator.licence}
+    if adapter:
+        facts |= {**adapter.extra, "base": adapter.base, "base_sha256": adapter.base_sha256}
+    save_plain(plain, generator.architecture, out, metadata=facts, check=check)
+    return Merged(out, adapter.base if adapter else None, differences[0])
+
+
+def _largest_difference(unmerged: Generator, merged: Callable[[Tensor], Tensor], out: Path) -> float:
+    """On noise, the hardest of pictures. Raises ModelError where it is above `TOLERANCE`."""
+    multiple = unmerged.size_multiple
+    side = max(-(-unmerged.minimum_size // multiple), -(-32 // multiple)) * multiple
+    x = torch.rand(1, 3, side, side + multiple, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        y = unmerged.module(x)
+        difference = float((y - merged(x)).abs().max())
+    if not difference <= TOLERANCE * max(1.0, float(y.abs().max())):
+        raise ModelError(f"{out}: not written: the merged network's output differs by {difference:.1e}")
+    return difference

@@ -1,0 +1,192 @@
+"""The folder of a data set while it is made: who works in it, what is done, and how it ends in HGGT's layout.
+
+    DIR/prepare.json               the recipe, its hash, versions; counts once a run has ended
+    DIR/.prepare/photos/*.json     a record a finished photo, written after its pictures
+    DIR/.prepare/sets/<variant>/   pictures while photos are left to do
+    DIR/images/0-<n-1>/<variant>/  the same folder at the end of a run
+    DIR/index.parquet              a row a picture
+
+A picture belongs to the data set when its photo has a record. What a killed run left without one is removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from iqsr.errors import IqsrError, UsageError
+from iqsr.images import remove_stale_parts
+from iqsr.images.parts import part_of
+from iqsr.multigt import SetName
+
+State = Literal["kept", "too small", "nothing kept"]
+
+
+@dataclass(frozen=True)
+class PhotoRecord:
+    """A photo that is finished."""
+
+    image: str
+    """its name in the names of its sets"""
+    sha256: str
+    """of the photo's file"""
+    width: int
+    height: int
+    state: State
+    """`nothing kept`: no place for a patch, or none with contrast and detail"""
+    sets: list[tuple[int, int]]
+    """row and column of each"""
+    scores: dict[str, list[list[float]]]
+    """metric -> one list a set, one score a variant"""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of its sets."""
+        return [str(SetName(self.image, row, column)) for row, column in self.sets]
+
+
+@dataclass(frozen=True)
+class SetFolder:
+    """One data set's folder. `taken` makes it."""
+
+    path: Path
+    variants: tuple[str, ...]
+
+    @property
+    def facts(self) -> Path:
+        """Recipe, versions, counts."""
+        return self.path / "prepare.json"
+
+    @property
+    def index(self) -> Path:
+        """The table of all pictures."""
+        return self.path / "index.parquet"
+
+    @property
+    def work(self) -> Path:
+        """Where pictures are written."""
+        return self.path / ".prepare" / "sets"
+
+    @property
+    def finished(self) -> Path | None:
+        """Where pictures are after a run, None while there is work or where there are none."""
+        found = sorted((self.path / "images").glob("0-*"))
+        return found[0] if found else None
+
+    def picture(self, name: str, variant: str) -> Path:
+        """Path of one picture below the folder of the variants."""
+        return Path(variant) / (f"{name}.png" if variant == self.variants[0] else f"{name}_{variant}.png")
+
+    def records(self) -> dict[str, PhotoRecord]:
+        """All photos that are finished, by image. IqsrError for a record that cannot be read."""
+        found: dict[str, PhotoRecord] = {}
+        for path in sorted(self._records.glob("*.json")):
+            data = _json(path)
+            sets = [(row, column) for row, column in data.pop("sets")]
+            record = PhotoRecord(**data, sets=sets)
+            found[record.image] = record
+        return found
+
+    def commit(self, record: PhotoRecord) -> None:
+        """Make the photo's pictures part of the data set."""
+        write_json(self._records / f"{record.image}.json", asdict(record))
+
+    def begin(self, records: Mapping[str, PhotoRecord]) -> None:
+        """Get ready for more photos. Pictures of photos without a record are removed."""
+        self.index.unlink(missing_ok=True)
+        if self.finished is not None:
+            if (self.path / "labels").exists():
+                raise UsageError(f"'{self.path}' has labels of people; give more photos a folder of their own")
+            self.finished.rename(self.work)
+        for variant in self.variants:
+            folder = self.work / variant
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_stale_parts(folder)
+            for file in folder.iterdir():
+                if _image_of(file, variant) not in records:
+                    file.unlink()
+
+    def end(self, sets: int) -> Path:
+        """Give the pictures their place as images/0-<n-1>."""
+        if self.finished is not None:
+            return self.finished
+        place = self.path / "images" / f"0-{sets - 1}"
+        place.parent.mkdir(exist_ok=True)
+        self.work.rename(place)
+        return place
+
+    @property
+    def _records(self) -> Path:
+        return self.path / ".prepare" / "photos"
+
+
+@contextmanager
+def taken(path: Path, variants: tuple[str, ...], identity: Mapping[str, Any]) -> Generator[SetFolder]:
+    """The folder for one run at a time. identity: what `prepare.json` says of the recipe; `recipe_hash` and
+    `models` (the content of those that are files) must agree with what is there.
+
+    UsageError where the folder holds something else or another recipe's work; IqsrError where another run is in it.
+    """
+    folder = SetFolder(path, variants)
+    _check(folder, identity)
+    hidden = path / ".prepare"
+    (hidden / "photos").mkdir(parents=True, exist_ok=True)
+    with (hidden / "lock").open("w") as lock:
+        _lock(lock.fileno(), path)
+        for place in (path, hidden / "photos"):
+            remove_stale_parts(place)
+        if not folder.facts.exists():
+            write_json(folder.facts, identity)
+        yield folder
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Whole or not at all."""
+    with part_of(path) as part:
+        part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def _check(folder: SetFolder, identity: Mapping[str, Any]) -> None:
+    path = folder.path
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"'{path}' is a file; name a folder")
+    if folder.facts.exists():
+        known = _json(folder.facts)
+        if any(known.get(key) != identity[key] for key in ("recipe_hash", "models")):
+            raise UsageError(f"'{path}' was prepared with another recipe; choose another folder, or remove it")
+    elif path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+        raise UsageError(f"'{path}' has files that `iqsr prepare` did not make; choose another folder")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise IqsrError(f"cannot read '{path}' ({error}); remove it and run again") from None
+
+
+def _image_of(file: Path, variant: str) -> str | None:
+    try:
+        return SetName.parse(file.stem.removesuffix(f"_{variant}")).image
+    except UsageError:
+        return None
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """The system drops it when the process ends, however it ends."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise IqsrError(f"another `iqsr prepare` is at work in '{os.fspath(path)}'; wait for it or stop it") from None
+    except OSError:  # a file system without locks
+        return

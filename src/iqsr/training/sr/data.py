@@ -1,0 +1,155 @@
+"""Batches by their number: a pure function of sets, recipe, seed and process; a stopped run needs nothing of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from iqsr.degrade import degrade, pipeline
+from iqsr.errors import UsageError
+from iqsr.images import read_rgb
+from iqsr.multigt import GroundTruths, GtSet, every_set, has_positive, has_verdict, open_sets
+from iqsr.training.sr.recipe import DataRecipe
+
+Batch = dict[str, Tensor]
+"""`lr` (B, 3, h, w) in [0, 1]; `gts` (B, K, 3, H, W) uint8, the original first; `labels` and `votes` (B, K), zeros
+where nobody was asked; `scores` (B, K), of the whole pictures or of the patches, if there are any; `flip` (B,) bool: to
+be mirrored left to right before it is learned from."""
+
+FILTERS = {"every": every_set, "positive": has_positive, "verdict": has_verdict}
+
+
+class Place(NamedTuple):
+    """Where a patch lies in the pictures of its set."""
+
+    top: int
+    left: int
+
+
+class Sets:
+    """The sets that a recipe takes, read and checked once. UsageError where none is left."""
+
+    def __init__(self, folder: Path, recipe: DataRecipe) -> None:
+        self.ground_truths: GroundTruths = open_sets(folder)
+        if recipe.sets != "every" and not self.ground_truths.labelled:
+            raise UsageError(f"'{folder}' has no labels of people: data.sets must be 'every'")
+        self.chosen: Sequence[GtSet] = [s for s in self.ground_truths if FILTERS[recipe.sets](s)]
+        if not self.chosen:
+            raise UsageError(f"'{folder}' has no set that data.sets = '{recipe.sets}' takes")
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+
+def load_set(gts: GtSet) -> Tensor:
+    """All ground truths of a set as (K, 3, H, W) uint8. UsageError where their sizes differ."""
+    pictures = [(read_rgb(path) * 255).round_().byte() for path in gts.paths]
+    if len({p.shape for p in pictures}) > 1:
+        raise UsageError(f"the ground truths of the set '{gts.name}' differ in size: iqsr prepare --check tells which")
+    return torch.cat(pictures)
+
+
+class Batches(Dataset[Batch]):
+    """The batches of one process.
+
+    rank, ranks: this process and how many there are; together they see every set once an epoch. scores: (K,) of the
+    whole pictures of each set, by name. grid: pixels that patches' positions are multiples of (1: any).
+    """
+
+    def __init__(
+        self,
+        sets: Sets,
+        recipe: DataRecipe,
+        *,
+        batch: int,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+        scores: Mapping[str, Tensor] | None = None,
+        grid: int = 1,
+    ) -> None:
+        self.sets, self.recipe, self.pipeline = sets, recipe, pipeline(recipe.degradation)
+        self.batch, self.seed, self.rank, self.ranks = batch, seed, rank, ranks
+        self.scores, self.grid = scores, max(grid, self.pipeline.scale)
+        self._order: tuple[int, list[int]] = (-1, [])
+
+    def loader(self, first: int, steps: int) -> DataLoader[Batch]:
+        """The batches from number `first` on, up to `steps`, made ahead by the recipe's number of processes."""
+        workers = self.recipe.workers
+        ahead = 2 if workers else None
+        return DataLoader(
+            self, batch_size=None, sampler=range(first, steps), num_workers=workers, prefetch_factor=ahead
+        )
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of a step, before the pool and before mirroring."""
+        generator = torch.Generator().manual_seed(seed_of(self.seed, step, self.rank, 0))
+        chosen = [self._set(step * self.batch * self.ranks + self.rank * self.batch + i) for i in range(self.batch)]
+        cut = [self._source(gts, generator) for gts in chosen]
+        gts = torch.stack([pictures for pictures, _ in cut])
+        side = self.recipe.source
+        lr = degrade(gts[:, 0].float() / 255, self.pipeline.draw(self.batch, side, side, generator))
+        top, left = (self._offset(side - self.recipe.patch, generator) for _ in range(2))
+        patch, scale = self.recipe.patch, self.pipeline.scale
+        small = [t // scale for t in (top, left, patch)]
+        made: Batch = {
+            "lr": lr[:, :, small[0] : small[0] + small[2], small[1] : small[1] + small[2]].contiguous(),
+            "gts": gts[:, :, :, top : top + patch, left : left + patch].contiguous(),
+            "flip": torch.rand(self.batch, generator=generator) < self.recipe.flip,
+            "labels": torch.tensor([[int(x) for x in s.labels or [0] * len(s.paths)] for s in chosen]),
+            "votes": torch.tensor([list(s.votes or [0] * len(s.paths)) for s in chosen]),
+        }
+        if self.scores is not None:
+            places = [Place(top + at.top, left + at.left) for _, at in cut]
+            made["scores"] = torch.stack([self._score(s, p) for s, p in zip(chosen, places, strict=True)])
+        return made
+
+    def __len__(self) -> int:
+        raise TypeError("batches go on for as many steps as the recipe says")
+
+    def _set(self, number: int) -> GtSet:
+        """The set in a place of the endless row of shuffled epochs."""
+        epoch, place = divmod(number, len(self.sets))
+        if self._order[0] != epoch:
+            generator = torch.Generator().manual_seed(seed_of(self.seed, epoch, 0, 1))
+            self._order = (epoch, torch.randperm(len(self.sets), generator=generator).tolist())
+        return self.sets.chosen[self._order[1][place]]
+
+    def _source(self, gts: GtSet, generator: torch.Generator) -> tuple[Tensor, Place]:
+        """The square that is degraded, of all ground truths: (K, 3, S, S) uint8, and where it lies."""
+        pictures, side = load_set(gts), self.recipe.source
+        height, width = pictures.shape[2:]
+        if min(height, width) < side:
+            raise UsageError(f"the set '{gts.name}' is {width}x{height}, data.source is {side}: --set data.source=...")
+        at = Place(self._offset(height - side, generator), self._offset(width - side, generator))
+        return pictures[:, :, at.top : at.top + side, at.left : at.left + side], at
+
+    def _offset(self, room: int, generator: torch.Generator) -> int:
+        """A uniform multiple of the grid in [0, room]."""
+        return self.grid * int(torch.randint(room // self.grid + 1, (), generator=generator))
+
+    def _score(self, gts: GtSet, at: Place) -> Tensor:
+        """(K,): of the pictures, or, where there is one for each place of the grid, of the patches."""
+        assert self.scores is not None
+        found = self.scores[gts.name]
+        return found if found.ndim == 1 else found[:, at.top // self.grid, at.left // self.grid]
+
+
+def seed_of(*parts: int) -> int:
+    """A seed that differs for every combination of numbers: FNV-1a over them."""
+    value = 0xCBF29CE484222325
+    for part in parts:
+        for byte in part.to_bytes(8, "little", signed=True):
+            value = ((value ^ byte) * 0x100000001B3) % 2**64
+    return value >> 1
+
+
+def mirrored(batch: Batch) -> Batch:
+    """Inputs and ground truths, mirrored where the batch says so."""
+    flip = batch["flip"]
+    lr, gts = batch["lr"].clone(), batch["gts"].clone()
+    lr[flip], gts[flip] = lr[flip].flip(3), gts[flip].flip(4)
+    return {name: value for name, value in batch.items() if name != "flip"} | {"lr": lr, "gts": gts}

@@ -1,0 +1,81 @@
+"""When the quality is being gamed: outputs that score above clean originals, or gain that no other judge sees.
+
+A picture that a predictor rates above its own clean original is a cheap alarm; so is a score that rises while metrics
+that nothing is optimised for, or the agreement with the input, fall.
+"""
+
+from dataclasses import dataclass
+
+from iqsr.quality import card
+from iqsr.training.sr.recipe import GuardRecipe
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one validation found, as means over its pictures."""
+
+    quality: float
+    """Of the outputs, by the objective's Q; higher is better."""
+    quality_of_originals: float
+    held_out: dict[str, float]
+    """Metrics that are not part of the objective."""
+    consistency: float
+    """PSNR in dB of the reduced outputs against the inputs."""
+
+
+class Guard:
+    """Judges looks as they come. Keeps what it needs to know in `looks`, which checkpoints store."""
+
+    def __init__(self, recipe: GuardRecipe) -> None:
+        self.recipe = recipe
+        self.first: Look | None = None
+        self.last: Look | None = None
+        self.suspicions = 0
+
+    def judge(self, look: Look) -> str | None:
+        """None to go on, or the reason to stop, in one line."""
+        first, last, self.last = self.first, self.last, look
+        self.first = first or look
+        above = look.quality - look.quality_of_originals
+        if first and above > self.recipe.margin:
+            return (
+                f"outputs score {above:.1f} points above their clean originals ({look.quality:.1f} against "
+                f"{look.quality_of_originals:.1f}): the quality is being gamed"
+            )
+        if not first or not last:
+            return None
+        falls = self._falls(first, look)
+        self.suspicions = self.suspicions + 1 if falls and look.quality > last.quality else 0
+        if self.suspicions >= self.recipe.patience:
+            return (
+                f"the quality rose {self.suspicions} times in a row while {' and '.join(falls)} fell behind the start"
+            )
+        return None
+
+    def _falls(self, first: Look, look: Look) -> list[str]:
+        """The names of what is worse than at the start by more than the tolerance."""
+        worse: list[str] = []
+        for name, value in look.held_out.items():
+            change = (value - first.held_out[name]) / max(abs(first.held_out[name]), 1e-6)
+            if (change if card(name).higher_is_better else -change) < -self.recipe.tolerance:
+                worse.append(name)
+        if look.consistency < first.consistency - self.recipe.consistency_db:
+            worse.append("LR-consistency")
+        return worse
+
+    def state_dict(self) -> dict[str, object]:
+        """All that the next judgement depends on."""
+        return {"first": _plain(self.first), "last": _plain(self.last), "suspicions": self.suspicions}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Go on as the guard whose state this is."""
+        self.first, self.last = _look(state["first"]), _look(state["last"])
+        self.suspicions = int(str(state["suspicions"]))
+
+
+def _plain(look: Look | None) -> dict[str, object] | None:
+    return None if look is None else dict(vars(look))
+
+
+def _look(state: object) -> Look | None:
+    return Look(**state) if isinstance(state, dict) else None  # pyright: ignore[reportUnknownArgumentType]

@@ -1,0 +1,67 @@
+"""What a run tells: JSON lines, TensorBoard, and a note of where its results come from."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from iqsr.errors import IqsrError
+from iqsr.recipes import Recipe, recipe_hash, resolved_toml
+
+_PACKAGES = ("iqsr", "torch", "torchvision", "spandrel", "peft", "accelerate", "timm", "numpy")
+
+
+class Log:
+    """The log of one run in its folder; only the first process has one. Appends, also when a run goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lines = folder / "log.jsonl"
+        self._board = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(self, step: int, group: str, figures: Mapping[str, float]) -> None:
+        """One line, and a point of each curve. group: `train`, `validation`."""
+        with self._lines.open("a") as file:
+            rounded = {name: float(f"{value:.6g}") for name, value in figures.items()}
+            file.write(json.dumps({"step": step, "group": group} | rounded) + "\n")
+        for name, value in figures.items():
+            self._board.add_scalar(f"{group}/{name}", value, step)
+
+    def close(self) -> None:
+        """Write what is left to TensorBoard."""
+        self._board.close()
+
+
+def origin(recipe: Recipe) -> dict[str, str]:
+    """What a result comes from: hash of the recipe, versions of packages, commit of the code if it is in a clone."""
+    found = {"recipe": recipe_hash(recipe), "python": platform.python_version()}
+    return found | {name: version(name) for name in _PACKAGES} | {"commit": _commit()}
+
+
+def claim(folder: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Write recipe and origin into the run's folder, or check that it is the same run that goes on.
+
+    IqsrError where the folder has a run and `resume` is not asked for, or has the run of another recipe.
+    """
+    note = folder / "run.json"
+    if note.exists():
+        if not resume:
+            raise IqsrError(f"'{folder}' holds a run: add --resume to go on with it, or name another folder")
+        there = json.loads(note.read_text())["recipe"]
+        if there != recipe_hash(recipe):
+            raise IqsrError(f"'{folder}' holds a run of another recipe ({there}): name another folder")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.toml").write_text(resolved_toml(recipe))
+    note.write_text(json.dumps(origin(recipe), indent=1) + "\n")
+
+
+def _commit() -> str:
+    root = Path(__file__).parents[4]
+    if not (root / ".git").exists():  # installed, perhaps inside of somebody else's repository
+        return "unknown"
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"

@@ -1,0 +1,287 @@
+"""The training of a generator: one loop, read from top to bottom, on one process or (`accelerate launch`) several."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
+from accelerate.utils import KwargsHandler
+from iqsr.sampling import sampler
+from torch import Tensor, nn
+
+from iqsr.backends.device import computes_bf16
+from iqsr.degrade import Pool
+from iqsr.errors import IqsrError
+from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
+from iqsr.quality import load_metric
+from iqsr.training.sr.average import Average
+from iqsr.training.sr.checkpoint import Checkpoints
+from iqsr.training.sr.critic import Critic
+from iqsr.training.sr.data import Batch, Batches, Sets, mirrored, seed_of
+from iqsr.training.sr.guard import Guard
+from iqsr.training.sr.log import Log, claim, origin
+from iqsr.training.sr.networks import keep, start
+from iqsr.training.sr.objective import Objective
+from iqsr.training.sr.recipe import TrainRecipe
+from iqsr.training.sr.scores import grid_scores, patch_scores, picture_scores
+from iqsr.training.sr.validate import Validation, quality_names
+
+Progress = Callable[[str, int, int, Mapping[str, float]], None]
+"""Told the stage, how much of it is done, of how much, and figures."""
+
+
+class GamedError(IqsrError):
+    """The guard stopped the run; what it reached before is kept."""
+
+
+class Training:
+    """One run in one folder: everything it needs, everything it leaves behind."""
+
+    def __init__(self, recipe: TrainRecipe, data: Path, out: Path, *, validation: Path | None, resume: bool) -> None:
+        self.recipe, self.out = recipe, out
+        self.accelerator = _accelerator(recipe)
+        device = self.device = self.accelerator.device
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        self.sets = Sets(data, recipe.data)
+        self.generator = start(recipe)
+        objective, metric = recipe.objective, recipe.sampling.metric
+        self.objective = Objective(objective, self.generator.scale, str(device))
+        self.validation = None
+        if validation is not None and self.accelerator.is_main_process:
+            quality, degradation = self.objective.quality, recipe.data.degradation
+            self.validation = Validation(validation, recipe.validation, degradation, quality, str(device))
+        self.sampler = sampler(recipe.sampling.sampler, recipe.sampling.tau)
+        self.online = self.sampler.needs == "patch scores" and not recipe.sampling.grid
+        self.metric = load_metric(metric, device=str(device)) if self.online else None
+        if self.accelerator.is_main_process:
+            claim(out, recipe, resume=resume)
+        self.accelerator.wait_for_everyone()
+        self.module: nn.Module = self.generator.module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.average = Average(self.module, recipe.optimiser.ema)
+        learning = [p for p in self.module.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(learning, lr=recipe.optimiser.lr, betas=recipe.optimiser.betas)
+        self.model = self.accelerator.prepare(self.module)
+        self.critic = Critic(recipe, self.accelerator) if objective.gan else None
+        drawing = torch.Generator().manual_seed(seed_of(recipe.seed, rank, 3))
+        self.pool = Pool(recipe.data.pool, drawing) if recipe.data.pool else None
+        self.guard = Guard(recipe.guard)
+        self.checkpoints = Checkpoints(out / "checkpoints", rank, ranks)
+        self.log = Log(out) if self.accelerator.is_main_process else None
+        self.step = 0
+        self._sums: dict[str, float] = defaultdict(float)
+        self._stopped = threading.Event()
+        if resume and (found := self.checkpoints.load()):
+            self._restore(*found)
+
+    def run(self, on_progress: Progress) -> Path:
+        """Train to the recipe's last step and return what is kept: an adapter, or a network.
+
+        SIGTERM and Ctrl-C end it after the step at hand, with a checkpoint, as KeyboardInterrupt. GamedError where
+        the guard stops it.
+        """
+        recipe = self.recipe
+        with self._stoppable():
+            batches = self._batches(on_progress)
+            if self.step == 0:
+                self._validate()
+            for batch in batches.loader(self.step, recipe.steps):
+                began = time.perf_counter()
+                self._learn_from(batch)
+                self.step += 1
+                self._sums["seconds"] += time.perf_counter() - began
+                if self.step % recipe.log_every == 0 or self.step == recipe.steps:
+                    on_progress("training", self.step, recipe.steps, self._report())
+                last, stopped = self.step == recipe.steps, self._everyone_stops()
+                reason = self._validate() if self.step % recipe.validation.every == 0 or last else None
+                if self.step % recipe.checkpoint_every == 0 or last or stopped or reason:
+                    self.save()
+                if reason:
+                    self._keep()
+                    raise GamedError(f"stopped at step {self.step}: {reason}; {self.out} has what was reached")
+                if stopped and not last:
+                    raise KeyboardInterrupt
+        if self.log:
+            self.log.close()
+        return self._keep()
+
+    def _learn_from(self, batch: Batch) -> None:
+        """One step of the generator, one of the discriminator if there is one, one of the average."""
+        recipe, rank = self.recipe, self.accelerator.process_index
+        torch.manual_seed(seed_of(recipe.seed, self.step, rank, 2))  # of whatever draws in a forward pass
+        batch = {name: value.to(self.device) for name, value in batch.items()}
+        if self.metric is not None:
+            batch["scores"] = patch_scores(self.metric, batch["gts"])
+        batch = mirrored(batch)
+        if self.pool:
+            batch = self.pool.exchange(batch)
+        target = self._target(batch)
+        rate = recipe.optimiser.lr * recipe.optimiser.rate_at(self.step)
+        self.optimizer.param_groups[0]["lr"] = rate
+        with self.accelerator.autocast():
+            output = self.model(batch["lr"].contiguous(memory_format=torch.channels_last)).float()
+            critic = self.critic.frozen() if self.critic else None
+            terms = self.objective.terms(
+                output, target, batch, discriminator=critic, averaged=self._averaged_output(batch["lr"])
+            )
+        total = torch.stack(list(terms.values())).sum()
+        self._check_finite(total)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(total)
+        if recipe.optimiser.clip:
+            self.accelerator.clip_grad_norm_(self.module.parameters(), recipe.optimiser.clip)
+        self.optimizer.step()
+        if self.critic:
+            terms |= self.critic.learn(output.detach(), target, recipe.optimiser.rate_at(self.step))
+        self.average.update(self.module)
+        for name, term in terms.items():
+            self._sums[name] += float(term.detach())
+
+    def _target(self, batch: Batch) -> Tensor:
+        """The ground truth that the sampler chooses for each sample, (B, 3, H, W) in [0, 1]."""
+        rank = self.accelerator.process_index
+        generator = torch.Generator().manual_seed(seed_of(self.recipe.seed, self.step, rank, 4))
+        scores = batch["scores"].cpu() if "scores" in batch else None
+        labels = batch["labels"].cpu() if self.sets.ground_truths.labelled else None
+        gts = batch["gts"]
+        chosen = self.sampler.choose(scores, labels, generator, shape=(len(gts), gts.shape[1]))
+        self._sums["original chosen"] += float((chosen == 0).float().mean())
+        return gts[torch.arange(len(gts)), chosen.to(gts.device)].float() / 255
+
+    def _averaged_output(self, lr: Tensor) -> Tensor | None:
+        if not self.recipe.objective.ldl:
+            return None
+        with torch.no_grad(), self.average.applied_to(self.module):
+            return self.module(lr).float()
+
+    def _batches(self, on_progress: Progress) -> Batches:
+        """The batches of this process, with the scores that the sampler goes by where they are made beforehand."""
+        recipe, scores, sets = self.recipe, None, self.sets
+        sampling = recipe.sampling
+        if self.sampler.needs in ("image scores", "image scores and labels"):
+            scores = picture_scores(sets.chosen, sampling.metric, str(self.device))
+        elif self.sampler.needs == "patch scores" and sampling.grid:
+            metric = load_metric(sampling.metric, device=str(self.device))
+            folder = self.out / "patch-scores"
+            scores = grid_scores(
+                sets.chosen,
+                metric,
+                recipe.data.patch,
+                sampling.grid,
+                folder,
+                lambda done: on_progress("scores", done, len(sets), {}),
+            )
+        return Batches(
+            sets,
+            recipe.data,
+            batch=recipe.batch,
+            seed=recipe.seed,
+            rank=self.accelerator.process_index,
+            ranks=self.accelerator.num_processes,
+            scores=scores,
+            grid=sampling.grid,
+        )
+
+    def _validate(self) -> str | None:
+        """Look at the averaged network; the guard's reason to stop, if it has one. All processes get the same."""
+        reason = None
+        if self.validation is not None:
+            names = quality_names(self.recipe.objective.quality, self.recipe.objective.lambda_q)
+            pictures = self.out / "validation" / f"step-{self.step:08d}"
+            self.module.eval()
+            with self.average.applied_to(self.module), self.accelerator.autocast():
+                look, figures = self.validation.look(lambda x: self.module(x.to(self.device)).cpu(), names, pictures)
+            self.module.train()
+            if self.log:
+                self.log.write(self.step, "validation", figures)
+            reason = self.guard.judge(look) if self.recipe.guard.on else None
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import broadcast_object_list
+
+            reason = broadcast_object_list([reason])[0]
+        return reason
+
+    def _report(self) -> dict[str, float]:
+        """Means since the last report, also into the log."""
+        steps = (self.step - 1) % self.recipe.log_every + 1
+        figures = {name: value / steps for name, value in self._sums.items()}
+        self._sums.clear()
+        if self.log:
+            self.log.write(self.step, "train", figures)
+        return figures
+
+    def save(self) -> None:
+        """Write everything that the next step depends on."""
+        state: dict[str, Any] = {
+            "weights": {n: p.detach() for n, p in self.module.named_parameters() if p.requires_grad},
+            "average": self.average.values,
+            "optimizer": self.optimizer.state_dict(),
+            "pool": self.pool.state_dict() if self.pool else None,
+            "critic": self.critic.state_dict() if self.critic else None,
+            "guard": self.guard.state_dict(),
+            "sums": dict(self._sums),
+        }
+        self.checkpoints.save(self.step, state)
+        self.accelerator.wait_for_everyone()
+
+    def _restore(self, step: int, state: dict[str, Any]) -> None:
+        self.step = step
+        self.module.load_state_dict(state["weights"], strict=False)
+        self.average.values = {n: v.to(self.device) for n, v in state["average"].items()}
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.guard.load_state_dict(state["guard"])
+        self._sums.update(state["sums"])
+        if self.pool:
+            self.pool.load_state_dict(state["pool"])
+        if self.critic:
+            self.critic.load_state_dict(state["critic"])
+
+    def _keep(self) -> Path:
+        """Write the averaged weights; every process returns the file's path."""
+        if self.accelerator.is_main_process:
+            with self.average.applied_to(self.module):
+                keep(self.generator, self.recipe.lora, self.out, {"step": str(self.step)} | origin(self.recipe))
+        self.accelerator.wait_for_everyone()
+        return self.out / (WEIGHTS_FILE if self.recipe.lora is None else ADAPTER_FILE)
+
+    def _check_finite(self, total: Tensor) -> None:
+        if not total.isfinite():
+            raise IqsrError(f"the objective is not finite at step {self.step}: lower optimiser.lr, or set bf16 = false")
+
+    def _everyone_stops(self) -> bool:
+        """Whether any process was asked to stop."""
+        asked = torch.tensor([float(self._stopped.is_set())], device=self.device)
+        if self.accelerator.num_processes > 1:
+            asked = cast("Tensor", self.accelerator.gather(asked))
+        return bool(asked.sum() > 0)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopped.set()
+
+    @contextmanager
+    def _stoppable(self) -> Generator[None]:
+        """SIGTERM and SIGINT take effect between two steps; in another thread than the main one they are not ours."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {s: signal.signal(s, self._stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _accelerator(recipe: TrainRecipe) -> Accelerator:
+    """bf16 where the device computes in it; buffers are every process's own, for spectral norms change theirs."""
+    device = PartialState().device
+    bf16 = recipe.bf16 and device is not None and computes_bf16(device)
+    handlers: list[KwargsHandler] = [DistributedDataParallelKwargs(broadcast_buffers=False)]
+    return Accelerator(mixed_precision="bf16" if bf16 else "no", kwargs_handlers=handlers)

@@ -1,0 +1,59 @@
+"""What a step asks of the generator: the recipe's terms, weighted, each by its name."""
+
+import torch
+from iqsr.training.sr.discriminator import gan_loss
+from iqsr.training.sr.losses import consistency_loss, l1, ldl_loss, negative_loss
+from iqsr.training.sr.perceptual import Perceptual
+from iqsr.training.sr.quality_term import QualityTerm
+from torch import Tensor, nn
+
+from iqsr.training.sr.data import Batch
+from iqsr.training.sr.recipe import ObjectiveRecipe
+
+
+class Objective:
+    """The generator's objective. `quality` is the Q of `-lambda_q * Q`; it is there also where lambda_q is 0."""
+
+    def __init__(self, recipe: ObjectiveRecipe, scale: int, device: str) -> None:
+        self.recipe, self.scale = recipe, scale
+        self.perceptual = Perceptual(recipe.perceptual_features).to(device) if recipe.perceptual else None
+        self.quality = QualityTerm(recipe.quality, device=device)
+
+    def terms(
+        self,
+        output: Tensor,
+        target: Tensor,
+        batch: Batch,
+        *,
+        discriminator: nn.Module | None = None,
+        averaged: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Weighted terms whose sum is minimised. output: (B, 3, H, W), not clamped; target: the same, in [0, 1].
+
+        discriminator: frozen, where the recipe has a GAN term; averaged: the averaged generator's output, for LDL.
+        """
+        recipe, found = self.recipe, dict[str, Tensor]()
+        if recipe.l1:
+            found["l1"] = recipe.l1 * l1(output, target)
+        if self.perceptual is not None:
+            found["perceptual"] = recipe.perceptual * self.perceptual(output, target)
+        if discriminator is not None:
+            found["gan"] = recipe.gan * gan_loss(discriminator(output), real=True)
+        if averaged is not None:
+            found["ldl"] = recipe.ldl * ldl_loss(output, averaged, target)
+        if recipe.negative:
+            found["negative"] = recipe.negative * self._negative(output, batch)
+        if recipe.consistency:
+            found["consistency"] = recipe.consistency * consistency_loss(output, batch["lr"], self.scale)
+        if recipe.lambda_q:
+            found["quality"] = -recipe.lambda_q * self.quality(output).mean()
+        return found
+
+    def _negative(self, output: Tensor, batch: Batch) -> Tensor:
+        gts = batch["gts"].float() / 255
+        return negative_loss(output, gts, batch["labels"], batch["votes"], generator=_drawing())
+
+
+def _drawing() -> torch.Generator:
+    """A generator that follows the step's global seed."""
+    return torch.Generator().manual_seed(int(torch.randint(1 << 62, ())))

@@ -1,0 +1,173 @@
+"""The settings of `iqsr train`: what the network starts as, what it learns from, towards what, and when it stops.
+
+Defaults are those of HGGT's training (arXiv:2303.13069) as "Augmenting Perceptual Super-Resolution via Image Quality
+Predictors" (CVPR 2025, sections 4 and 8) uses it; recipes/*.toml say what differs, one file a row of its tables.
+"""
+
+from bisect import bisect_right
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from iqsr.recipes import Recipe
+
+
+class GeneratorRecipe(Recipe):
+    """The network that learns."""
+
+    start: str = "realesrgan-x4plus"
+    """A name that `iqsr upscale --model` takes, the path of a checkpoint, or `new:swinir`, `new:swinir-tiny`,
+    `new:rrdbnet`, `new:rrdbnet-tiny` for random weights."""
+
+
+class LoraRecipe(Recipe):
+    """Low-rank adapters (Hu et al., arXiv:2106.09685): all that is trained; the brake on gaming of the paper's 4.3."""
+
+    rank: int = Field(ge=1)
+    targets: str
+    """`swinir-mlp`, `rrdb-convs`, `all-convs`, `all-linears`, or a regular expression over the names of layers."""
+    alpha: float | None = Field(default=None, gt=0)
+    """Scale of the adapter's output is alpha / rank; the rank by default."""
+
+
+class DataRecipe(Recipe):
+    """From sets of ground truths to batches."""
+
+    degradation: str = "hggt-one-stage"
+    """A pipeline of `iqsr.degrade`."""
+    sets: Literal["every", "positive", "verdict"] = "every"
+    """HGGT's filters Ori, Pos and Pos+Neg; the latter two need labels of people."""
+    source: int = Field(default=512, ge=64, multiple_of=4)
+    """Side of the square of each original that is degraded, in pixels; larger pictures are cut at random."""
+    patch: int = Field(default=256, ge=32, multiple_of=4)
+    """Side of the patch that is cut from it after degradation, in pixels of the ground truth."""
+    flip: float = Field(default=0.5, ge=0, le=1)
+    """Share of the patches that are mirrored left to right."""
+    pool: int = Field(default=160, ge=0)
+    """Samples in the pool that mixes degradations (0: none); a multiple of the batch."""
+    workers: int = Field(default=2, ge=0)
+    """Processes that make batches ahead of the training."""
+
+
+class SamplingRecipe(Recipe):
+    """Which ground truth of a set is learned from (the paper's 4.2)."""
+
+    sampler: Literal["origins-only", "upos", "sma", "smp", "amo"] = "origins-only"
+    tau: float = Field(default=10.0, gt=0)
+    """Temperature of SMA and SMP, on a scale of 0 to 100."""
+    metric: str = "srq"
+    """The no-reference metric that SMA, SMP and AMO go by."""
+    grid: int = Field(default=0, ge=0, multiple_of=4)
+    """AMO: 0 scores each patch when it is cut; else patches stand at multiples of so many pixels, scored once."""
+
+
+class ObjectiveRecipe(Recipe):
+    """The weights of the terms; those of weight 0 are not computed."""
+
+    l1: float = Field(default=1.0, ge=0)
+    perceptual: float = Field(default=1.0, ge=0)
+    perceptual_features: Literal["vgg19", "lpips-st-vgg", "lpips-st-alex"] = "vgg19"
+    """HGGT's VGG19 needs torchvision's weights; LPIPS-ST's come from the package index."""
+    gan: float = Field(default=0.1, ge=0)
+    """Weight of the vanilla GAN loss with a U-Net discriminator (the paper's lambda_A)."""
+    ldl: float = Field(default=0.0, ge=0)
+    """Weight of LDL's artefact map (Liang et al., CVPR 2022, arXiv:2203.09195)."""
+    negative: float = Field(default=0.0, ge=0)
+    """Weight of HGGT's term away from negative ground truths, its factor of 300 included."""
+    consistency: float = Field(default=0.0, ge=0)
+    """Weight of the L1 between the reduced output and the input."""
+    lambda_q: float = Field(default=0.0, ge=0)
+    """Weight of the predicted quality, on a scale of 0 to 100."""
+    quality: dict[str, float] = Field(default={"srq": 1.0}, min_length=1)
+    """The differentiable metrics that make up the quality, and their shares."""
+
+    @model_validator(mode="after")
+    def _some_term(self) -> "ObjectiveRecipe":
+        weights = (self.l1, self.perceptual, self.gan, self.ldl, self.negative, self.consistency, self.lambda_q)
+        if not any(weights):
+            raise ValueError("every weight is 0: nothing to learn")
+        return self
+
+
+class OptimiserRecipe(Recipe):
+    """Adam for the generator, another for the discriminator."""
+
+    lr: float = Field(default=1e-4, gt=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    milestones: tuple[int, ...] = (200_000, 250_000, 275_000, 287_500)
+    """Steps after which both learning rates are multiplied by `gamma`."""
+    gamma: float = Field(default=0.5, gt=0, le=1)
+    warmup: int = Field(default=0, ge=0)
+    """Steps in which they rise from nearly nothing."""
+    discriminator_lr: float = Field(default=1e-4, gt=0)
+    clip: float = Field(default=0.0, ge=0)
+    """Largest norm of the generator's gradient; 0: any."""
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of the running average of the weights: what is validated and kept."""
+
+    def rate_at(self, step: int) -> float:
+        """Share of the learning rates that holds in the step numbered `step` (from 0)."""
+        rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        return rising * self.gamma ** bisect_right(self.milestones, step)
+
+
+class ValidationRecipe(Recipe):
+    """A look at pictures that are not learned from."""
+
+    every: int = Field(default=5000, ge=1)
+    photos: int = Field(default=16, ge=1)
+    """How many of the folder's, spread evenly over it."""
+    side: int = Field(default=256, ge=64, multiple_of=4)
+    """Side of the square in their middle that is degraded and restored."""
+    degradation: str | None = None
+    """The training's, if none is named."""
+    metrics: tuple[str, ...] = ("psnr", "stlpips")
+    """Held-out metrics; those that are part of the objective are marked in the log."""
+    pictures: int = Field(default=4, ge=0)
+    """How many comparisons are written each time."""
+
+
+class GuardRecipe(Recipe):
+    """When to stop because the quality is being gamed (docs/train.md)."""
+
+    on: bool = True
+    margin: float = 2.0
+    """Points that the outputs' quality may lie above that of the clean originals."""
+    patience: int = Field(default=3, ge=1)
+    """Looks in a row at which quality rises while a held-out metric or LR-consistency falls."""
+    tolerance: float = Field(default=0.02, ge=0)
+    """Relative change of a held-out metric that still counts as none."""
+    consistency_db: float = Field(default=0.5, ge=0)
+    """Fall of LR-consistency, in dB of PSNR, that still counts as none."""
+
+
+class TrainRecipe(Recipe):
+    """One training run."""
+
+    seed: int = 0
+    steps: int = Field(default=300_000, ge=1)
+    batch: int = Field(default=8, ge=1)
+    """Samples a step and process."""
+    bf16: bool = True
+    """Compute in bf16 (autocast) on devices that do so natively."""
+    generator: GeneratorRecipe = GeneratorRecipe()
+    lora: LoraRecipe | None = None
+    data: DataRecipe = DataRecipe()
+    sampling: SamplingRecipe = SamplingRecipe()
+    objective: ObjectiveRecipe = ObjectiveRecipe()
+    optimiser: OptimiserRecipe = OptimiserRecipe()
+    validation: ValidationRecipe = ValidationRecipe()
+    guard: GuardRecipe = GuardRecipe()
+    checkpoint_every: int = Field(default=5000, ge=1)
+    log_every: int = Field(default=100, ge=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "TrainRecipe":
+        if self.data.pool % self.batch:
+            raise ValueError(f"data.pool = {self.data.pool} is not a multiple of batch = {self.batch}")
+        if self.data.patch > self.data.source:
+            raise ValueError(f"data.patch = {self.data.patch} is larger than data.source = {self.data.source}")
+        labelled = self.sampling.sampler in ("upos", "smp") or self.objective.negative > 0
+        if labelled and self.data.sets == "every":
+            raise ValueError("upos, smp and the negative term need people's labels: data.sets = positive or verdict")
+        return self

@@ -1,0 +1,79 @@
+"""What a no-reference metric says of the ground truths: of whole pictures, of patches when they are cut, of a grid."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from iqsr.multigt import GtSet
+from iqsr.quality import load_metric
+from iqsr.quality.metric import Metric
+from iqsr.scoring import content_hash, default_cache, metric_fingerprint, score_files
+from iqsr.training.sr.data import load_set
+
+_AT_ONCE = 64  # pixels' worth of 256-px patches that are scored in one batch
+
+
+def oriented(metric: Metric, x: Tensor) -> Tensor:
+    """The metric's values with higher for better, (N,)."""
+    return metric(x) if metric.card.higher_is_better else -metric(x)
+
+
+@torch.no_grad()
+def patch_scores(metric: Metric, gts: Tensor) -> Tensor:
+    """gts: (B, K, 3, H, W) uint8. Returns (B, K), higher is better: AMO's scores of patches as they are cut."""
+    batch, count = gts.shape[:2]
+    return oriented(metric, gts.flatten(0, 1).float() / 255).view(batch, count)
+
+
+def picture_scores(sets: Iterable[GtSet], name: str, device: str) -> dict[str, Tensor]:
+    """(K,) for each set by its name, higher is better: what SMA and SMP go by. Remembered by content."""
+    metric, sets = load_metric(name), list(sets)
+    table = score_files([p for s in sets for p in s.paths], [name], device=device, cache=default_cache())
+    found = dict(zip(map(Path, table["path"]), table[name], strict=True))
+    sign = 1 if metric.card.higher_is_better else -1
+    return {s.name: torch.tensor([sign * float(found[p]) for p in s.paths]) for s in sets}
+
+
+def grid_scores(
+    sets: Iterable[GtSet], metric: Metric, patch: int, grid: int, folder: Path, on_set: Callable[[int], None]
+) -> dict[str, Tensor]:
+    """(K, rows, columns) for each set by its name: of every patch of `patch` px at multiples of `grid` px.
+
+    What is known is kept in `folder`, a file a set, by the content of its pictures and the metric's code and weights;
+    a stopped run goes on. Two processes may work at once: files appear whole.
+    """
+    fingerprint, found = metric_fingerprint(metric.card.name), dict[str, Tensor]()
+    for number, gts in enumerate(sets):
+        contents = "".join(content_hash(path) for path in gts.paths)
+        key = hashlib.sha256(f"{fingerprint} {patch} {grid} {contents}".encode()).hexdigest()[:24]
+        path = folder / f"{key}.safetensors"
+        if not path.exists():
+            _write(path, _scored_places(load_set(gts), metric, patch, grid))
+        with safe_open(path, "pt") as file:
+            found[gts.name] = file.get_tensor("scores")
+        on_set(number + 1)
+    return found
+
+
+@torch.no_grad()
+def _scored_places(pictures: Tensor, metric: Metric, patch: int, grid: int) -> Tensor:
+    """pictures: (K, 3, H, W) uint8. Returns (K, rows, columns)."""
+    places = pictures.unfold(2, patch, grid).unfold(3, patch, grid)
+    count, _, rows, columns = places.shape[:4]
+    patches = places.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+    at_once = max(1, _AT_ONCE * 256**2 // patch**2)
+    scores = [oriented(metric, part.float() / 255) for part in patches.split(at_once)]
+    return torch.cat(scores).view(count, rows, columns)
+
+
+def _write(path: Path, scores: Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    save_file({"scores": scores.contiguous()}, part)
+    part.replace(path)

@@ -1,0 +1,35 @@
+"""From a recipe and sets of ground truths to a trained generator."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from iqsr.training.sr.loop import Progress, Training
+from iqsr.training.sr.recipe import TrainRecipe
+
+
+def train(
+    recipe: TrainRecipe,
+    data: Path,
+    out: Path,
+    *,
+    validation: Path | None = None,
+    resume: bool = False,
+    on_progress: Progress | None = None,
+) -> Path:
+    """Train the recipe's generator on the sets in `data`; returns the adapter or the network that was written.
+
+    data: sets of ground truths, from `iqsr prepare`, HGGT, or folders of variants. out: the run's folder: recipe,
+    log, checkpoints, pictures, result. validation: photos that are looked at and never learned from; without them
+    the guard sees nothing. resume: go on from the last whole checkpoint.
+
+    Started by `accelerate launch`, each process calls this and learns from its share of every batch.
+
+    Raises UsageError for arguments that do not fit together, IqsrError where `out` holds another run or a step
+    fails, its child GamedError where the guard stops, KeyboardInterrupt when it was asked to stop.
+    """
+    training = Training(recipe, data, out, validation=validation, resume=resume)
+    return training.run(on_progress or _silent)
+
+
+def _silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    pass

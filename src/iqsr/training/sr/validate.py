@@ -1,0 +1,97 @@
+"""A look at photos that are not learned from: degraded by a seed, restored, measured, and a few of them shown."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from iqsr.training.sr.losses import lr_consistency
+from torch import Tensor
+from torchvision.utils import save_image
+
+from iqsr.degrade import degrade, pipeline
+from iqsr.errors import UsageError
+from iqsr.images import read_rgb
+from iqsr.images.find import find_pictures
+from iqsr.quality import load_metric
+from iqsr.training.sr.guard import Look
+from iqsr.training.sr.recipe import ValidationRecipe
+
+Restore = Callable[[Tensor], Tensor]
+"""(N, 3, h, w) in [0, 1] -> (N, 3, 4h, 4w), not clamped."""
+
+
+class Validation:
+    """Originals and their degraded versions, in memory; the same ones every time.
+
+    folder: photos; those too small for the recipe's square are passed over. quality: (N, 3, H, W) -> (N,), the
+    objective's Q, higher is better. trained_on: metrics that are part of it: measured, but not as held out.
+    """
+
+    def __init__(
+        self, folder: Path, recipe: ValidationRecipe, degradation: str, quality: Callable[[Tensor], Tensor], device: str
+    ) -> None:
+        self.recipe, self.quality = recipe, quality
+        self.metrics = {name: load_metric(name, device=device) for name in recipe.metrics}
+        self.originals = _squares(folder, recipe)
+        drawn = pipeline(recipe.degradation or degradation)
+        side = recipe.side
+        generators = [torch.Generator().manual_seed(number) for number in range(len(self.originals))]
+        pairs = zip(self.originals, generators, strict=True)
+        self.inputs = [degrade(original, drawn.draw(1, side, side, g)) for original, g in pairs]
+        self.quality_of_originals = _mean([quality(x) for x in self.originals])
+
+    @torch.inference_mode()
+    def look(self, restore: Restore, trained_on: Sequence[str], pictures: Path | None) -> tuple[Look, dict[str, float]]:
+        """What the guard goes by, and all figures for the log. pictures: a folder for comparisons, if any."""
+        outputs = [restore(lr).float().clamp(0, 1) for lr in self.inputs]
+        outputs = [(y * 255).round() / 255 for y in outputs]
+        values = {name: _mean(self._measured(name, outputs)) for name in self.metrics}
+        consistency = _mean([lr_consistency(y, lr) for y, lr in zip(outputs, self.inputs, strict=True)])
+        quality = _mean([self.quality(y) for y in outputs])
+        if pictures is not None:
+            self._show(outputs, pictures)
+        held_out = {name: value for name, value in values.items() if name not in trained_on}
+        look = Look(quality, self.quality_of_originals, held_out, consistency)
+        marked = {f"{name} (trained on)" if name in trained_on else name: value for name, value in values.items()}
+        figures = {"quality": quality, "quality of originals": self.quality_of_originals, "LR-consistency": consistency}
+        return look, marked | figures
+
+    def _measured(self, name: str, outputs: Sequence[Tensor]) -> list[Tensor]:
+        metric = self.metrics[name]
+        if metric.card.reference == "full":
+            return [metric(y, x) for y, x in zip(outputs, self.originals, strict=True)]
+        return [metric(y) for y in outputs]
+
+    def _show(self, outputs: Sequence[Tensor], folder: Path) -> None:
+        """Input enlarged by bicubic, output, original: a PNG each for the first few photos."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(min(self.recipe.pictures, len(outputs))):
+            original = self.originals[number]
+            bicubic = F.interpolate(self.inputs[number], original.shape[2:], mode="bicubic").clamp(0, 1)
+            row = torch.cat([bicubic, outputs[number], original], 3)
+            save_image(row[0], folder / f"{number:02d}.png")
+
+
+def _squares(folder: Path, recipe: ValidationRecipe) -> list[Tensor]:
+    """The middle of photos spread evenly over the folder, (1, 3, side, side) each."""
+    found: list[Tensor] = []
+    paths = [path for path, _ in find_pictures([folder])]
+    chosen = [paths[i * len(paths) // recipe.photos] for i in range(recipe.photos)] if paths else []
+    for path in dict.fromkeys(chosen):
+        picture, side = read_rgb(path), recipe.side
+        top, left = ((n - side) // 2 for n in picture.shape[2:])
+        if min(top, left) >= 0:
+            found.append(picture[:, :, top : top + side, left : left + side])
+    if not found:
+        raise UsageError(f"'{folder}' has no photo of at least {recipe.side}x{recipe.side} to validate on")
+    return found
+
+
+def _mean(values: Sequence[Tensor]) -> float:
+    return float(torch.cat([v.flatten().float() for v in values]).mean())
+
+
+def quality_names(quality: Mapping[str, float], lambda_q: float) -> list[str]:
+    """The metrics that are optimised for: no judges of the result."""
+    return list(quality) if lambda_q > 0 else []
