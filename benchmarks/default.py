@@ -176,7 +176,9 @@ def markdown(found: dict) -> str:
         lines += ["", f"**{kind}** ({SETS[kind]})", "", "| metric | " + " | ".join(rows) + " |"]
         lines += ["|---|" + "--:|" * len(rows)]
         for name in names:
-            lines.append(f"| {title(name)} | " + " | ".join(cell(row.get(name), label) for label, row in rows.items()) + " |")
+            lines.append(
+                f"| {title(name)} | " + " | ".join(cell(row.get(name), label) for label, row in rows.items()) + " |"
+            )
     return "\n".join(lines) + "\n"
 
 

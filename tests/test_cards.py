@@ -137,6 +137,20 @@ def test_weights_of_another_size_do_not_count(empty):
     assert not availability("lpips").here
 
 
+@pytest.mark.parametrize("variant", ["spaq", "paq2piq", "ava"])
+@pytest.mark.parametrize(
+    ("suffix", "refusal"), [(".npz", "not MUSIQ's weights"), (".pth", "not plain weights, and not opened")]
+)
+def test_a_checkpoint_of_musiq_is_found_where_the_line_says_and_read(empty, variant, suffix, refusal):
+    name = f"musiq-{variant}"
+    assert availability(name).how == f"save Google's checkpoint as {name}.npz in the weights folder (docs/musiq.md)"
+    (empty / "weights").mkdir()
+    (empty / "weights" / f"{name}{suffix}").write_bytes(b"not it")
+    assert availability(name).here
+    with pytest.raises(WeightsError, match=rf"{name}\{suffix}: {refusal}"):
+        load_metric(name)
+
+
 def test_pyiqas_downloads_are_found_where_it_keeps_them(empty):
     assert "niqe_modelparameters.mat" in availability("niqe").how
     (empty / "torch" / "hub" / "pyiqa").mkdir(parents=True)

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from iqsr.quality import availability, card, metric_names
+from iqsr.quality.taxonomy import identifier
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,8 @@ def test_table_has_every_metric_once_in_order_and_fits_100_columns():
     lines = run().splitlines()
     assert [line.split()[1] for line in lines if line[:3] in ("yes", "no ")] == metric_names()
     assert max(map(len, lines)) <= 100
+    papers = [line.split()[-1] for line in lines if line.startswith(("yes ", "no "))]
+    assert papers == [identifier(card(name)) for name in metric_names()]  # no column runs into the next
 
 
 def test_table_says_how_to_get_what_is_missing():

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from commands import Run
+from iqsr import quality
 from iqsr.images import open_picture
 from iqsr.quality import availability, metric_names
 from iqsr.scoring import ScoreCache, score_files
@@ -136,37 +137,54 @@ def test_a_metric_that_is_not_here_is_one_line_with_what_brings_it(iqsr: Run) ->
     assert ended.err.count("\n") == 1
 
 
-def test_srq_is_the_default_or_a_line_says_how_to_get_it(iqsr: Run) -> None:
+def test_srq_is_the_default(iqsr: Run) -> None:
+    picture("a.png", (64, 64))
+    ended = iqsr("score", "a.png", "--json")
+    assert ended.code == 0
+    (row,) = json.loads(ended.out)["pictures"]
+    assert row["srq"] == pytest.approx(score_files(["a.png"], ["srq"])["srq"][0])
+
+
+@pytest.fixture
+def without_srq(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """An installation that lacks srq's file; what it says brings it."""
+    monkeypatch.setattr(quality, "__file__", str(tmp_path / "quality" / "__init__.py"))
+    return "run: pip install --force-reinstall --no-deps iqsr (it lacks srq.safetensors)"
+
+
+def test_without_srq_a_line_says_how_to_get_it_and_what_else_is_here(iqsr: Run, without_srq: str) -> None:
     picture("a.png", (64, 64))
     ended = iqsr("score", "a.png")
-    if availability("srq").here:
-        assert ended.code == 0
-        assert "srq" in ended.out
-    else:
-        assert ended.code == 2
-        assert ended.err.startswith(f"iqsr: srq, the default metric, is not here ({availability('srq').how}); name")
+    assert ended.code == 2
+    assert ended.err.startswith(
+        f"iqsr: srq, the default metric, is not here ({without_srq}); name others, of these: psnr"
+    )
+    assert ended.err.count("\n") == 1
 
 
-def test_a_map_is_written_for_each_picture_or_a_line_says_how_to_get_srq(iqsr: Run) -> None:
+def test_a_map_is_written_for_each_picture(iqsr: Run) -> None:
     picture("sr/a.png", (80, 64))
     picture("sr/below/b.jpg", (64, 96))
     picture("sr/small.png", (16, 16))
     ended = iqsr("score", "sr", "-m", "laplacian", "--map", "sr/maps", "--json")
-    if availability("srq").here:
-        assert ended.code == 1  # one is too small for srq
-        rows = json.loads(ended.out)["pictures"]
-        assert {row["path"]: row["srq"] is not None for row in rows} == {
-            "sr/a.png": True,
-            "sr/below/b.jpg": True,
-            "sr/small.png": False,
-        }
-        assert sorted(map(str, Path("sr/maps").rglob("*.png"))) == ["sr/maps/a_map.png", "sr/maps/below/b_map.png"]
-        assert open_picture(Path("sr/maps/a_map.png")).info.width == 80
-        assert iqsr("score", "sr", "-m", "laplacian", "--map", "sr/maps", "--json").out == ended.out  # no maps of maps
-    else:
-        assert ended.code == 2
-        assert ended.err == f"iqsr: --map shows what srq sees, and srq is not here: {availability('srq').how}\n"
-        assert not Path("sr/maps").exists()
+    assert ended.code == 1  # one is too small for srq
+    rows = json.loads(ended.out)["pictures"]
+    assert {row["path"]: row["srq"] is not None for row in rows} == {
+        "sr/a.png": True,
+        "sr/below/b.jpg": True,
+        "sr/small.png": False,
+    }
+    assert sorted(map(str, Path("sr/maps").rglob("*.png"))) == ["sr/maps/a_map.png", "sr/maps/below/b_map.png"]
+    assert open_picture(Path("sr/maps/a_map.png")).info.width == 80
+    assert iqsr("score", "sr", "-m", "laplacian", "--map", "sr/maps", "--json").out == ended.out  # no maps of maps
+
+
+def test_without_srq_there_is_no_map(iqsr: Run, without_srq: str) -> None:
+    picture("sr/a.png", (80, 64))
+    ended = iqsr("score", "sr", "-m", "laplacian", "--map", "sr/maps", "--json")
+    assert ended.code == 2
+    assert ended.err == f"iqsr: --map shows what srq sees, and srq is not here: {without_srq}\n"
+    assert not Path("sr/maps").exists()
 
 
 def test_scores_are_remembered_unless_told_not_to(iqsr: Run) -> None:
@@ -231,11 +249,7 @@ def test_every_example_of_the_help_runs(iqsr: Run) -> None:
     assert len(examples) >= 4
     for example in examples:
         ended = iqsr(*shlex.split(example)[1:])
-        without_srq = "srq" in example or "--metrics" not in example
-        if without_srq and not availability("srq").here:
-            assert "srq" in ended.err
-        else:
-            assert (ended.code, ended.err) == (0, ""), example
+        assert (ended.code, ended.err) == (0, ""), example
 
 
 def test_the_help_fits_its_frame_and_names_each_option(iqsr: Run) -> None:

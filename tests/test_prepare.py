@@ -1,4 +1,4 @@
-"""`iqsr prepare`: patch rules, enhancers, the data set it writes, stops and restarts, what it says of bad input."""
+"""`iqsr prepare`: the data set it writes, stops and restarts, several processes."""
 
 import json
 import os
@@ -9,20 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-import skimage.data
 import torch
 from PIL import Image
-from spandrel import ModelLoader
 from spandrel.architectures.Compact import Compact
-from spandrel.architectures.DnCNN import DnCNN
 
-from commands import Run
-from iqsr.degrade import unsharp_mask
-from iqsr.errors import IqsrError, ModelError, UsageError
-from iqsr.generators import load_generator
+from iqsr.errors import IqsrError, UsageError
 from iqsr.images import read_rgb
 from iqsr.multigt import SetName, check, open_sets
 from iqsr.prepare import (
@@ -30,52 +23,18 @@ from iqsr.prepare import (
     GeneratorEnhancer,
     PatchRecipe,
     PrepareRecipe,
-    Redrawer,
     Summary,
     UnsharpEnhancer,
-    is_textured,
-    load_enhancer,
-    places,
     prepare,
 )
-from iqsr.prepare.enhance import resized, sharpened
-from iqsr.prepare.patches import gray, laplacian
 from iqsr.quality import load_metric
-from iqsr.recipes import read_recipe, recipe_hash
-
-CHEAP = "realesr-animevideov3"
-RECIPE = PrepareRecipe(
-    patches=PatchRecipe(crop=128, step=96),
-    enhancers=(
-        GeneratorEnhancer(model=CHEAP, strength=0.5),
-        GeneratorEnhancer(model=CHEAP),
-        UnsharpEnhancer(),
-    ),
-)
-SETTINGS = (
-    "--set=patches.crop=128",
-    "--set=patches.step=96",
-    f'--set=enhancers=[{{kind="generator",model="{CHEAP}",strength=0.5}},{{kind="generator",model="{CHEAP}"}},'
-    '{kind="unsharp"}]',
-)
-"""The same for the command."""
+from iqsr.recipes import recipe_hash
+from prepare_samples import CHEAP, RECIPE, SETTINGS, save_photos, stripes, tree
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def save_photos(folder: Path) -> Path:
-    """Five small ones, one of them under the crop and one without any detail."""
-    folder.mkdir(parents=True)
-    (folder / "more").mkdir()
-    Image.fromarray(skimage.data.astronaut()[:300, 100:360]).save(folder / "astronaut.png")
-    Image.fromarray(skimage.data.chelsea()[20:250, 60:330]).save(folder / "cat-1.jpg", quality=95)
-    Image.fromarray(skimage.data.coffee()[100:350, 100:400]).save(folder / "more/coffee.png")
-    Image.fromarray(skimage.data.astronaut()[:100, :300]).save(folder / "narrow.png")
-    Image.fromarray(np.full((250, 250, 3), 90, np.uint8)).save(folder / "wall.png")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -88,164 +47,6 @@ def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     """A data set made in one go by one process."""
     out = tmp_path_factory.mktemp("made") / "sets"
     return out, prepare([photos], out, RECIPE)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-# Patches
-
-
-def stripes(low: int, high: int, side: int = 64) -> np.ndarray:
-    """Columns of two gray values in turn, (side, side, 3)."""
-    row = np.where(np.arange(side) % 2 == 0, low, high).astype(np.uint8)
-    return np.broadcast_to(row[None, :, None], (side, side, 3)).copy()
-
-
-def test_gray_is_that_of_pillow() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (200, 201, 3), np.uint8)
-    assert np.array_equal(gray(pixels), np.asarray(Image.fromarray(pixels).convert("L")))
-
-
-def test_the_laplacian_is_that_of_the_definition() -> None:
-    values = np.zeros((4, 5), np.uint8)
-    values[1, 2] = 10
-    assert laplacian(values).tolist() == [
-        [0, 0, 20, 0, 0],  # the row above the border is row 1 again
-        [0, 10, 0, 10, 0],  # the peak itself is -40, cut to 0
-        [0, 0, 10, 0, 0],
-        [0, 0, 0, 0, 0],
-    ]
-    hole = np.full((3, 3), 200, np.uint8)
-    hole[1, 1] = 0
-    assert laplacian(hole)[1, 1] == 255  # 800, cut
-
-
-def test_the_laplacian_is_that_of_opencv() -> None:
-    cv2 = pytest.importorskip("cv2")
-    values = np.random.default_rng(1).integers(0, 256, (61, 47), np.uint8)
-    assert np.array_equal(laplacian(values), cv2.Laplacian(values, cv2.CV_8U))
-
-
-def test_a_patch_needs_contrast_and_detail() -> None:
-    recipe = PatchRecipe()
-    assert gray(stripes(100, 160)).std() == 30.0  # half of the values 30 below the mean, half 30 above
-    assert laplacian(gray(stripes(100, 160))).var() == 3600.0  # half 120, half (-120, cut to) 0
-    assert is_textured(stripes(100, 160), recipe)
-    assert not is_textured(stripes(100, 159), recipe)
-    ramp = np.broadcast_to(np.arange(64, dtype=np.uint8)[None, :, None] * 4, (64, 64, 3)).copy()
-    assert gray(ramp).std() > 70
-    assert not is_textured(ramp, recipe)
-    lightened = PatchRecipe(detail=0)
-    assert is_textured(ramp, lightened)
-
-
-@pytest.mark.parametrize(("side", "latest"), [(1199, 32), (1200, 64), (2399, 64), (2400, 128)])
-def test_a_grid_starts_at_random_within_what_the_side_allows(side: int, latest: int) -> None:
-    recipe = PatchRecipe(jitter=0)
-    generator = torch.Generator().manual_seed(0)
-    grids = [places(side, 600, recipe, generator) for _ in range(600)]
-    starts = {grid[0][0] for grid in grids}
-    assert (min(starts), max(starts)) == (0, latest)
-    rows = sorted({row for row, _ in grids[0]})
-    assert all(b - a == 288 for a, b in zip(rows, rows[1:], strict=False))
-    assert side - 512 - 288 < rows[-1] <= side - 512
-
-
-def test_every_place_is_jittered_on_both_axes_and_fits() -> None:
-    recipe, generator = PatchRecipe(), torch.Generator().manual_seed(1)
-    plain = PatchRecipe(jitter=0)
-    shifts: set[int] = set()
-    for seed in range(60):
-        found = places(2000, 1400, recipe, torch.Generator().manual_seed(seed))
-        assert all(0 <= row <= 2000 - 512 and 0 <= column <= 1400 - 512 for row, column in found)
-        start = places(2000, 1400, plain, torch.Generator().manual_seed(seed))[0]
-        shifts |= {found[0][0] - start[0], found[0][1] - start[1]}
-    assert min(shifts) >= -16
-    assert max(shifts) <= 16
-    assert len(shifts) > 20
-    assert places(511, 4000, recipe, generator) == []
-    assert places(2000, 1400, recipe, torch.Generator().manual_seed(7)) == places(
-        2000, 1400, recipe, torch.Generator().manual_seed(7)
-    )
-
-
-# Enhancers
-
-
-def photo_tensor(height: int = 91, width: int = 118) -> torch.Tensor:
-    return torch.from_numpy(skimage.data.astronaut()[:height, 150 : 150 + width].copy()).permute(2, 0, 1)[None] / 255
-
-
-@torch.inference_mode()
-def test_versions_have_the_size_of_the_photo_and_strength_is_a_blend() -> None:
-    photo = photo_tensor()
-    half, full, sharp = Enhancers(RECIPE.enhancers).versions(photo)
-    assert half.shape == full.shape == sharp.shape == photo.shape
-    assert all(0 <= x.min() and x.max() <= 1 for x in (half, full, sharp))
-    assert torch.allclose(half, (photo + full) / 2, atol=1e-6)
-    assert (full - photo).abs().mean() > 0.005
-    assert torch.equal(sharp, sharpened(photo, UnsharpEnhancer()))
-
-
-@torch.inference_mode()
-def test_a_photo_is_drawn_again_from_its_reduced_copy() -> None:
-    """Against the network on the whole copy and one reduction of the whole output: band by band is the same."""
-    photo, generator = photo_tensor(240, 330), load_generator(CHEAP)
-    small = resized(photo, (180, 248))
-    plain = resized(generator.module(small).clamp(0, 1), (240, 330))
-    assert torch.allclose(Redrawer(generator, precision="fp32", device="cpu").redraw(photo, 0.75), plain, atol=2e-5)
-
-
-def test_what_networks_make_is_computed_once_for_all_strengths(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[float | None] = []
-    original = Redrawer.redraw
-
-    def counted(self: Redrawer, photo: torch.Tensor, reduce: float | None = None) -> torch.Tensor:
-        calls.append(reduce)
-        return original(self, photo, reduce)
-
-    monkeypatch.setattr(Redrawer, "redraw", counted)
-    recipes = [GeneratorEnhancer(model=CHEAP, reduce=r, strength=s) for r, s in ((0.5, 1), (0.25, 1), (0.5, 0.2))]
-    assert len(list(Enhancers(recipes).versions(photo_tensor()))) == 3
-    assert calls == [0.5, 0.25]
-
-
-@torch.inference_mode()
-def test_restorers_of_scale_one_work_on_the_photo_itself(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    torch.save(Compact(num_feat=8, num_conv=1, upscale=1).state_dict(), tmp_path / "compact.pth")
-    torch.save(DnCNN(in_nc=3, out_nc=3, nc=8, nb=4, mode="DnCNN").state_dict(), tmp_path / "dncnn.pth")
-    photo = photo_tensor()
-    for name in ("compact.pth", "dncnn.pth"):
-        generator = load_enhancer(str(tmp_path / name))
-        assert generator.scale == 1
-        (version,) = Enhancers([GeneratorEnhancer(model=str(tmp_path / name))]).versions(photo)
-        expected = ModelLoader("cpu").load_from_file(tmp_path / name)(photo)
-        assert torch.allclose(version, expected, atol=1e-4)
-        assert not torch.equal(version, photo)
-
-
-def test_networks_that_cannot_be_used_are_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"set reduce to 0.25 or more"):
-        Enhancers([GeneratorEnhancer(model=CHEAP, reduce=0.2)])
-    with pytest.raises(UsageError, match="unknown model 'realesrgan-x4pluss'"):
-        Enhancers([GeneratorEnhancer(model="realesrgan-x4pluss")])
-    torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(ModelError, match="not a network that spandrel knows"):
-        load_enhancer(str(tmp_path / "other.pth"))
-    torch.save(DnCNN(in_nc=1, out_nc=1, nc=8, nb=4, mode="DnCNN").state_dict(), tmp_path / "gray.pth")
-    with pytest.raises(ModelError, match="only those from RGB to RGB"):
-        load_enhancer(str(tmp_path / "gray.pth"))
-
-
-def test_sharpening_in_strips_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    photo, recipe = photo_tensor(200, 90), UnsharpEnhancer(radius=30, threshold=4)
-    monkeypatch.setattr("iqsr.prepare.enhance._STRIP", 48)
-    whole = unsharp_mask(photo, weight=recipe.weight, radius=30, threshold=4)
-    assert torch.allclose(sharpened(photo, recipe), whole, atol=1e-6)
-    assert not torch.allclose(whole, photo, atol=1e-2)
 
 
 # The data set
@@ -357,11 +158,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_run_goes_on_and_equals_an_uninterrupted_one(
-    made: tuple[Path, Summary], photos: Path, workers: int
-) -> None:
-    command = [sys.executable, "-m", "iqsr", "prepare", str(photos), "-o", "sets", "--workers", str(workers), *SETTINGS]
+def test_a_killed_run_goes_on_and_equals_an_uninterrupted_one(made: tuple[Path, Summary], photos: Path) -> None:
+    """Two processes are killed in the middle, without a word; one goes on."""
+    command = [sys.executable, "-m", "iqsr", "prepare", str(photos), "-o", "sets", "--workers", "2", *SETTINGS]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     run = subprocess.Popen([*command, "--device", "cpu"], env={**os.environ, "OMP_NUM_THREADS": "1"}, **quiet)
     wait_for(lambda: any(Path("sets/.prepare/sets/original").glob("*.png")) or run.poll() is not None)
@@ -413,95 +212,6 @@ def test_the_places_depend_on_the_seed_and_on_the_photos_name_alone(photos: Path
     assert set(open_sets(Path("other")).names).isdisjoint(names)
 
 
-# What is said
-
-
-def test_the_command_tells_what_it_made_and_checks_it(iqsr: Run, photos: Path, made: tuple[Path, Summary]) -> None:
-    ended = iqsr("prepare", str(photos), "-o", "sets", *SETTINGS, "--device", "cpu")
-    assert ended.code == 0
-    assert ended.out.splitlines() == [
-        f"sets: {made[1].sets} sets of 5 photos",
-        "smaller than the crop of 128 pixels: 1 (--set patches.crop=... cuts smaller)",
-        "hardly larger than the crop, or flat, or blurred: 1",
-    ]
-    assert tree(Path("sets")) == tree(made[0])
-    ended = iqsr("prepare", "--check", "sets", "--deep")
-    assert ended.code == 0
-    assert ended.out == f"sets: all well: {made[1].sets} sets of 4, every picture decoded\n"
-
-
-def test_a_check_has_a_line_for_everything_wrong(iqsr: Run, photos: Path) -> None:
-    prepare([photos / "cat-1.jpg"], Path("sets"), RECIPE)
-    first, second, *_ = open_sets(Path("sets"))
-    first.paths[2].unlink()
-    second.paths[1].write_bytes(second.paths[1].read_bytes()[:-50])
-    ended = iqsr("prepare", "--check", "sets")
-    assert (ended.code, ended.out) == (1, f"{first.paths[2]}: the picture is missing\n")
-    ended = iqsr("prepare", "--check", "sets", "--deep")
-    assert ended.code == 1
-    assert len(ended.out.splitlines()) == 2
-    assert f"{second.paths[1]}: the file is damaged or cut short" in ended.out
-
-
-def test_a_photo_that_cannot_be_read_is_told_and_tried_again(iqsr: Run, photos: Path) -> None:
-    bad = Path("some/bad.jpg")
-    bad.parent.mkdir()
-    bad.write_text("no photo")
-    Image.open(photos / "cat-1.jpg").save("some/cat.png")
-    for _ in range(2):
-        ended = iqsr("prepare", "some", "-o", "sets", *SETTINGS)
-        assert ended.code == 1
-        assert [line for line in ended.err.splitlines() if line.startswith("iqsr:")] == [
-            "iqsr: cannot read 'some/bad.jpg': it is a text file, not a picture; "
-            "PNG, JPEG, WebP, TIFF, HEIC and AVIF are read"
-        ]
-        assert "failed: 1; the same command tries them again" in ended.out
-        assert check(Path("sets")) == []
-    bad.unlink()
-    assert iqsr("prepare", "some", "-o", "sets", *SETTINGS).code == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        ((), "give photos and -o DIR, or --check DIR"),
-        (("PHOTOS",), "give photos and -o DIR, or --check DIR"),
-        (("PHOTOS", "-o", "x", "--deep"), "--deep belongs to --check DIR"),
-        (("PHOTOS", "--check", "x"), "--check DIR takes no photos"),
-        (("--check", "nowhere"), "no such folder: 'nowhere'"),
-        (("nowhere.jpg", "-o", "x"), "no such picture, folder or pattern: 'nowhere.jpg'"),
-        (("PHOTOS", "-o", "x", "--workers", "0"), "--workers is at least 1, got 0"),
-        (("PHOTOS", "-o", "x", "--set", "patches.corp=3"), "unknown key 'patches.corp'; did you mean 'patches.crop'?"),
-        (("PHOTOS", "-o", "x", "--set", 'metrics=["psnr"]'), "psnr compares with a reference"),
-        (("PHOTOS", "-o", "x", "--set", 'metrics=["srqq"]'), "unknown metric 'srqq'; known: srq"),
-        (("PHOTOS", "-o", "x", "--set", 'enhancers=[{kind="unsharp",reduce=1}]'), "unknown key 'enhancers[0].reduce'"),
-        (("PHOTOS", "-o", "x", "--set", 'enhancers=[{kind="generator",model="x4"}]'), "unknown model 'x4'"),
-        (("PHOTOS", "-o", "PHOTOS/wall.png"), "wall.png' is a file; name a folder"),
-        (("PHOTOS", "-o", "PHOTOS"), "has files that `iqsr prepare` did not make"),
-        (("PHOTOS", "-o", "MADE"), "was prepared with another recipe; choose another folder, or remove it"),
-    ],
-)
-def test_wrong_arguments_are_one_line_and_exit_code_2(
-    iqsr: Run, photos: Path, made: tuple[Path, Summary], arguments: tuple[str, ...], line: str
-) -> None:
-    places_of = {"PHOTOS": str(photos), "MADE": str(made[0])}
-    before = tree(made[0])
-    ended = iqsr("prepare", *(a.replace("PHOTOS", str(photos)) if a != "MADE" else places_of[a] for a in arguments))
-    assert ended.code == 2
-    assert line in ended.err
-    assert ended.err.count("\n") == 1
-    assert tree(made[0]) == before
-
-
-def test_photos_that_give_nothing_are_told_with_what_to_do(iqsr: Run, photos: Path) -> None:
-    ended = iqsr("prepare", str(photos), "-o", "sets")
-    assert ended.code == 1
-    assert ended.err.splitlines()[-1] == (
-        "iqsr: no patch was kept: of 5 photos 5 are smaller than the crop of 512 pixels, "
-        "0 too flat, too blurred or hardly larger; set patches.crop lower, or give other photos"
-    )
-
-
 def test_photos_of_one_name_or_with_new_content_are_refused(photos: Path) -> None:
     Image.open(photos / "cat-1.jpg").save("cat-1.png")
     with pytest.raises(UsageError, match="would both be called 'cat-1'; rename one"):
@@ -529,11 +239,3 @@ def test_a_checkpoint_that_changed_makes_another_recipe(tmp_path: Path, photos: 
             prepare([photos / "cat-1.jpg"], Path("sets"), recipe)
     with pytest.raises(UsageError, match="another recipe"):
         prepare([photos], Path("sets"), recipe)
-
-
-def test_the_recipes_of_the_repository_are_what_they_say() -> None:
-    folder = Path(__file__).parents[1] / "recipes/prepare"
-    assert read_recipe(folder / "default.toml", PrepareRecipe) == PrepareRecipe()
-    small = read_recipe(folder / "cpu-small.toml", PrepareRecipe)
-    assert (small.patches.crop, small.patches.step) == (256, 144)
-    assert len(places(321, 481, small.patches, torch.Generator().manual_seed(0))) >= 1

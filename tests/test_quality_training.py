@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from PIL import Image
 from scipy.stats import spearmanr
@@ -69,16 +70,17 @@ def made_versions(crops: int = 4, side: int = 64, seed: int = 0) -> Versions:
     return Versions(shards)
 
 
+@pytest.mark.parametrize("photo", ["astronaut", "coffee", "chelsea"])
 @pytest.mark.parametrize("name", list(DEFECTS))
-def test_a_stronger_defect_is_further_from_the_original(name: str) -> None:
-    x = picture(3)
+def test_a_stronger_defect_is_further_from_the_original(name: str, photo: str) -> None:
+    """On photographs: from white noise the first median takes more than the next ones change."""
+    pixels = torch.from_numpy(getattr(skimage.data, photo)()[64:192, 128:256])
+    x = pixels.permute(2, 0, 1)[None].float() / 255
     errors = [
         float((DEFECTS[name](x, s, torch.Generator().manual_seed(5)).clamp(0, 1) - x).square().mean())
         for s in (0.0, 0.5, 1.0)
     ]
-    slack = 1.1 if name == "median" else 1.0  # a repeated median settles
-    assert errors[0] < slack * errors[1]
-    assert errors[1] < slack * errors[2]
+    assert errors[0] < errors[1] < errors[2]
 
 
 @pytest.mark.parametrize("name", list(DEFECTS))
@@ -97,12 +99,13 @@ def test_lanczos_enlarging_keeps_a_constant_and_follows_a_ramp() -> None:
     assert torch.allclose(interpolate(torch.full((1, 3, 9, 9), 0.3), "lanczos"), torch.tensor(0.3), atol=1e-6)
 
 
-def test_teachers_judge_the_original_perfect_and_their_map_has_their_mean() -> None:
+def test_teachers_judge_as_lpips_st_does_and_their_map_has_nearly_their_mean() -> None:
     x = picture(2)
     noisy = DEFECTS["noise"](x, 0.7, torch.Generator().manual_seed(0)).clamp(0, 1)
     judged = Teachers().judge(torch.cat([x, noisy]), x, 12)
     assert float(judged.alex[0]) == float(judged.vgg[0]) == 0
-    assert float(judged.alex[1]) == pytest.approx(float(LpipsSt("alex")(noisy, x)), rel=1e-2)
+    assert float(judged.alex[1]) == pytest.approx(float(LpipsSt("alex")(noisy, x)), rel=1e-4)
+    assert float(judged.vgg[1]) == pytest.approx(float(LpipsSt("vgg")(noisy, x)), rel=1e-4)
     assert torch.allclose(judged.places.mean((1, 2, 3)), (judged.alex + judged.vgg) / 2, rtol=0.03, atol=1e-3)
 
 

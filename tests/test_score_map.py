@@ -1,4 +1,4 @@
-"""Quality maps as pictures: colours that rise with the score, over the gray picture, with a legend."""
+"""Quality maps as pictures: colours that rise with the score, the picture's relief in them, a legend."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from iqsr.errors import UsageError
 from iqsr.images import open_picture
 from iqsr.images.find import find_pictures
-from iqsr.scoring.overlay import coloured, legend, overlay, planned_maps, write_map
+from iqsr.scoring.overlay import coloured, legend, overlay, planned_maps, relief, write_map
 
 
 @pytest.fixture(autouse=True)
@@ -56,13 +56,29 @@ def test_an_overlay_shows_the_blurred_half_dark_and_the_sharp_half_light() -> No
     assert bright[60:].min() > bright[:40].max()
 
 
-def test_an_overlay_of_an_even_map_is_even_and_keeps_the_pictures_structure() -> None:
-    x = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+def test_an_overlay_of_an_even_map_is_even_and_keeps_the_pictures_detail() -> None:
+    x = 0.4 + 0.2 * torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     drawn = overlay(x, torch.full((1, 1, 4, 6), 50.0), "")[:, :, :32]
-    gray = (x * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1)
-    for channel in range(3):
-        rest = drawn[:, channel] - 0.4 * gray
-        assert rest.max() - rest.min() < 1e-5
+    detail = relief(x)
+    assert detail.std() > 0.01
+    for channel, value in enumerate(coloured(torch.full((1, 1, 1, 1), 0.5)).flatten()):
+        torch.testing.assert_close(drawn[:, channel], value + 0.5 * detail[:, 0])
+
+
+@pytest.mark.parametrize("quality", [0.0, 20.0, 60.0, 100.0])
+def test_light_and_dark_areas_of_a_picture_have_the_colours_of_the_bar(quality: float) -> None:
+    x = torch.ones(1, 3, 128, 192)
+    x[..., :96] = 0  # black and white, and the map finds both equally good
+    drawn = overlay(x, torch.full((1, 1, 16, 24), quality), "")
+    colour = coloured(torch.full((1, 1, 1, 1), quality / 100))
+    for area in (drawn[..., :128, :64], drawn[..., :128, 128:]):
+        torch.testing.assert_close(area, colour.expand_as(area), atol=1e-5, rtol=0)
+    assert (drawn[..., :128, 94:98] - colour).abs().max() > 0.1  # the edge between them shows
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (300, 3)])
+def test_relief_of_any_size_has_the_pictures(size: tuple[int, int]) -> None:
+    assert relief(torch.rand(1, 3, *size)).shape == (1, 1, *size)
 
 
 @pytest.mark.parametrize("width", [64, 300, 3000])

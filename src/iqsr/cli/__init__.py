@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from iqsr.cli import agree, export, metrics, prepare, score, train_quality, upscale, weights
+from iqsr.cli import agree, export, merge, metrics, prepare, score, train, train_quality, upscale, weights
 from iqsr.cli.progress import printable
 
 HELP = """Enlarge pictures with super-resolution networks, without seams.
@@ -23,11 +23,15 @@ HELP = """Enlarge pictures with super-resolution networks, without seams.
 
   iqsr prepare photos/ -o sets/
 
+  iqsr train recipes/cpu-amo-ft.toml --data sets/ -o runs/ft
+
   iqsr train-quality recipes/quality/srq.toml --photos photos/ -o runs/srq
 
   iqsr weights
 
   iqsr export realesrgan-x4plus -o realesrgan-x4plus.onnx
+
+  iqsr merge runs/ft -o sharper.safetensors
 
 Each command has its own --help.
 """
@@ -60,7 +64,9 @@ app.command("score", help=score.HELP)(score.command)
 app.command("agree", help=agree.HELP)(agree.command)
 app.command("metrics", help=metrics.HELP)(metrics.command)
 app.command("export")(export.command)
+app.command("merge")(merge.command)
 app.command("prepare", help=prepare.HELP)(prepare.command)
+app.command("train")(train.command)
 app.command("train-quality")(train_quality.command)
 app.add_typer(weights.app, name="weights")
 

@@ -101,7 +101,9 @@ def _columns(here: str, name: str, better: str, span: str, loss: str, licence: s
 
 
 def _short(licence: str) -> str:
-    return licence.replace(" AND ", ", ").replace("-Clause", "").replace("Noncommercial-1.0.0", "Noncommercial")
+    for long, short in {" AND ": ", ", "-Clause": "", "Noncommercial-1.0.0": "Noncommercial", "-SA-4.0": "-SA"}.items():
+        licence = licence.replace(long, short)
+    return licence
 
 
 def _print_card(console: Console, card: MetricCard, state: Availability) -> None:

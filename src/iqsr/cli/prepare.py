@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,9 +35,9 @@ whether made by this command or HGGT's own; the exit code is 1 if anything is.
 
   iqsr prepare photos/ -o sets/
 
-  iqsr prepare photos/ more/*.jpg -o sets/ --recipe recipes/prepare/cpu-small.toml --workers 2
+  iqsr prepare photos/ -o sets/ --recipe recipes/prepare/cpu-small.toml
 
-  iqsr prepare photos/ -o sets/ --set patches.crop=256 --set patches.step=144
+  iqsr prepare "photos/*.jpg" -o sets/ --workers 2 --set patches.crop=256
 
   iqsr prepare --check HGGT/Train --deep
 """
@@ -47,7 +47,7 @@ _GO_ON = "the same command goes on from here"
 
 def command(
     photos: Annotated[
-        list[str] | None, typer.Argument(metavar="[PHOTOS]...", help="Photos, patterns or folders.", show_default=False)
+        list[str] | None, typer.Argument(metavar="PHOTOS", help="Photos, patterns or folders.", show_default=False)
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the data set.", show_default=False)
@@ -126,7 +126,8 @@ def _progress() -> Generator[Callable[[Outcome, int, int], None]]:
         sets += len(outcome.record.sets) if outcome.record else 0
         bars.stage("photos", done, total, {"sets": sets})
 
-    with StageBars() as bars:
+    bars = StageBars()
+    with bars if sys.stderr.isatty() else nullcontext():  # a bar that ends elsewhere prints an empty line
         yield after
 
 

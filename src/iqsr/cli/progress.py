@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from iqsr.batch import Done, Job
     from iqsr.upscale import Upscaled
 
@@ -162,7 +164,7 @@ class StageBars:
     def __exit__(self, *ending: object) -> None:
         self._progress.stop()
 
-    def stage(self, name: str, done: int, total: int, figures: dict[str, float]) -> None:
+    def stage(self, name: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         """Take note that `done` of `total` of a stage is done; the stage's figures are shown beside."""
         text = "  ".join(f"{key} {value:.3g}" for key, value in figures.items() if key != "seconds")
         if self._console.is_terminal:

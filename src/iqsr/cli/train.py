@@ -14,9 +14,7 @@ def command(
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run: log, checkpoints, pictures, result.")],
     validation: Annotated[
         Path | None,
-        typer.Option(
-            "--validation", help="Photos to look at, not to learn from; the guard needs them.", metavar="DIR"
-        ),
+        typer.Option("--validation", help="Photos to look at, not to learn from; the guard needs them.", metavar="DIR"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last whole checkpoint.")] = False,
     changes: Annotated[

@@ -42,6 +42,11 @@ class Adapter:
     """What else the header says: recipe, seed, step, ..."""
 
     @property
+    def scaling(self) -> float:
+        """What B A is multiplied by."""
+        return self.alpha / self.rank
+
+    @property
     def layers(self) -> list[str]:
         """Names of the layers that it changes."""
         return [name.removesuffix(LORA_A) for name in self.tensors if name.endswith(LORA_A)]
@@ -62,7 +67,7 @@ def weights_sha256(module: nn.Module) -> str:
     for name, value in sorted(base_state(module).items()):
         if value.is_floating_point():
             digest.update(f"{name} {tuple(value.shape)}\n".encode())
-            digest.update(value.detach().to("cpu", torch.float32).contiguous().view(-1).numpy())
+            digest.update(value.detach().to("cpu", torch.float32).contiguous().view(-1).numpy().data)
     return digest.hexdigest()
 
 

@@ -20,7 +20,7 @@ from iqsr.generators.generator import Generator
 def new_swinir(
     *, seed: int, depths: Sequence[int] = (6,) * 6, dim: int = 180, heads: Sequence[int] = (6,) * 6
 ) -> Generator:
-    """An untrained SwinIR x4 (Liang et al., 2021, arXiv:2108.10257); by default the official one, 11,900,199 parameters.
+    """An untrained SwinIR x4 (Liang et al., 2021, arXiv:2108.10257); by default the official one: 11,900,199 weights.
 
     Window 8, mlp_ratio 2, pixel shuffle; it pads pictures to multiples of 8 itself. In train mode residual
     branches are dropped at random, up to one in ten (stochastic depth), as in the official training.
@@ -46,7 +46,7 @@ def new_swinir(
 
 
 def new_rrdbnet(*, seed: int, blocks: int = 23, features: int = 64, upscale: int = 4) -> Generator:
-    """An untrained RRDBNet (Wang et al., 2018, arXiv:1809.00219); by default Real-ESRGAN's, 16,697,987 parameters.
+    """An untrained RRDBNet (Wang et al., 2018, arXiv:1809.00219); by default Real-ESRGAN's: 16,697,987 weights.
 
     The convolutions inside the blocks start at a tenth of He's normal initialisation, as upstream's do.
     Dense layers have 32 channels: spandrel, which rebuilds it from its weights, knows no other.

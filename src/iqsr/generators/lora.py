@@ -188,7 +188,7 @@ def _wrappers(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
 
     for parent in module.modules():
         for name, child in parent.named_children():
-            if isinstance(child, BaseTunerLayer) and isinstance(child, nn.Module):
+            if isinstance(child, BaseTunerLayer):
                 yield parent, name, child
 
 
@@ -200,10 +200,10 @@ def _config(module: nn.Module) -> "LoraConfig":
     return configs[_ADAPTER]
 
 
-def _peft():  # noqa: ANN202
+def _peft():
     """The package, or what to do where it is missing."""
     try:
         import peft
     except ImportError as error:
-        raise ModelError("LoRA needs the package peft: pip install 'peft>=0.21'") from error
+        raise ModelError("LoRA needs the package peft: pip install 'iqsr[train]'") from error
     return peft

@@ -1,4 +1,4 @@
-"""Generators as plain checkpoints, in the layout of the official ones: for chaiNNer, ComfyUI and all that uses spandrel."""
+"""Generators as plain checkpoints in the official layouts: for chaiNNer, ComfyUI and all that uses spandrel."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -89,9 +89,9 @@ class Redrawer(Upscaler):
 
         def run() -> list[Tensor]:
             bands = self._enlarged(of_tensor(small), size, None).bands(1)
-            return [resized(band, (band.shape[2], width)) for band in bands]
+            return [_interpolated(band, (band.shape[2], width)) for band in bands]
 
-        return resized(torch.cat(self._persistently(run), 2), (height, width))
+        return _interpolated(torch.cat(self._persistently(run), 2), (height, width)).clamp(0, 1)
 
     def share(self, reduce: float | None) -> float:
         """What `reduce` means for this network."""
@@ -102,9 +102,12 @@ class Redrawer(Upscaler):
 
 def resized(picture: Tensor, size: tuple[int, int]) -> Tensor:
     """(1, 3, H, W) at size = (height, width), bicubic with antialiasing, clamped to [0, 1]; itself at equal size."""
-    if tuple(picture.shape[2:]) == size:
-        return picture
-    return F.interpolate(picture, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    return picture if tuple(picture.shape[2:]) == size else _interpolated(picture, size).clamp(0, 1)
+
+
+def _interpolated(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """Not clamped: one axis after the other gives what both at once give."""
+    return F.interpolate(picture, size, mode="bicubic", antialias=True, align_corners=False)
 
 
 def sharpened(photo: Tensor, recipe: UnsharpEnhancer) -> Tensor:

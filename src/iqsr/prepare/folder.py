@@ -37,6 +37,7 @@ class PhotoRecord:
     sha256: str
     """of the photo's file"""
     width: int
+    """in pixels, as it was cut: after `longest`"""
     height: int
     state: State
     """`nothing kept`: no place for a patch, or none with contrast and detail"""
@@ -109,7 +110,8 @@ class SetFolder:
             folder.mkdir(parents=True, exist_ok=True)
             remove_stale_parts(folder)
             for file in folder.iterdir():
-                if _image_of(file, variant) not in records:
+                image = _image_of(file, variant)
+                if image is not None and image not in records:
                     file.unlink()
 
     def end(self, sets: int) -> Path:
@@ -172,6 +174,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _image_of(file: Path, variant: str) -> str | None:
+    """The photo a picture is of; None for files of other names, which are left alone."""
     try:
         return SetName.parse(file.stem.removesuffix(f"_{variant}")).image
     except UsageError:

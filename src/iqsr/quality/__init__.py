@@ -72,6 +72,8 @@ def _missing_weights(facts: MetricCard) -> str:
         if (weights_folder() / f"{name}.npz").is_file():  # Google's layout of MUSIQ, which has no published hash
             continue
         if name not in known:
+            if (weights_folder() / f"{name}.pth").is_file():  # IQA-PyTorch's (docs/musiq.md)
+                continue
             return f"save Google's checkpoint as {name}.npz in the weights folder (docs/musiq.md)"
         if not is_present(known[name]):
             return f"run: {known[name].remedy}"

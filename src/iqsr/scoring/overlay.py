@@ -1,4 +1,4 @@
-"""Where a picture is good and where it is not: a quality map in colours over the gray picture, with its legend."""
+"""Where a picture is good and where it is not: a quality map in colours with the picture's relief, and its legend."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _COLOURS = "viridis"  # lightness rises with the value: read in gray, and with any colour vision
-_OPACITY = 0.6
+_RELIEF = 0.5
+"""How strongly the picture's own detail shows in the colours."""
+_CELLS = 16
+"""Lightness over areas of a 16th of the shorter side is left out: it would be read as quality."""
 _FONT_OF_WIDTH = 28  # characters of the legend's font that fit beside each other
 
 
 def overlay(picture: Tensor, quality: Tensor, title: str, *, scale: tuple[float, float] = (0.0, 100.0)) -> Tensor:
-    """A quality map in colours over the gray picture, with a legend below: the title, a colour bar, its two ends.
+    """A quality map in colours with the picture's detail as relief; below it the title and a colour bar with its ends.
+
+    The picture's own light and dark areas do not show, so that over each area colours are those of the bar.
 
     picture: (1, 3, H, W) in [0, 1]; quality: (1, 1, h, w) of any size, enlarged smoothly. scale: the values at the dark
     (blue) and at the light (yellow) end; beyond them the colour stays. Returns (1, 3, H + legend, W) in [0, 1].
@@ -37,9 +42,19 @@ def overlay(picture: Tensor, quality: Tensor, title: str, *, scale: tuple[float,
     low, high = scale
     share = ((quality.float() - low) / (high - low)).clamp(0, 1)
     fitted = F.interpolate(share, size=picture.shape[2:], mode="bicubic", align_corners=False).clamp(0, 1)
-    gray = (picture * picture.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)  # BT.601
-    blended = (1 - _OPACITY) * gray + _OPACITY * coloured(fitted)
-    return torch.cat([blended, legend(picture.shape[3], title, scale)], 2)
+    drawn = (coloured(fitted) + _RELIEF * relief(picture)).clamp(0, 1)
+    return torch.cat([drawn, legend(picture.shape[3], title, scale)], 2)
+
+
+def relief(picture: Tensor) -> Tensor:
+    """(1, 3, H, W) in [0, 1] -> (1, 1, H, W) in [-1, 1]: luma (BT.601) less its local mean; 0 where nothing changes."""
+    import torch.nn.functional as F
+
+    size = picture.shape[2:]
+    gray = (picture * picture.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    rows, columns = (round(side * _CELLS / min(size)) for side in size)
+    mean = F.interpolate(F.adaptive_avg_pool2d(gray, (rows, columns)), size=size, mode="bicubic", align_corners=False)
+    return (gray - mean).clamp(-1, 1)
 
 
 def coloured(share: Tensor) -> Tensor:
@@ -53,7 +68,7 @@ def coloured(share: Tensor) -> Tensor:
 
 
 def legend(width: int, title: str, scale: tuple[float, float]) -> Tensor:
-    """(1, 3, height, width) in [0, 1]: the title over a colour bar, whose ends carry their values."""
+    """(1, 3, height, width) in [0, 1]: the title over a colour bar, whose ends say what they mean."""
     import numpy as np
     import torch
     from PIL import Image, ImageDraw, ImageFont
@@ -63,8 +78,11 @@ def legend(width: int, title: str, scale: tuple[float, float]) -> Tensor:
     page = Image.new("RGB", (width, 2 * line + size + 2 * gap), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(size)
     draw.text((gap, gap), title, "black", font)
-    draw.text((gap, line + size + gap), f"{scale[0]:g}", "black", font)
-    draw.text((width - gap, line + size + gap), f"{scale[1]:g}", "black", font, anchor="ra")
+    ends = f"{scale[0]:g} bad", f"{scale[1]:g} good"
+    if sum(map(font.getlength, ends)) + 4 * gap > width:  # hardly more than a thumbnail
+        ends = f"{scale[0]:g}", f"{scale[1]:g}"
+    draw.text((gap, line + size + gap), ends[0], "black", font)
+    draw.text((width - gap, line + size + gap), ends[1], "black", font, anchor="ra")
     strip = torch.from_numpy(np.asarray(page, np.float32) / 255).permute(2, 0, 1).unsqueeze(0)
     inside = max(width - 2 * gap, 1)
     bar = coloured(torch.linspace(0, 1, inside).expand(1, 1, size, inside))

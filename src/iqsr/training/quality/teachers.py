@@ -21,7 +21,7 @@ class Judgement(NamedTuple):
     vgg: Tensor
     """(N,)"""
     places: Tensor
-    """(N, 1, h, w): the mean of both trunks' maps, its mean that of `alex` and `vgg` but for rounding."""
+    """(N, 1, h, w): the mean of both trunks' maps; its mean is near that of `alex` and `vgg`, as cells overlap."""
 
 
 class Teachers:
@@ -36,12 +36,13 @@ class Teachers:
     @torch.inference_mode()
     def judge(self, x: Tensor, original: Tensor, grid: int) -> Judgement:
         """x: (N, 3, H, W) and original: (1, 3, H, W) in [0, 1]; `grid`: side of the map."""
-        maps: list[Tensor] = []
+        distances: list[Tensor] = []
+        places = torch.zeros(())
         for trunk in self.trunks:
-            stages = trunk.distance_maps(self._laid_out(x), self._laid_out(original))
-            maps.append(sum((F.adaptive_avg_pool2d(s.float(), grid) for s in stages), torch.zeros(())))
-        alex, vgg = (m.mean((1, 2, 3)) for m in maps)
-        return Judgement(alex, vgg, (maps[0] + maps[1]) / 2)
+            stages = [s.float() for s in trunk.distance_maps(self._laid_out(x), self._laid_out(original))]
+            distances.append(torch.stack([s.mean((1, 2, 3)) for s in stages]).sum(0))
+            places = places + sum((F.adaptive_avg_pool2d(s, grid) for s in stages), torch.zeros(())) / 2
+        return Judgement(distances[0], distances[1], places)
 
     def _laid_out(self, x: Tensor) -> Tensor:
         return x.to(self.dtype).contiguous(memory_format=torch.channels_last)

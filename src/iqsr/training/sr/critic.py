@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from iqsr.training.sr.discriminator import UNetDiscriminator, gan_loss
 from torch import Tensor, nn
 
+from iqsr.training.sr.discriminator import UNetDiscriminator, gan_loss
 from iqsr.training.sr.recipe import TrainRecipe
 
 

@@ -14,7 +14,6 @@ from typing import Any, cast
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.utils import KwargsHandler
-from iqsr.sampling import sampler
 from torch import Tensor, nn
 
 from iqsr.backends.device import computes_bf16
@@ -22,6 +21,7 @@ from iqsr.degrade import Pool
 from iqsr.errors import IqsrError
 from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
 from iqsr.quality import load_metric
+from iqsr.sampling import choose, sampler
 from iqsr.training.sr.average import Average
 from iqsr.training.sr.checkpoint import Checkpoints
 from iqsr.training.sr.critic import Critic
@@ -151,7 +151,7 @@ class Training:
         scores = batch["scores"].cpu() if "scores" in batch else None
         labels = batch["labels"].cpu() if self.sets.ground_truths.labelled else None
         gts = batch["gts"]
-        chosen = self.sampler.choose(scores, labels, generator, shape=(len(gts), gts.shape[1]))
+        chosen = choose(self.sampler, scores, labels, generator, (len(gts), gts.shape[1]))
         self._sums["original chosen"] += float((chosen == 0).float().mean())
         return gts[torch.arange(len(gts)), chosen.to(gts.device)].float() / 255
 

@@ -1,13 +1,13 @@
 """What a step asks of the generator: the recipe's terms, weighted, each by its name."""
 
 import torch
+from torch import Tensor, nn
+
+from iqsr.training.sr.data import Batch
 from iqsr.training.sr.discriminator import gan_loss
 from iqsr.training.sr.losses import consistency_loss, l1, ldl_loss, negative_loss
 from iqsr.training.sr.perceptual import Perceptual
 from iqsr.training.sr.quality_term import QualityTerm
-from torch import Tensor, nn
-
-from iqsr.training.sr.data import Batch
 from iqsr.training.sr.recipe import ObjectiveRecipe
 
 

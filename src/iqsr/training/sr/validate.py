@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from iqsr.training.sr.losses import lr_consistency
 from torch import Tensor
 from torchvision.utils import save_image
 
@@ -15,6 +14,7 @@ from iqsr.images import read_rgb
 from iqsr.images.find import find_pictures
 from iqsr.quality import load_metric
 from iqsr.training.sr.guard import Look
+from iqsr.training.sr.losses import lr_consistency
 from iqsr.training.sr.recipe import ValidationRecipe
 
 Restore = Callable[[Tensor], Tensor]

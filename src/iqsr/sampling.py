@@ -1,0 +1,149 @@
+"""Which of several ground truths to learn from: five samplers.
+
+"Augmenting Perceptual Super-Resolution via Image Quality Predictors" (CVPR 2025), section 4.2; `upos` is HGGT's
+(Chen et al., CVPR 2023, arXiv:2303.13069). Samplers know scores and labels, and nothing of pictures.
+
+scores: (N, K), a row a sample, a column a ground truth, higher is better; labels: (N, K), `iqsr.multigt.Label`. The
+first column is the original.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from iqsr.errors import UnknownNameError, UsageError
+from iqsr.multigt.labels import Label
+
+Needs = Literal["nothing", "labels", "image scores", "image scores and labels", "patch scores"]
+Shape = tuple[int, int]
+
+
+class Sampler(Protocol):
+    """Probabilities of ground truths, and a choice by them."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it goes by: scores of whole pictures, or of the patches that are learned from."""
+        ...
+
+    def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
+        """(N, K), rows add up to 1. shape: N and K, where neither scores nor labels say them. UsageError."""
+        ...
+
+
+@dataclass(frozen=True)
+class OriginsOnly:
+    """Always the original."""
+
+    needs: Needs = "nothing"
+
+    def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
+        """See `Sampler`."""
+        given = scores if scores is not None else labels
+        size = tuple(given.shape) if given is not None else shape
+        if size is None:
+            raise UsageError("origins-only needs to know how many samples there are: give shape=(N, K)")
+        certain = torch.zeros(size)
+        certain[:, 0] = 1
+        return certain
+
+
+@dataclass(frozen=True)
+class UPos:
+    """Uniform over the ground truths that people find better than the original."""
+
+    needs: Needs = "labels"
+
+    def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
+        """See `Sampler`."""
+        positive = _positive(labels, "upos").double()
+        return positive / positive.sum(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Sma:
+    """Softmax over all: probabilities in proportion to exp(score / tau)."""
+
+    tau: float = 10.0
+    needs: Needs = "image scores"
+
+    def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
+        """See `Sampler`."""
+        return torch.softmax(_known(scores, "sma") / self.tau, 1)
+
+
+@dataclass(frozen=True)
+class Smp:
+    """The same over the positives only."""
+
+    tau: float = 10.0
+    needs: Needs = "image scores and labels"
+
+    def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
+        """See `Sampler`."""
+        weights = (_known(scores, "smp") / self.tau).masked_fill(~_positive(labels, "smp"), -torch.inf)
+        return torch.softmax(weights, 1)
+
+
+@dataclass(frozen=True)
+class Amo:
+    """The best, by scores of the very patches that are learned from; the first of equals."""
+
+    needs: Needs = "patch scores"
+
+    def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
+        """See `Sampler`."""
+        known = _known(scores, "amo")
+        return torch.nn.functional.one_hot(known.argmax(1), known.shape[1]).double()
+
+
+def choose(
+    sampler: Sampler,
+    scores: Tensor | None,
+    labels: Tensor | None,
+    generator: torch.Generator,
+    shape: Shape | None = None,
+) -> Tensor:
+    """One ground truth a sample, drawn by the sampler's probabilities: (N,) int64. One number is drawn a row."""
+    probabilities = sampler.probabilities(scores, labels, shape).double()
+    drawn = torch.rand(len(probabilities), 1, dtype=torch.float64, generator=generator)
+    reached = probabilities.cumsum(1)
+    # The last column that can be drawn takes what rounding leaves of 1.
+    last = probabilities.shape[1] - 1 - (probabilities > 0).flip(1).int().argmax(1)
+    return torch.minimum((reached <= drawn).sum(1), last)
+
+
+def sampler(name: str, tau: float = 10.0) -> Sampler:
+    """`origins-only`, `upos`, `sma`, `smp` or `amo`; tau: of the softmaxes, on the scores' scale. UnknownNameError."""
+    if tau <= 0:
+        raise UsageError(f"tau must be above 0, got {tau}")
+    known: dict[str, Sampler] = {
+        "origins-only": OriginsOnly(),
+        "upos": UPos(),
+        "sma": Sma(tau),
+        "smp": Smp(tau),
+        "amo": Amo(),
+    }
+    if name not in known:
+        raise UnknownNameError("sampler", name, list(known))
+    return known[name]
+
+
+def _known(scores: Tensor | None, name: str) -> Tensor:
+    if scores is None:
+        raise UsageError(f"the sampler {name} needs scores of the ground truths")
+    if scores.ndim != 2 or not scores.isfinite().all():
+        raise UsageError(f"the sampler {name} needs finite scores (N, K), got {tuple(scores.shape)}: {scores}")
+    return scores.double()
+
+
+def _positive(labels: Tensor | None, name: str) -> Tensor:
+    """(N, K) bool. UsageError for a row without any."""
+    if labels is None:
+        raise UsageError(f"the sampler {name} needs people's labels of the ground truths")
+    positive = labels == int(Label.POSITIVE)
+    if not positive.any(1).all():
+        raise UsageError(f"the sampler {name} met a set without positives: keep those that has_positive takes")
+    return positive

@@ -1,0 +1,71 @@
+"""The perceptual term: distance in the features of a network that knows pictures. Which one, the recipe says."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from iqsr import weights
+from iqsr.errors import UnknownNameError
+from iqsr.quality.lpips_st import LpipsSt
+
+FEATURES = ("vgg19", "lpips-st-vgg", "lpips-st-alex")
+# Layers of torchvision's VGG19, before their ReLU: conv1_2, conv2_2, conv3_4, conv4_4, conv5_4; weights of HGGT.
+VGG19_LAYERS = {2: 0.1, 7: 0.1, 16: 1.0, 25: 1.0, 34: 1.0}
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Perceptual(nn.Module):
+    """output, target (N, 3, H, W) -> a scalar. Frozen; the target gets no gradient.
+
+    features: `vgg19`, as in Real-ESRGAN and HGGT (torchvision's weights); `lpips-st-vgg` or `lpips-st-alex`, the
+    LPIPS-ST distance, whose weights come with iqsr. Raises WeightsError where weights are missing: no other features
+    are taken in their place.
+    """
+
+    def __init__(self, features: str) -> None:
+        super().__init__()
+        if features not in FEATURES:
+            raise UnknownNameError("perceptual features", features, list(FEATURES))
+        self.network = Vgg19() if features == "vgg19" else LpipsSt("vgg" if features.endswith("vgg") else "alex")
+        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.eval().requires_grad_(False)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """See the class. In fp32 also under autocast: small differences of large features do not survive 8 bits."""
+        with torch.autocast(output.device.type, enabled=False):
+            return self.network(output.float(), target.detach().float()).mean()
+
+
+class Vgg19(nn.Module):
+    """Weighted L1 distance of VGG19's features (Simonyan & Zisserman, arXiv:1409.1556), (N,) each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchvision.models import vgg19
+
+        network = vgg19(weights=None)
+        path = weights.locate("vgg19-imagenet")
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        layers = list(network.features.children())[: max(VGG19_LAYERS) + 1]
+        self.layers = nn.ModuleList(nn.ReLU() if isinstance(layer, nn.ReLU) else layer for layer in layers)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """output, target: (N, 3, H, W) in [0, 1], not clamped."""
+        with torch.no_grad():
+            wanted = self.features(target)
+        found = self.features(output)
+        terms = [
+            w * F.l1_loss(f, g, reduction="none").mean((1, 2, 3))
+            for w, f, g in zip(VGG19_LAYERS.values(), found, wanted, strict=True)
+        ]
+        return torch.stack(terms).sum(0)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """One (N, C, h, w) for each of `VGG19_LAYERS`, before its ReLU."""
+        mean, std = (x.new_tensor(t).view(1, 3, 1, 1) for t in (_MEAN, _STD))
+        x, kept = (x - mean) / std, list[Tensor]()
+        for number, layer in enumerate(self.layers):
+            x = layer(x)
+            if number in VGG19_LAYERS:
+                kept.append(x)
+        return kept

@@ -1,0 +1,146 @@
+"""`iqsr prepare` as a command: what it prints and returns, `--check`, wrong arguments, help."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from PIL import Image
+
+from commands import Run
+from iqsr.cli import app
+from iqsr.multigt import check, open_sets
+from iqsr.prepare import (
+    PrepareRecipe,
+    Summary,
+    places,
+    prepare,
+)
+from iqsr.recipes import read_recipe
+from prepare_samples import RECIPE, SETTINGS, save_photos, tree
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_photos(tmp_path_factory.mktemp("from") / "photos")
+
+
+@pytest.fixture(scope="module")
+def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
+    """A data set made in one go by one process."""
+    out = tmp_path_factory.mktemp("made") / "sets"
+    return out, prepare([photos], out, RECIPE)
+
+
+# What is said
+
+
+def test_the_command_tells_what_it_made_and_checks_it(iqsr: Run, photos: Path, made: tuple[Path, Summary]) -> None:
+    ended = iqsr("prepare", str(photos), "-o", "sets", *SETTINGS, "--device", "cpu")
+    assert ended.code == 0
+    assert ended.out.splitlines() == [
+        f"sets: {made[1].sets} sets of 5 photos",
+        "smaller than the crop of 128 pixels: 1 (--set patches.crop=... cuts smaller)",
+        "hardly larger than the crop, or flat, or blurred: 1",
+    ]
+    assert tree(Path("sets")) == tree(made[0])
+    ended = iqsr("prepare", "--check", "sets", "--deep")
+    assert ended.code == 0
+    assert ended.out == f"sets: all well: {made[1].sets} sets of 4, every picture decoded\n"
+
+
+def test_a_check_has_a_line_for_everything_wrong(iqsr: Run, photos: Path) -> None:
+    prepare([photos / "cat-1.jpg"], Path("sets"), RECIPE)
+    first, second, *_ = open_sets(Path("sets"))
+    first.paths[2].unlink()
+    second.paths[1].write_bytes(second.paths[1].read_bytes()[:-50])
+    ended = iqsr("prepare", "--check", "sets")
+    assert (ended.code, ended.out) == (1, f"{first.paths[2]}: the picture is missing\n")
+    ended = iqsr("prepare", "--check", "sets", "--deep")
+    assert ended.code == 1
+    assert len(ended.out.splitlines()) == 2
+    assert f"{second.paths[1]}: the file is damaged or cut short" in ended.out
+
+
+def test_a_photo_that_cannot_be_read_is_told_and_tried_again(iqsr: Run, photos: Path) -> None:
+    bad = Path("some/bad.jpg")
+    bad.parent.mkdir()
+    bad.write_text("no photo")
+    Image.open(photos / "cat-1.jpg").save("some/cat.png")
+    for _ in range(2):
+        ended = iqsr("prepare", "some", "-o", "sets", *SETTINGS)
+        assert ended.code == 1
+        assert [line for line in ended.err.splitlines() if line.startswith("iqsr:")] == [
+            "iqsr: cannot read 'some/bad.jpg': it is a text file, not a picture; "
+            "PNG, JPEG, WebP, TIFF, HEIC and AVIF are read"
+        ]
+        assert "failed: 1; the same command tries them again" in ended.out
+        assert check(Path("sets")) == []
+    bad.unlink()
+    assert iqsr("prepare", "some", "-o", "sets", *SETTINGS).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((), "give photos and -o DIR, or --check DIR"),
+        (("PHOTOS",), "give photos and -o DIR, or --check DIR"),
+        (("PHOTOS", "-o", "x", "--deep"), "--deep belongs to --check DIR"),
+        (("PHOTOS", "--check", "x"), "--check DIR takes no photos"),
+        (("--check", "nowhere"), "no such folder: 'nowhere'"),
+        (("nowhere.jpg", "-o", "x"), "no such picture, folder or pattern: 'nowhere.jpg'"),
+        (("PHOTOS", "-o", "x", "--workers", "0"), "--workers is at least 1, got 0"),
+        (("PHOTOS", "-o", "x", "--set", "patches.corp=3"), "unknown key 'patches.corp'; did you mean 'patches.crop'?"),
+        (("PHOTOS", "-o", "x", "--set", 'metrics=["psnr"]'), "psnr compares with a reference"),
+        (("PHOTOS", "-o", "x", "--set", 'metrics=["srqq"]'), "unknown metric 'srqq'; known: srq"),
+        (("PHOTOS", "-o", "x", "--set", 'enhancers=[{kind="unsharp",reduce=1}]'), "unknown key 'enhancers[0].reduce'"),
+        (("PHOTOS", "-o", "x", "--set", 'enhancers=[{kind="generator",model="x4"}]'), "unknown model 'x4'"),
+        (("PHOTOS", "-o", "PHOTOS/wall.png"), "wall.png' is a file; name a folder"),
+        (("PHOTOS", "-o", "PHOTOS"), "has files that `iqsr prepare` did not make"),
+        (("PHOTOS", "-o", "MADE"), "was prepared with another recipe; choose another folder, or remove it"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_code_2(
+    iqsr: Run, photos: Path, made: tuple[Path, Summary], arguments: tuple[str, ...], line: str
+) -> None:
+    before = tree(made[0])
+    ended = iqsr("prepare", *(a.replace("PHOTOS", str(photos)).replace("MADE", str(made[0])) for a in arguments))
+    assert ended.code == 2
+    assert line in ended.err
+    assert ended.err.count("\n") == 1
+    assert tree(made[0]) == before
+
+
+def test_photos_that_give_nothing_are_told_with_what_to_do(iqsr: Run, photos: Path) -> None:
+    ended = iqsr("prepare", str(photos), "-o", "sets")
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1] == (
+        "iqsr: no patch was kept: of 5 photos 5 are smaller than the crop of 512 pixels, "
+        "0 too flat, too blurred or hardly larger; set patches.crop lower, or give other photos"
+    )
+
+
+def test_every_example_of_the_help_parses(iqsr: Run) -> None:
+    text = re.sub(r"\x1b\[[0-9;]*m", "", iqsr("prepare", "--help").out)
+    found = re.findall(r"^\s+iqsr (prepare .*\S)\s*$", text, re.MULTILINE)
+    assert len(found) == 4
+    for line in found:
+        command = typer.main.get_command(app)
+        context = command.make_context("iqsr", shlex.split(line))
+        name, below, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        below.make_context(name, rest, parent=context)
+
+
+def test_the_recipes_of_the_repository_are_what_they_say() -> None:
+    folder = Path(__file__).parents[1] / "recipes/prepare"
+    assert read_recipe(folder / "default.toml", PrepareRecipe) == PrepareRecipe()
+    small = read_recipe(folder / "cpu-small.toml", PrepareRecipe)
+    assert (small.patches.crop, small.patches.step) == (256, 144)
+    assert len(places(321, 481, small.patches, torch.Generator().manual_seed(0))) >= 1

@@ -1,0 +1,137 @@
+"""Batches for training: pure functions of their number, aligned, and the same choices online as on a grid."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from iqsr.errors import UsageError
+from iqsr.quality import load_metric
+from iqsr.sampling import choose, sampler
+from iqsr.training.sr.data import Batch, Batches, Sets, load_set, mirrored, seed_of
+from iqsr.training.sr.recipe import DataRecipe
+from iqsr.training.sr.scores import grid_scores, patch_scores, picture_scores
+from sets import write_sets
+
+RECIPE = DataRecipe(source=96, patch=64, workers=0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sets(tmp_path_factory.mktemp("sets"), labelled=True)
+
+
+def batches(folder: Path, recipe: DataRecipe = RECIPE, **options: object) -> Batches:
+    return Batches(Sets(folder, recipe), recipe, **({"batch": 2, "seed": 0} | options))  # type: ignore[arg-type]
+
+
+def same(a: Batch, b: Batch) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_batch_depends_on_its_number_alone(folder: Path) -> None:
+    first, again = batches(folder), batches(folder)
+    later = again[5]
+    assert same(first[0], again[0])
+    assert same(first[5], later)
+    assert not torch.equal(first[0]["lr"], later["lr"])
+
+
+def test_processes_that_make_batches_ahead_make_the_same(folder: Path) -> None:
+    alone = [batches(folder)[step] for step in range(2, 6)]
+    ahead = list(batches(folder, RECIPE.model_copy(update={"workers": 2})).loader(2, 6))
+    assert all(same(a, b) for a, b in zip(alone, ahead, strict=True))
+
+
+def test_an_epoch_shows_every_set_once_to_all_processes_together(folder: Path) -> None:
+    ranks = [batches(folder, batch=1, rank=rank, ranks=3) for rank in range(3)]
+    seen = [made._set(step * 3 + made.rank).name for step in range(2) for made in ranks]
+    assert sorted(seen) == [f"photo{k}-0-0" for k in range(6)]
+    second = [made._set(step * 3 + made.rank).name for step in range(2, 4) for made in ranks]
+    assert sorted(second) == sorted(seen)
+    assert second != seen
+
+
+def test_inputs_are_the_reduced_originals_at_the_same_place(folder: Path) -> None:
+    batch = batches(folder)[1]
+    assert batch["lr"].shape == (2, 3, 16, 16)
+    assert batch["gts"].shape == (2, 5, 3, 64, 64)
+    original = batch["gts"][:, 0].float() / 255
+    reduced = torch.nn.functional.interpolate(original, scale_factor=0.25, mode="area")
+    right = (reduced - batch["lr"]).square().mean()
+    assert right < 0.2 * (reduced.roll(2, 3) - batch["lr"]).square().mean()
+
+
+def test_mirroring_turns_inputs_and_ground_truths_alike(folder: Path) -> None:
+    batch = batches(folder)[0] | {"flip": torch.tensor([True, False])}
+    turned = mirrored(batch)
+    assert torch.equal(turned["lr"][0], batch["lr"][0].flip(2))
+    assert torch.equal(turned["gts"][0], batch["gts"][0].flip(3))
+    assert torch.equal(turned["lr"][1], batch["lr"][1])
+    assert "flip" not in turned
+
+
+@pytest.mark.parametrize("grid", [4, 16, 32])
+def test_places_lie_on_the_grid(folder: Path, grid: int) -> None:
+    recipe = DataRecipe(source=80, patch=48, workers=0)
+    made = batches(folder, recipe, grid=grid, batch=1)
+    for step in range(4):
+        patch, places = made[step]["gts"][0, 0], set[int]()
+        picture = load_set(made._set(step))[0]
+        for top in range(0, 96 - 48 + 1):
+            for left in range(0, 96 - 48 + 1):
+                if torch.equal(picture[:, top : top + 48, left : left + 48], patch):
+                    places |= {top % grid, left % grid}
+        assert places == {0}
+
+
+def test_amo_chooses_the_same_online_and_from_the_grid(folder: Path, tmp_path: Path) -> None:
+    metric, amo = load_metric("srq"), sampler("amo")
+    sets = Sets(folder, RECIPE)
+    known = grid_scores(sets.chosen, metric, RECIPE.patch, 16, tmp_path, lambda done: None)
+    made = Batches(sets, RECIPE, batch=2, seed=3, scores=known, grid=16)
+    for step in range(6):
+        batch = made[step]
+        online = patch_scores(metric, batch["gts"])
+        assert torch.allclose(online, batch["scores"], atol=1e-3)
+        generator = torch.Generator()
+        assert torch.equal(choose(amo, online, None, generator), choose(amo, batch["scores"], None, generator))
+
+
+def test_grid_scores_are_kept_and_used_again(folder: Path, tmp_path: Path) -> None:
+    metric, sets = load_metric("laplacian"), Sets(folder, RECIPE).chosen
+    first = grid_scores(sets, metric, 64, 16, tmp_path, lambda done: None)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = grid_scores(sets, metric, 64, 16, tmp_path, lambda done: None)
+    assert len(kept) == len(sets)
+    assert kept == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert first[sets[0].name].shape == (5, 3, 3)
+
+
+def test_scores_of_whole_pictures_are_the_metrics_own(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IQSR_CACHE", str(tmp_path))
+    sets, metric = Sets(folder, RECIPE).chosen, load_metric("laplacian")
+    found = picture_scores(sets, "laplacian", "cpu")
+    wanted: Tensor = metric(load_set(sets[2]).float() / 255)
+    assert torch.allclose(found[sets[2].name], wanted, rtol=1e-5)
+
+
+def test_filters_need_labels(tmp_path: Path) -> None:
+    plain = write_sets(tmp_path, count=2)
+    with pytest.raises(UsageError, match="no labels of people"):
+        Sets(plain, DataRecipe(sets="positive"))
+
+
+def test_pictures_smaller_than_the_source_say_what_to_set(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"96x96.*data\.source is 128.*--set data\.source"):
+        batches(folder, DataRecipe(source=128, patch=64, workers=0))[0]
+
+
+def test_seeds_differ_for_neighbouring_numbers() -> None:
+    seeds = {seed_of(a, b, c) for a in range(10) for b in range(10) for c in range(10)}
+    assert len(seeds) == 1000
+    assert all(0 <= seed < 2**63 for seed in seeds)

@@ -1,0 +1,133 @@
+"""Checkpoints that survive damage, the average, and the guard."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from iqsr.errors import IqsrError
+from iqsr.training.sr.average import Average
+from iqsr.training.sr.checkpoint import Checkpoints
+from iqsr.training.sr.guard import Guard, Look
+from iqsr.training.sr.recipe import GuardRecipe, OptimiserRecipe
+
+
+def saved(folder: Path, *steps: int) -> Checkpoints:
+    checkpoints = Checkpoints(folder)
+    for step in steps:
+        checkpoints.save(step, {"step": step, "weights": {"w": torch.full((100,), float(step))}})
+    return checkpoints
+
+
+def test_the_last_checkpoint_is_used_and_two_are_kept(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 10, 20, 30)
+    assert checkpoints.steps() == [20, 30]
+    found = checkpoints.load()
+    assert found is not None
+    assert found[0] == found[1]["step"] == 30
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "no note"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints = saved(tmp_path, 10, 20)
+    path = tmp_path / "step-00000020-rank0.ckpt"
+    data = bytearray(path.read_bytes())
+    if damage == "cut":
+        path.write_bytes(data[:-100])
+    elif damage == "flipped":
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    else:
+        path.with_suffix(".json").unlink()
+    found = checkpoints.load()
+    assert found is not None
+    assert found[0] == 10
+    assert "step 20 is damaged or incomplete" in caplog.text
+
+
+def test_where_none_is_whole_nothing_is_started_anew(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 10)
+    (tmp_path / "step-00000010-rank0.ckpt").write_bytes(b"")
+    with pytest.raises(IqsrError, match="no checkpoint is whole"):
+        checkpoints.load()
+
+
+def test_a_checkpoint_counts_when_every_process_has_written_its_part(tmp_path: Path) -> None:
+    first, second = Checkpoints(tmp_path, 0, 2), Checkpoints(tmp_path, 1, 2)
+    for step in (1, 2):
+        first.save(step, {"step": step})
+    second.save(1, {"step": 1})
+    found = first.load()
+    assert found is not None
+    assert found[0] == 1
+
+
+def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    with pytest.raises(IqsrError, match="had 1 processes, now there are 2"):
+        Checkpoints(tmp_path, 0, 2).load()
+
+
+def test_the_average_is_the_exponential_one_of_what_is_trained() -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    module[1].requires_grad_(False)
+    average = Average(module, 0.9)
+    start = module[0].weight.detach().clone()
+    with torch.no_grad():
+        module[0].weight.add_(1)
+    average.update(module)
+    assert set(average.values) == {"0.weight", "0.bias"}
+    assert torch.allclose(average.values["0.weight"], start + 0.1)
+    with average.applied_to(module):
+        assert torch.allclose(module[0].weight, start + 0.1)
+    assert torch.equal(module[0].weight, start + 1)
+
+
+def look(quality: float, lpips: float = 0.2, consistency: float = 40.0) -> Look:
+    return Look(quality, 70.0, {"stlpips": lpips}, consistency)
+
+
+def test_the_guard_stops_outputs_that_score_above_their_originals() -> None:
+    guard = Guard(GuardRecipe(margin=2.0))
+    assert guard.judge(look(60)) is None
+    assert guard.judge(look(71)) is None
+    reason = guard.judge(look(73))
+    assert reason is not None
+    assert "3.0 points above" in reason
+
+
+@pytest.mark.parametrize(("lpips", "consistency", "told"), [(0.25, 40.0, "stlpips"), (0.2, 38.0, "LR-consistency")])
+def test_the_guard_stops_gains_that_no_other_judge_sees(lpips: float, consistency: float, told: str) -> None:
+    guard = Guard(GuardRecipe(patience=2))
+    assert guard.judge(look(50)) is None
+    assert guard.judge(look(52, lpips, consistency)) is None
+    reason = guard.judge(look(54, lpips, consistency))
+    assert reason is not None
+    assert told in reason
+
+
+def test_the_guard_lets_honest_gains_pass() -> None:
+    guard = Guard(GuardRecipe(patience=1))
+    assert all(guard.judge(look(50 + k, 0.2 - 0.01 * k, 40.0 - 0.05 * k)) is None for k in range(9))
+
+
+def test_the_guard_forgives_when_the_quality_stops_rising() -> None:
+    guard = Guard(GuardRecipe(patience=2))
+    found = [guard.judge(look(q, 0.3 if k else 0.2)) for k, q in enumerate((50, 52, 51, 53, 52))]
+    assert found == [None] * 5
+
+
+def test_a_guard_goes_on_where_its_state_was_stored() -> None:
+    guard, other = Guard(GuardRecipe(patience=2)), Guard(GuardRecipe(patience=2))
+    guard.judge(look(50))
+    guard.judge(look(52, 0.3))
+    other.load_state_dict(guard.state_dict())
+    assert other.judge(look(53, 0.3)) == guard.judge(look(53, 0.3)) is not None
+
+
+def test_the_learning_rate_rises_and_halves_at_milestones() -> None:
+    recipe = OptimiserRecipe(warmup=2, milestones=(5, 8))
+    assert [recipe.rate_at(step) for step in (0, 1, 4, 5, 7, 8)] == [0.5, 1.0, 1.0, 0.5, 0.5, 0.25]

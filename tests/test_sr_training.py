@@ -1,0 +1,248 @@
+"""Training of generators: what is learned, what is left alone, and that stopping a run changes nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from commands import Run
+from iqsr.errors import IqsrError, UsageError
+from iqsr.generators import load_generator
+from iqsr.recipes import read_recipe, resolved_toml
+from iqsr.training.sr.loop import GamedError, Training
+from iqsr.training.sr.recipe import TrainRecipe
+from iqsr.training.sr.train import train
+from sets import write_photos, write_sets
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+TINY = (
+    "steps=4", "batch=2", "log_every=1", "checkpoint_every=2", "generator.start=new:rrdbnet-tiny", "data.source=96",
+    "data.patch=64", "data.pool=4", "data.workers=0", "sampling.metric=srq", 
+    "objective.quality={srq=1.0, musiq=0.0, paq2piq=0.0}",
+    "objective.perceptual_features=lpips-st-alex", "validation.every=2", "validation.photos=2", "validation.side=64",
+    "validation.metrics=['psnr', 'stlpips']", "validation.pictures=1", "guard.on=false",
+)  # fmt: skip
+
+
+def tiny(name: str = "cpu-amo-ft", *changes: str) -> TrainRecipe:
+    """A recipe as it stands, but for sizes."""
+    recipe = read_recipe(RECIPES / f"{name}.toml", TrainRecipe)
+    sizes = [c for c in TINY if "quality=" not in c or recipe.objective.lambda_q]
+    return read_recipe(RECIPES / f"{name}.toml", TrainRecipe, [*sizes, *changes])
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sets(tmp_path_factory.mktemp("sets"), labelled=True)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("photos"))
+
+
+def lines(run: Path) -> list[dict[str, object]]:
+    """The log without what time it took."""
+    found = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in found]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(next(run.glob("*.safetensors")))
+
+
+def equal(a: Path, b: Path) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
+
+
+def resumed(recipe: TrainRecipe, sets: Path, photos: Path, out: Path, after: int) -> None:
+    """A run that is stopped by a signal's handler after some steps, and gone on with."""
+    training = Training(recipe, sets, out, validation=photos, resume=False)
+
+    def stop(stage: str, done: int, total: int, figures: object) -> None:
+        if stage == "training" and done == after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        training.run(stop)
+    train(recipe, sets, out, validation=photos, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("cpu-amo-ft", ()),
+        ("cpu-amo-ft", ("sampling.grid=0", "data.workers=1")),
+        ("realesrgan-upos", ()),
+        ("swinir-amo-ft", ("generator.start=new:swinir-tiny", "objective.ldl=1.0")),
+    ],
+)
+def test_a_run_that_was_stopped_equals_one_that_was_not(
+    name: str, changes: tuple[str, ...], sets: Path, photos: Path, tmp_path: Path
+) -> None:
+    recipe = tiny(name, *changes)
+    train(recipe, sets, tmp_path / "whole", validation=photos)
+    resumed(recipe, sets, photos, tmp_path / "parts", after=3)
+    assert equal(tmp_path / "whole", tmp_path / "parts")
+    assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
+
+
+def test_a_damaged_last_checkpoint_costs_steps_and_nothing_else(sets: Path, photos: Path, tmp_path: Path) -> None:
+    recipe = tiny("cpu-amo-ft", "checkpoint_every=1")
+    train(recipe, sets, tmp_path / "whole", validation=photos)
+    resumed_at = tmp_path / "parts"
+    training = Training(recipe, sets, resumed_at, validation=photos, resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        training.run(lambda stage, done, *_: os.kill(os.getpid(), signal.SIGTERM) if done == 3 else None)
+    last = resumed_at / "checkpoints" / "step-00000003-rank0.ckpt"
+    last.write_bytes(last.read_bytes()[:-1000])
+    train(recipe, sets, resumed_at, validation=photos, resume=True)
+    assert equal(tmp_path / "whole", resumed_at)
+
+
+def test_only_adapters_learn_and_the_objective_falls(sets: Path, tmp_path: Path) -> None:
+    recipe = tiny("cpu-amo-ft", "steps=30", "optimiser.lr=5e-3", "optimiser.ema=0.0", "validation.every=100")
+    training = Training(recipe, sets, tmp_path / "run", validation=None, resume=False)
+    before = {n: p.detach().clone() for n, p in training.module.named_parameters()}
+    training.run(lambda *_: None)
+    for name, parameter in training.module.named_parameters():
+        assert torch.equal(parameter, before[name]) != (".lora_B" in name), name
+    totals = [sum(float(line[k]) for k in ("l1", "perceptual")) for line in lines(tmp_path / "run")]  # type: ignore[arg-type]
+    assert sum(totals[-5:]) < 0.9 * sum(totals[:5])
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_takes_two_steps(path: Path, sets: Path, tmp_path: Path) -> None:
+    start = "new:swinir-tiny" if path.stem.startswith("swinir") else "new:rrdbnet-tiny"
+    recipe = tiny(path.stem, "steps=2", f"generator.start={start}")
+    kept = train(recipe, sets, tmp_path / "run")
+    assert kept.name == ("adapter.safetensors" if recipe.lora else "weights.safetensors")
+    written = lines(tmp_path / "run")
+    terms = {"l1", "perceptual", "gan", "quality", "consistency"}
+    asked = {t for t in terms if getattr(recipe.objective, "lambda_q" if t == "quality" else t)}
+    assert [terms & line.keys() for line in written] == [asked, asked]
+    if recipe.lora is None:
+        assert load_generator(kept).scale == 4
+    assert read_recipe(tmp_path / "run" / "recipe.toml", TrainRecipe) == recipe
+
+
+def test_the_guard_ends_a_run_and_what_was_reached_is_kept(sets: Path, photos: Path, tmp_path: Path) -> None:
+    recipe = tiny("cpu-amo-ft", "guard.margin=-1000.0", "guard.on=true")
+    with pytest.raises(GamedError, match=r"stopped at step 2: outputs score .* points above"):
+        train(recipe, sets, tmp_path / "run", validation=photos)
+    assert (tmp_path / "run" / "adapter.safetensors").exists()
+    train(tiny("cpu-amo-ft", "guard.margin=-1000.0"), sets, tmp_path / "free", validation=photos)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(sets: Path, tmp_path: Path) -> None:
+    train(tiny("cpu-amo", "steps=1"), sets, tmp_path / "run")
+    with pytest.raises(IqsrError, match="add --resume"):
+        train(tiny("cpu-amo", "steps=1"), sets, tmp_path / "run")
+    with pytest.raises(IqsrError, match="another recipe"):
+        train(tiny("cpu-amo", "steps=2"), sets, tmp_path / "run", resume=True)
+
+
+def test_an_objective_that_is_not_finite_is_told(sets: Path, tmp_path: Path) -> None:
+    recipe = tiny("cpu-origins", "optimiser.lr=1e30", "lora.targets=all-convs", "optimiser.clip=0.0")
+    with pytest.raises(IqsrError, match=r"not finite at step \d: lower optimiser.lr"):
+        train(recipe, sets, tmp_path / "run")
+
+
+def test_the_command_trains_merges_and_upscales(
+    iqsr: Run, sets: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(resolved_toml(tiny("swinir-amo", "generator.start=new:swinir-tiny", "steps=2")))
+    base = tmp_path / "base"
+    assert iqsr("train", str(recipe), "--data", str(sets), "-o", str(base)).code == 0
+    fine = tmp_path / "fine.toml"
+    changed = tiny("swinir-amo-ft", f"generator.start={base / 'weights.safetensors'}", "steps=2", "optimiser.lr=0.01")
+    fine.write_text(resolved_toml(changed))
+    run = tmp_path / "ft"
+    ended = iqsr("train", str(fine), "--data", str(sets), "--validation", str(photos), "-o", str(run))
+    assert ended.code == 0, ended.err
+    merged = tmp_path / "merged.safetensors"
+    ended = iqsr("merge", str(run), "-o", str(merged), "--model", str(base / "weights.safetensors"))
+    assert ended.code == 0, ended.err
+    photo = next(photos.iterdir())
+    ended = iqsr("upscale", str(photo), "-o", str(tmp_path / "large.png"), "--model", str(merged))
+    assert ended.code == 0, ended.err
+    assert (run / "validation" / "step-00000002" / "00.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told", "code"),
+    [
+        (("recipes/none.toml", "--data", "{sets}"), "none.toml", 2),
+        (("{recipe}", "--data", "nowhere"), "no such folder: 'nowhere'", 2),
+        (("{recipe}", "--data", "{sets}", "--set", "objective.lambda=1"), "lambda_q", 2),
+        (("{recipe}", "--data", "{sets}", "--set", "generator.start=new:swinr"), "new:swinir", 2),
+        (("{recipe}", "--data", "{sets}", "--set", "lora.targets=mlps"), "no layer of this network matches", 2),
+    ],
+)
+def test_wrong_arguments_are_one_line(
+    iqsr: Run, sets: Path, tmp_path: Path, arguments: tuple[str, ...], told: str, code: int
+) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(resolved_toml(tiny()))
+    given = [a.format(sets=sets, recipe=recipe) for a in arguments]
+    ended = iqsr("train", *given, "-o", str(tmp_path / "run"))
+    assert ended.code == code
+    assert told in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_labels_that_a_sampler_needs_are_asked_for() -> None:
+    with pytest.raises(UsageError, match="need people's labels"):
+        tiny("cpu-amo", "sampling.sampler=upos")
+
+
+@pytest.mark.slow
+def test_a_kill_by_sigterm_from_outside_resumes_to_the_same_result(sets: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(resolved_toml(tiny("cpu-amo-ft", "steps=12", "checkpoint_every=100")))
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "iqsr", "train", str(recipe), "--data", str(sets)]
+    subprocess.run([*command, "-o", str(tmp_path / "whole")], check=True, env=environment)
+    run = tmp_path / "parts"
+    process = subprocess.Popen([*command, "-o", str(run)], env=environment, stderr=subprocess.PIPE, text=True)
+    while not (run / "log.jsonl").exists() or len((run / "log.jsonl").read_text().splitlines()) < 3:
+        time.sleep(0.05)
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume goes on" in said
+    subprocess.run([*command, "-o", str(run), "--resume"], check=True, env=environment)
+    assert equal(tmp_path / "whole", run)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_together(sets: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(resolved_toml(tiny("realesrgan-origins-only", "steps=3")))
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
+    command = [*launch, "-m", "iqsr", "train", str(recipe), "--data", str(sets), "-o", str(tmp_path / "run")]
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300)
+    found = [torch.load(p, weights_only=True) for p in sorted((tmp_path / "run" / "checkpoints").glob("*3-rank*.ckpt"))]
+    assert len(found) == 2
+    first, second = (state["weights"] for state in found)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(found[0]["pool"]["samples"]["lr"], found[1]["pool"]["samples"]["lr"])
+    assert len(lines(tmp_path / "run")) == 3
