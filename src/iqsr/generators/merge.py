@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from iqsr.errors import ModelError, UsageError
 from iqsr.generators import generator_names, load_generator
@@ -95,9 +95,19 @@ def _largest_difference(unmerged: Generator, merged: nn.Module, out: Path) -> fl
     multiple = unmerged.size_multiple
     side = max(-(-unmerged.minimum_size // multiple), -(-32 // multiple)) * multiple
     x = torch.rand(1, 3, side, side + multiple, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    with torch.inference_mode():
-        y = deepcopy(unmerged.module).eval().double()(x)
-        difference = float((y - deepcopy(merged).double()(x)).abs().max())
+    try:
+        difference = _difference(unmerged.module, merged, x)
+    except RuntimeError:  # a network that makes fp32 tensors of its own
+        difference = _difference(unmerged.module, merged, x.float())
     if not difference <= TOLERANCE:
         raise ModelError(f"{out}: not written: the merged network's output differs by {difference:.1e}")
     return difference
+
+
+def _difference(unmerged: nn.Module, merged: nn.Module, x: Tensor) -> float:
+    """Largest difference of the outputs for x: (1, 3, H, W), in the precision of x."""
+    outputs: list[Tensor] = []
+    with torch.inference_mode():
+        for module in (unmerged, merged):
+            outputs.append(deepcopy(module).eval().to(x.dtype)(x))
+    return float((outputs[0] - outputs[1]).abs().max())

@@ -71,9 +71,9 @@ class Batches(Dataset[Batch]):
         scores: Mapping[str, Tensor] | None = None,
         grid: int = 1,
     ) -> None:
-        self.sets, self.recipe, self.pipeline = sets, recipe, pipeline(recipe.degradation)
+        self.sets, self.recipe, self.pipelines = sets, recipe, [pipeline(name) for name in recipe.degradations]
         self.batch, self.seed, self.rank, self.ranks = batch, seed, rank, ranks
-        self.scores, self.grid = scores, max(grid, self.pipeline.scale)
+        self.scores, self.grid = scores, max(grid, self.pipelines[0].scale)
         self._order: tuple[int, list[int]] = (-1, [])
 
     def loader(self, first: int, steps: int) -> DataLoader[Batch]:
@@ -91,9 +91,10 @@ class Batches(Dataset[Batch]):
         cut = [self._source(gts, generator) for gts in chosen]
         gts = torch.stack([pictures for pictures, _ in cut])
         side = self.recipe.source
-        lr = degrade(gts[:, 0].float() / 255, self.pipeline.draw(self.batch, side, side, generator))
+        drawn = self.pipelines[int(torch.randint(len(self.pipelines), (), generator=generator))]
+        lr = degrade(gts[:, 0].float() / 255, drawn.draw(self.batch, side, side, generator))
         top, left = (self._offset(side - self.recipe.patch, generator) for _ in range(2))
-        patch, scale = self.recipe.patch, self.pipeline.scale
+        patch, scale = self.recipe.patch, drawn.scale
         small = [t // scale for t in (top, left, patch)]
         made: Batch = {
             "lr": lr[:, :, small[0] : small[0] + small[2], small[1] : small[1] + small[2]].contiguous(),

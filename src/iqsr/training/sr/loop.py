@@ -56,7 +56,7 @@ class Training:
         self.objective = Objective(objective, self.generator.scale, str(device))
         self.validation = None
         if validation is not None and self.accelerator.is_main_process:
-            quality, degradation = self.objective.quality, recipe.data.degradation
+            quality, degradation = self.objective.quality, recipe.data.degradations[0]
             self.validation = Validation(validation, recipe.validation, degradation, quality, str(device))
         self.sampler = sampler(recipe.sampling.sampler, recipe.sampling.tau)
         self.online = self.sampler.needs == "patch scores" and not recipe.sampling.grid

@@ -33,8 +33,8 @@ class LoraRecipe(Recipe):
 class DataRecipe(Recipe):
     """From sets of ground truths to batches."""
 
-    degradation: str = "hggt-one-stage"
-    """A pipeline of `iqsr.degrade`."""
+    degradations: tuple[str, ...] = Field(default=("hggt-one-stage",), min_length=1)
+    """Pipelines of `iqsr.degrade`; each batch draws one. A name that stands twice is drawn twice as often."""
     sets: Literal["every", "positive", "verdict"] = "every"
     """HGGT's filters Ori, Pos and Pos+Neg; the latter two need labels of people."""
     source: int = Field(default=512, ge=64, multiple_of=4)
@@ -120,7 +120,7 @@ class ValidationRecipe(Recipe):
     side: int = Field(default=256, ge=64, multiple_of=4)
     """Side of the square in their middle that is degraded and restored."""
     degradation: str | None = None
-    """The training's, if none is named."""
+    """The first of the training's, if none is named."""
     metrics: tuple[str, ...] = ("psnr", "stlpips")
     """Held-out metrics; those that are part of the objective are marked in the log."""
     pictures: int = Field(default=4, ge=0)
