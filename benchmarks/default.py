@@ -1,6 +1,6 @@
 """Is the default better than what it was tuned from: models side by side on photos that none of them learned from.
 
-    python benchmarks/default.py PHOTOS --model iqsr-x4 --model runs/upos/adapter.safetensors [--photos 100] [--out NAME]
+    python benchmarks/default.py PHOTOS --model iqsr-x4 --model sma=runs/sma/adapter.safetensors [--out NAME]
 
 The first model is `realesrgan-x4plus`, which all others are compared with, photo by photo. A model is a name, a
 checkpoint, or an adapter of `realesrgan-x4plus` (`label=path` gives it a label). Writes benchmarks/results/NAME.md,
@@ -18,12 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iqsr.degrade import degrade, pipeline
+from iqsr.errors import ModelError
 from iqsr.generators import load_generator
 from iqsr.generators.adapter import read_adapter
 from iqsr.generators.lora import load_adapter, merge_adapter
 from iqsr.images import read_rgb
 from iqsr.quality import availability, card, load_metric
-from iqsr.report.panel import save_panel
+from iqsr.report.page import ComparedPicture, Variant
+from iqsr.report.panel import write_panel
 from iqsr.training.sr.losses import lr_consistency
 
 RESULTS = Path(__file__).parent / "results"
@@ -89,7 +91,7 @@ def network(name: str) -> Network:
 def is_adapter(path: Path) -> bool:
     try:
         read_adapter(path)
-    except Exception:
+    except ModelError:
         return False
     return True
 
@@ -160,10 +162,10 @@ def panels(folder: Path, inputs: list, outputs: dict, originals: list, rows: dic
     chosen = [*order[:3], order[len(order) // 2], *order[-3:]]
     folder.mkdir(parents=True, exist_ok=True)
     for place, i in enumerate(chosen):
-        shape = originals[i].shape[2:]
-        pictures = {"input": F.interpolate(inputs[i], shape, mode="nearest")}
-        pictures |= {name: made[i] for name, made in outputs.items()} | {"original": originals[i]}
-        save_panel(folder / f"{place}-{gain[i]:+.3f}.png", pictures)
+        side = originals[i].shape[2]
+        pictures = {"input": inputs[i], **{name: made[i] for name, made in outputs.items()}, "original": originals[i]}
+        picture = ComparedPicture(str(i), [Variant(name, x[0]) for name, x in pictures.items()])
+        write_panel(folder / f"{place}-{gain[i]:+.3f}.png", [(picture, (0, 0, side, side))], zoom=1)
 
 
 def markdown(found: dict) -> str:

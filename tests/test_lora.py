@@ -702,5 +702,5 @@ def test_a_packaged_network_needs_no_peft(shipped, monkeypatch):
 
 def test_a_packaged_adapter_of_another_base_is_refused(shipped):
     write_adapter(replace(read_adapter(shipped), base_sha256="0" * 64), shipped)
-    with pytest.raises(ModelError, match="the adapter of animevideo-tuned: belongs to .* but its base has"):
+    with pytest.raises(ModelError, match=r"the adapter of animevideo-tuned: belongs to .* but its base has"):
         load_generator("animevideo-tuned")

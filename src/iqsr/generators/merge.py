@@ -106,8 +106,6 @@ def _largest_difference(unmerged: Generator, merged: nn.Module, out: Path) -> fl
 
 def _difference(unmerged: nn.Module, merged: nn.Module, x: Tensor) -> float:
     """Largest difference of the outputs for x: (1, 3, H, W), in the precision of x."""
-    outputs: list[Tensor] = []
     with torch.inference_mode():
-        for module in (unmerged, merged):
-            outputs.append(deepcopy(module).eval().to(x.dtype)(x))
-    return float((outputs[0] - outputs[1]).abs().max())
+        y, other = (deepcopy(module).eval().to(x.dtype)(x) for module in (unmerged, merged))
+    return float((y - other).abs().max())

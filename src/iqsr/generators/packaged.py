@@ -138,7 +138,7 @@ def load_packaged(name: str) -> Generator:
 
 def _merge_shipped(module: nn.Module, file: str, name: str) -> None:
     """Merge the adapter `file`, shipped beside this module, into the weights of `module`."""
-    path = Path(__file__).with_name(file)
+    path = Path(__file__).parent / file
     adapter = read_adapter(path)
     check_base(module, adapter, adapter_name=f"the adapter of {name}", module_name="its base")
     merge_into(module, adapter.tensors, adapter.scaling)
