@@ -92,15 +92,18 @@ def test_a_set_without_positives_is_refused() -> None:
         ("sma", None, None, "needs scores"),
         ("amo", None, LABELS, "needs scores"),
         ("upos", SCORES, None, "needs people's labels"),
-        ("amo", SCORES * torch.nan, None, "finite"),
+        ("amo", SCORES * torch.nan, None, "2 of 2 samples"),
+        ("amo", SCORES[0], None, r"got \(3,\)"),
+        ("smp", SCORES[:, :2], LABELS, r"scores are \(2, 2\), labels \(2, 3\)"),
         ("origins-only", None, None, "shape"),
     ],
 )
 def test_what_is_missing_is_named(
     name: str, scores: torch.Tensor | None, labels: torch.Tensor | None, told: str
 ) -> None:
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=told) as error:
         sampler(name).probabilities(scores, labels)
+    assert "\n" not in str(error.value)
 
 
 def test_unknown_names_and_temperatures() -> None:

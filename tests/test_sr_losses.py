@@ -1,5 +1,6 @@
 """Terms of the objective against straightforward recomputation, and facts about the networks behind them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from torchvision.models import vgg19
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
-from iqsr.quality import load_metric
+from iqsr.quality import card, load_metric
+from iqsr.quality.metric import Metric
 from iqsr.training.sr.discriminator import UNetDiscriminator, gan_loss
 from iqsr.training.sr.losses import (
     consistency_loss,
@@ -23,6 +25,7 @@ from iqsr.training.sr.losses import (
     reduced,
 )
 from iqsr.training.sr.perceptual import VGG19_LAYERS, Perceptual, Vgg19
+from iqsr.training.sr import quality_term
 from iqsr.training.sr.quality_term import QualityTerm
 from sets import crops
 
@@ -62,6 +65,28 @@ def test_ldl_weighs_what_is_farther_than_the_average_by_its_local_variance() -> 
     assert np.allclose(found[0, 0].numpy(), wanted)
     loss = (wanted * np.abs((output - target)[0].numpy())).mean()
     assert float(ldl_loss(output, averaged, target)) == pytest.approx(loss)
+
+
+def test_gradients_are_finite_where_output_and_target_are_equal() -> None:
+    target = rand(1, 3, 12, 12)
+    output = target.clone().requires_grad_(True)
+    ldl_loss(output, target, target).backward()
+    assert output.grad is not None
+    assert output.grad.isfinite().all()
+
+
+def test_the_negative_term_pushes_away_where_the_negative_differs() -> None:
+    gts, labels, votes = rand(1, 2, 3, 16, 16, seed=8), torch.tensor([[0, 3]]), torch.tensor([[3, 3]])
+    gts[0, 1, :, :, 8:] = gts[0, 0, :, :, 8:]  # the right half was left alone
+    output = gts[:, 0].clone().requires_grad_(True)
+    negative_loss(output, gts, labels, votes, generator=torch.Generator()).backward()
+    assert output.grad is not None
+    assert output.grad.isfinite().all()
+    assert float(output.grad[..., 9:].abs().max()) == 0
+    with torch.no_grad():
+        step = output - output.grad.sign() * 1e-3
+    before, after = ((y - gts[:, 1])[..., :7].abs().mean() for y in (output.detach(), step))
+    assert after > before
 
 
 def test_the_negative_term_by_hand() -> None:
@@ -108,9 +133,16 @@ def test_spectral_norms_are_one_after_some_passes() -> None:
     for seed in range(30):
         network(rand(1, 3, 16, 16, seed=seed))
     network.eval()
-    for layer in [*network.down, *network.up]:
-        weight: Tensor = layer.weight  # type: ignore[assignment]
+    normed = [*network.down, *network.up, network.last[0], network.last[2]]
+    assert len(normed) == 8
+    for layer in normed:
+        weight: Tensor = layer.weight.detach()  # type: ignore[union-attr, operator, assignment]
         assert float(torch.linalg.matrix_norm(weight.flatten(1), 2)) == pytest.approx(1, abs=0.02)
+
+
+def test_the_discriminator_says_which_sides_it_takes() -> None:
+    with pytest.raises(UsageError, match="multiples of 8, got 40x36"):
+        UNetDiscriminator(8)(rand(1, 3, 36, 40))
 
 
 def test_the_gan_loss_is_binary_cross_entropy() -> None:
@@ -174,7 +206,7 @@ def test_missing_weights_are_not_replaced(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_quality_of_srq_is_srqs_own_and_a_step_along_its_gradient_raises_it(photo: Tensor) -> None:
     term, metric = QualityTerm({"srq": 1.0}), load_metric("srq")
     blurred = gaussian_blur(photo, [9, 9], [1.5, 1.5])
-    assert torch.allclose(term(blurred), metric(blurred))
+    assert torch.equal(term(blurred), metric(blurred))
     x = blurred.clone().requires_grad_(True)
     before = term(x)
     before.sum().backward()
@@ -182,11 +214,21 @@ def test_the_quality_of_srq_is_srqs_own_and_a_step_along_its_gradient_raises_it(
     assert float(term(x + 1e-3 * x.grad.sign())) > float(before)
 
 
-def test_an_ensemble_is_the_mean_on_a_scale_of_100(photo: Tensor) -> None:
-    both = QualityTerm({"srq": 3.0, "laplacian": 1.0, "musiq": 0.0})
-    low, high = load_metric("laplacian").card.range
-    laplacian = 100 * (load_metric("laplacian")(photo) - low) / (high - low)
-    assert torch.allclose(both(photo), 0.75 * load_metric("srq")(photo) + 0.25 * laplacian, rtol=1e-4)
+def test_an_ensemble_is_the_mean_on_a_scale_of_100(photo: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brightness stands in for NIMA, whose weights are not everywhere: 1 to 10, as its card says."""
+
+    def load(name: str, *, device: str) -> Metric:
+        return Metric(card(name), lambda x: 1 + 9 * x.mean((1, 2, 3))) if name == "nima" else load_metric(name)
+
+    monkeypatch.setattr(quality_term, "load_metric", load)
+    both = QualityTerm({"srq": 3.0, "nima": 1.0, "musiq": 0.0})
+    brightness = 100 * photo.mean((1, 2, 3))
+    assert torch.allclose(both(photo), 0.75 * load_metric("srq")(photo) + 0.25 * brightness, rtol=1e-4)
+
+
+def test_a_metric_where_less_is_better_is_turned(photo: Tensor) -> None:
+    turned = Metric(replace(card("nima"), higher_is_better=False), lambda x: 1 + 9 * x.mean((1, 2, 3)))
+    assert torch.allclose(quality_term._on_hundred(turned, photo), 100 - 100 * photo.mean((1, 2, 3)))
 
 
 def test_values_outside_of_a_file_gain_nothing(photo: Tensor) -> None:
@@ -196,7 +238,7 @@ def test_values_outside_of_a_file_gain_nothing(photo: Tensor) -> None:
     assert float(x.grad.abs().max()) == 0
 
 
-@pytest.mark.parametrize("shares", [{"psnr": 1.0}, {"piqe": 1.0}, {"srq": 0.0}, {"srq": -1.0}])
+@pytest.mark.parametrize("shares", [{"psnr": 1.0}, {"piqe": 1.0}, {"laplacian": 1.0}, {"srq": 0.0}, {"srq": -1.0}])
 def test_what_cannot_be_optimised_is_refused(shares: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=r"differentiable|above 0"):
         QualityTerm(shares)

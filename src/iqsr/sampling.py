@@ -83,8 +83,10 @@ class Smp:
 
     def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
         """See `Sampler`."""
-        weights = (_known(scores, "smp") / self.tau).masked_fill(~_positive(labels, "smp"), -torch.inf)
-        return torch.softmax(weights, 1)
+        known, positive = _known(scores, "smp"), _positive(labels, "smp")
+        if known.shape != positive.shape:
+            raise UsageError(f"smp: scores are {tuple(known.shape)}, labels {tuple(positive.shape)}: must be the same")
+        return torch.softmax((known / self.tau).masked_fill(~positive, -torch.inf), 1)
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,10 @@ def sampler(name: str, tau: float = 10.0) -> Sampler:
 def _known(scores: Tensor | None, name: str) -> Tensor:
     if scores is None:
         raise UsageError(f"the sampler {name} needs scores of the ground truths")
-    if scores.ndim != 2 or not scores.isfinite().all():
-        raise UsageError(f"the sampler {name} needs finite scores (N, K), got {tuple(scores.shape)}: {scores}")
+    if scores.ndim != 2:
+        raise UsageError(f"the sampler {name} needs scores (N, K), got {tuple(scores.shape)}")
+    if bad := int((~scores.isfinite()).any(1).sum()):
+        raise UsageError(f"the sampler {name} needs finite scores: {bad} of {len(scores)} samples have others")
     return scores.double()
 
 

@@ -109,7 +109,8 @@ def read_adapter(path: Path) -> Adapter:
             rank=int(header["rank"]),
             alpha=float(header["alpha"]),
             targets=tuple(map(str, json.loads(header["targets"]))),
-            tensors={name: value.float() for name, value in tensors.items()},
+            # Copied: what was read may still be the file, mapped into memory.
+            tensors={name: value.to(torch.float32, copy=True) for name, value in tensors.items()},
             extra={key: value for key, value in header.items() if key not in _OWN_KEYS},
         )
     except (KeyError, ValueError, TypeError) as error:

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from iqsr.errors import UsageError
+
 
 class UNetDiscriminator(nn.Module):
     """(N, 3, H, W) -> (N, 1, H, W) logits, above 0 for real; H and W multiples of 8. 4,376,897 parameters at 64."""
@@ -19,7 +21,9 @@ class UNetDiscriminator(nn.Module):
         self.out = nn.Conv2d(f, 1, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """See the class. UsageError for other sides: what is halved three times would not fit what is doubled again."""
+        if x.shape[2] % 8 or x.shape[3] % 8:
+            raise UsageError(f"the discriminator takes sides that are multiples of 8, got {x.shape[3]}x{x.shape[2]}")
         levels = [_rectified(self.first(x))]
         for layer in self.down:
             levels.append(_rectified(layer(levels[-1])))

@@ -46,7 +46,10 @@ def ldl_map(output: Tensor, averaged: Tensor, target: Tensor) -> Tensor:
 
 
 def ldl_loss(output: Tensor, averaged: Tensor, target: Tensor) -> Tensor:
-    """L1 where `ldl_map` finds artefacts. The map is a weight: no gradient passes through it."""
+    """L1 where `ldl_map` finds artefacts. The map is a weight: no gradient passes through it.
+
+    In the authors' code one does, which is not finite where output and target are equal.
+    """
     weight = ldl_map(output.detach(), averaged, target)
     return F.l1_loss(weight * output, weight * target)
 

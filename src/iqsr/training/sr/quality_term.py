@@ -1,5 +1,6 @@
 """Q of `-lambda_q * Q`: predicted quality as something to optimise, one metric or several."""
 
+import math
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from iqsr.quality.metric import Metric
 class QualityTerm(nn.Module):
     """(N, 3, H, W), not clamped -> (N,), higher is better, on a scale of 0 to 100.
 
-    shares: weights of no-reference, differentiable metrics by name; those of 0 are left out, the rest is scaled to add
+    shares: weights of no-reference, differentiable metrics of bounded range by name; those of 0 are left out, the rest is scaled to add
     up to 1. Each metric is turned so that more is better, and its card's range is spread over 0 to 100; srq and MUSIQ
     stay as they are, so that the paper's lambda_q of 0.05 means the same.
 
@@ -45,11 +46,15 @@ def _on_hundred(metric: Metric, x: Tensor) -> Tensor:
 
 
 def _check_usable(name: str) -> None:
-    facts = card(name)
-    if facts.reference == "none" and facts.differentiable:
+    if _is_usable(name):
         return
-    usable = [n for n in metric_names() if (c := card(n)).reference == "none" and c.differentiable]
     raise UsageError(
-        f"'{name}' cannot be optimised for: it must need no reference and be differentiable; "
-        f"these do: {', '.join(usable)}"
+        f"'{name}' cannot be optimised for: that takes a metric without reference, differentiable and of bounded range: "
+        + ", ".join(n for n in metric_names() if _is_usable(n))
     )
+
+
+def _is_usable(name: str) -> bool:
+    """An unbounded range cannot be spread over 0 to 100."""
+    facts = card(name)
+    return facts.reference == "none" and facts.differentiable and all(map(math.isfinite, facts.range))
