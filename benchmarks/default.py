@@ -42,13 +42,14 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=[], help="name, file, or label=file")
     parser.add_argument("--photos", type=int, default=100)
     parser.add_argument("--side", type=int, default=256, help="of the square in the middle that is used")
+    parser.add_argument("--metrics", default=",".join(METRICS))
     parser.add_argument("--out", default="default")
     parser.add_argument("--sets", default="mild,hard")
     parser.add_argument("--panels", type=Path)
     options = parser.parse_args()
     originals = [middle(path, options.side) for path in spread(options.folder, options.photos)]
     models = {BASE: network(BASE)} | {label: network(name) for label, name in map(labelled, options.model)}
-    names = [name for name in METRICS if availability(name).here]
+    names = [name for name in options.metrics.split(",") if availability(name).here]
     found: dict = {"photos": len(originals), "side": options.side, "sets": {}}
     for kind in options.sets.split(","):
         inputs = [degraded(x, SETS[kind], seed) for seed, x in enumerate(originals)]

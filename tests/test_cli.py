@@ -357,7 +357,7 @@ def test_wrong_arguments_are_one_line_and_exit_code_2(iqsr: Run, arguments: list
     ("arguments", "message"),
     [
         (["upscale"], "iqsr: Missing argument 'INPUT...'; see `iqsr upscale --help`\n"),
-        (["enlarge"], "iqsr: No such command 'enlarge'; see `iqsr --help`\n"),
+        (["zzz"], "iqsr: No such command 'zzz'; see `iqsr --help`\n"),
         (["weights", "fetch"], "iqsr: Missing argument 'NAME'; see `iqsr weights fetch --help`\n"),
     ],
 )
@@ -418,7 +418,10 @@ def test_missing_weights_end_the_batch_with_the_command_that_brings_them(
 # Help
 
 
-HELPS = [(), ("upscale",), ("export",), ("weights",), ("weights", "import"), ("weights", "fetch")]
+HELPS = [
+    *[(), ("upscale",), ("export",), ("weights",), ("weights", "import"), ("weights", "fetch")],
+    *[("prepare",), ("train",), ("merge",), ("train-quality",)],
+]
 
 
 def examples(text: str) -> list[str]:

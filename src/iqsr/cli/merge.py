@@ -24,7 +24,7 @@ def command(
 ) -> None:
     """Write a trained network as a plain checkpoint, its adapter merged into the weights.
 
-    iqsr upscale, chaiNNer, ComfyUI and all that uses spandrel open the file.
+    The file opens in `iqsr upscale`, chaiNNer, ComfyUI and all that uses spandrel.
     It is read back and compared with the unmerged network, and appears only if
     they agree within 1e-5. An existing file is replaced.
 
@@ -34,7 +34,7 @@ def command(
 
       iqsr merge runs/mine/adapter.safetensors -o mine.safetensors
 
-      iqsr merge adapter.safetensors -o mine.safetensors --model community/4xSome.pth
+      iqsr merge adapter.safetensors -o mine.safetensors --model 4xSome.pth
     """
     from rich.console import Console
 

@@ -28,13 +28,11 @@ def command(
 
     [bold]Examples[/bold]
 
-      iqsr train recipes/cpu-amo-ft.toml --data sets/ --validation photos/ -o runs/ft
+      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o ft --validation photos/
 
-      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o runs/ft --resume
+      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o ft --resume
 
-      iqsr train recipes/swinir-amo.toml --data HGGT/Train -o runs/swinir --set data.workers=8
-
-      iqsr merge runs/ft -o sharper.safetensors
+      iqsr train recipes/swinir-amo.toml --data HGGT/Train -o amo --set batch=4
     """
     from iqsr.cli.interrupt import interruptible
     from iqsr.cli.progress import StageBars

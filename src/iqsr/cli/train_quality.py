@@ -43,9 +43,9 @@ def command(
 
       iqsr train-quality recipes/quality/srq.toml --photos photos/ -o runs/srq
 
-      iqsr train-quality recipes/quality/srq.toml --photos photos/ -o runs/short --set training.steps=100 --set rounds=0
+      iqsr train-quality recipes/quality/srq.toml --photos photos/ --set rounds=0
 
-      iqsr train-quality recipes/quality/people.toml --pairs pairs.csv -o runs/people
+      iqsr train-quality recipes/quality/people.toml --pairs pairs.csv -o people
     """
     from iqsr.cli.progress import StageBars
     from iqsr.errors import UsageError

@@ -38,6 +38,7 @@ and the rest goes on; the exit code is 1 then, 2 for wrong arguments.
 
 MODELS = (
     "realesrgan-x4plus",
+    "iqsr-x4",
     "realesrgan-x4plus-anime",
     "realesr-animevideov3",
     "realesr-animevideov3-x2",

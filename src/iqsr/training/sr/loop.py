@@ -126,11 +126,10 @@ class Training:
         rate = recipe.optimiser.lr * recipe.optimiser.rate_at(self.step)
         self.optimizer.param_groups[0]["lr"] = rate
         with self.accelerator.autocast():
+            averaged = self._averaged_output(batch["lr"])  # first: it changes the weights and back
             output = self.model(batch["lr"].contiguous(memory_format=torch.channels_last)).float()
             critic = self.critic.frozen() if self.critic else None
-            terms = self.objective.terms(
-                output, target, batch, discriminator=critic, averaged=self._averaged_output(batch["lr"])
-            )
+            terms = self.objective.terms(output, target, batch, discriminator=critic, averaged=averaged)
         total = torch.stack(list(terms.values())).sum()
         self._check_finite(total)
         self.optimizer.zero_grad(set_to_none=True)

@@ -1,5 +1,7 @@
 """What a step asks of the generator: the recipe's terms, weighted, each by its name."""
 
+from functools import cached_property
+
 import torch
 from torch import Tensor, nn
 
@@ -12,12 +14,17 @@ from iqsr.training.sr.recipe import ObjectiveRecipe
 
 
 class Objective:
-    """The generator's objective. `quality` is the Q of `-lambda_q * Q`; it is there also where lambda_q is 0."""
+    """The generator's objective. `quality` is the Q of `-lambda_q * Q`."""
 
     def __init__(self, recipe: ObjectiveRecipe, scale: int, device: str) -> None:
         self.recipe, self.scale = recipe, scale
         self.perceptual = Perceptual(recipe.perceptual_features).to(device) if recipe.perceptual else None
-        self.quality = QualityTerm(recipe.quality, device=device)
+        self._device = device
+
+    @cached_property
+    def quality(self) -> QualityTerm:
+        """Loaded when it is first used: by its term, or by validations, which measure it in any case."""
+        return QualityTerm(self.recipe.quality, device=self._device)
 
     def terms(
         self,

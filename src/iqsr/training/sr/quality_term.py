@@ -13,9 +13,9 @@ from iqsr.quality.metric import Metric
 class QualityTerm(nn.Module):
     """(N, 3, H, W), not clamped -> (N,), higher is better, on a scale of 0 to 100.
 
-    shares: weights of no-reference, differentiable metrics of bounded range by name; those of 0 are left out, the rest is scaled to add
-    up to 1. Each metric is turned so that more is better, and its card's range is spread over 0 to 100; srq and MUSIQ
-    stay as they are, so that the paper's lambda_q of 0.05 means the same.
+    shares: weights by name, of metrics without reference that are differentiable and of bounded range; those of 0 are
+    left out, the rest is scaled to add up to 1. Each metric is turned so that more is better, and its card's range is
+    spread over 0 to 100; srq and MUSIQ stay as they are, so that the paper's lambda_q of 0.05 means the same.
 
     Pictures are clamped to [0, 1] first, as a file would: what lies outside of it gains nothing and gets no gradient.
     UsageError for a metric that cannot be used.
@@ -49,7 +49,7 @@ def _check_usable(name: str) -> None:
     if _is_usable(name):
         return
     raise UsageError(
-        f"'{name}' cannot be optimised for: that takes a metric without reference, differentiable and of bounded range: "
+        f"'{name}' cannot be optimised for: it takes a differentiable metric without reference, of bounded range: "
         + ", ".join(n for n in metric_names() if _is_usable(n))
     )
 

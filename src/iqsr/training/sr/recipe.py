@@ -167,6 +167,8 @@ class TrainRecipe(Recipe):
             raise ValueError(f"data.pool = {self.data.pool} is not a multiple of batch = {self.batch}")
         if self.data.patch > self.data.source:
             raise ValueError(f"data.patch = {self.data.patch} is larger than data.source = {self.data.source}")
+        if self.objective.gan and self.data.patch % 8:
+            raise ValueError(f"data.patch = {self.data.patch}: the discriminator (objective.gan) needs a multiple of 8")
         labelled = self.sampling.sampler in ("upos", "smp") or self.objective.negative > 0
         if labelled and self.data.sets == "every":
             raise ValueError("upos, smp and the negative term need people's labels: data.sets = positive or verdict")
