@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -127,7 +127,7 @@ def _progress() -> Generator[Callable[[Outcome, int, int], None]]:
         bars.stage("photos", done, total, {"sets": sets})
 
     bars = StageBars()
-    with bars if sys.stderr.isatty() else nullcontext():  # a bar that ends elsewhere prints an empty line
+    with bars:
         yield after
 
 

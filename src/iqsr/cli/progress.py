@@ -162,7 +162,8 @@ class StageBars:
         return self
 
     def __exit__(self, *ending: object) -> None:
-        self._progress.stop()
+        if self._console.is_terminal:
+            self._progress.stop()
 
     def stage(self, name: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         """Take note that `done` of `total` of a stage is done; the stage's figures are shown beside."""
