@@ -237,16 +237,7 @@ def test_a_kill_by_sigterm_from_outside_resumes_to_the_same_result(sets: Path, t
 def test_two_processes_learn_together(sets: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(resolved_toml(tiny("realesrgan-origins-only", "steps=3")))
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]  # as accelerate launch does
     command = [*launch, "-m", "iqsr", "train", str(recipe), "--data", str(sets), "-o", str(tmp_path / "run")]
     subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300)
     found = [torch.load(p, weights_only=True) for p in sorted((tmp_path / "run" / "checkpoints").glob("*3-rank*.ckpt"))]

@@ -16,7 +16,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.utils import KwargsHandler
 from torch import Tensor, nn
 
-from iqsr.backends.device import computes_bf16
+from iqsr.backends.device import choose_device, computes_bf16
 from iqsr.degrade import Pool
 from iqsr.errors import IqsrError
 from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
@@ -280,7 +280,8 @@ class Training:
 
 def _accelerator(recipe: TrainRecipe) -> Accelerator:
     """bf16 where the device computes in it; buffers are every process's own, for spectral norms change theirs."""
-    device = PartialState().device
+    cpu = choose_device("auto").type == "cpu"  # accelerate joins processes on CPUs only when it is told so
+    device = PartialState(cpu=cpu).device
     bf16 = recipe.bf16 and device is not None and computes_bf16(device)
     handlers: list[KwargsHandler] = [DistributedDataParallelKwargs(broadcast_buffers=False)]
-    return Accelerator(mixed_precision="bf16" if bf16 else "no", kwargs_handlers=handlers)
+    return Accelerator(cpu=cpu, mixed_precision="bf16" if bf16 else "no", kwargs_handlers=handlers)
