@@ -115,14 +115,16 @@ def mean_rows(rows: list[Row]) -> list[Row]:
     means = []
     for method in dict.fromkeys(row.name for row in rows):
         values = torch.tensor([row.values for row in rows if row.name == method]).mean(0)
-        means.append(Row("Mean of the four", method, values.tolist()))
+        means.append(Row("Mean", method, values.tolist()))
     return means
 
 
 def print_table(console: Console, table: Table) -> None:
     """The same table as on the page."""
     arrows = {"higher": " ↑", "lower": " ↓", None: ""}
-    rich = RichTable("", "", title=table.caption, title_style="")
+    rich = RichTable(title=table.caption, title_style="", padding=(0, 0))
+    rich.add_column("", no_wrap=True)
+    rich.add_column("", no_wrap=True)
     for column in table.columns:
         rich.add_column(column.name + arrows[column.better], justify="right")
     for group, rows in table.groups():
