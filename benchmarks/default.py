@@ -26,7 +26,9 @@ from iqsr.images import read_rgb
 from iqsr.quality import availability, card, load_metric
 from iqsr.report.page import ComparedPicture, Variant
 from iqsr.report.panel import write_panel
+from iqsr.training.quality.sources import find_photos
 from iqsr.training.sr.losses import lr_consistency
+from measure import spread
 
 RESULTS = Path(__file__).parent / "results"
 BASE = "realesrgan-x4plus"
@@ -47,7 +49,7 @@ def main() -> None:
     parser.add_argument("--sets", default="mild,hard")
     parser.add_argument("--panels", type=Path)
     options = parser.parse_args()
-    originals = [middle(path, options.side) for path in spread(options.folder, options.photos)]
+    originals = [middle(path, options.side) for path in spread(find_photos([options.folder]), options.photos)]
     models = {BASE: network(BASE)} | {label: network(name) for label, name in map(labelled, options.model)}
     names = [name for name in options.metrics.split(",") if availability(name).here]
     found: dict = {"photos": len(originals), "side": options.side, "sets": {}}
@@ -63,12 +65,6 @@ def main() -> None:
         (RESULTS / f"{options.out}.json").write_text(json.dumps(found, indent=1) + "\n")
         (RESULTS / f"{options.out}.md").write_text(markdown(found))
     print(markdown(found))
-
-
-def spread(folder: Path, count: int) -> list[Path]:
-    """`count` files of the folder, spread evenly over it by name."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
-    return [paths[i * len(paths) // count] for i in range(min(count, len(paths)))]
 
 
 def labelled(text: str) -> tuple[str, str]:

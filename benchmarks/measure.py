@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -142,3 +143,8 @@ def _fused_flops(x: torch.Size, *shapes: Any, out_shape: torch.Size, **_: Any) -
     """Of torch's private convolution with an activation or an addition, which its own counter does not know."""
     weight = shapes[1] if shapes[0] == out_shape else shapes[0]  # what is added comes first
     return conv_flop_count(list(x), list(weight), list(out_shape))
+
+
+def spread(paths: Sequence[Path], count: int) -> list[Path]:
+    """`count` of the paths, spread evenly over them."""
+    return [paths[i * len(paths) // count] for i in range(min(count, len(paths)))]

@@ -21,10 +21,11 @@ from iqsr.quality.srq import load_srq
 from iqsr.training.quality.batches import Versions
 from iqsr.training.quality.dataset import GRID, Shard, read_shards, write_shard
 from iqsr.training.quality.ladders import LADDERS
-from iqsr.training.quality.measures import agreement, monotone, rise_under_attack, score_versions
+from iqsr.training.quality.measures import CLEAR, agreement, monotone, rise_under_attack, score_versions
 from iqsr.training.quality.sources import crops_of, find_photos
 from iqsr.training.quality.teachers import Teachers
 from iqsr.training.quality.versions import Upscalers, Version, versions_of
+from measure import spread
 
 RESULTS = Path(__file__).parent / "results"
 SIDE = 192
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--unguarded", type=Path, help="weights of recipes/quality/srq-unguarded.toml")
     parser.add_argument("--data", type=Path, default=Path("predictor-data"), help="where the judged versions are kept")
     options = parser.parse_args()
-    photos = find_photos([options.folder])[: options.photos]
+    photos = spread(find_photos([options.folder]), options.photos)
     make_versions(photos, options.data)
     versions = Versions(s for s in read_shards(options.data) if s.photo in {p.name for p in photos})
     clean = [row[:1].float() / 255 for row in versions.pictures]
@@ -54,7 +55,7 @@ def make_versions(photos: list[Path], out: Path) -> None:
     """One crop a photo, as in training but for the seed, and two settings that training has not seen (x2)."""
     upscalers = Upscalers(("realesrgan-x4plus", "realesrgan-x4plus-anime", "realesr-animevideov3"))
     double = load_generator("realesr-animevideov3-x2").module
-    teachers = Teachers(torch.bfloat16)
+    teachers = Teachers()
     for number, photo in enumerate(photos):
         path = out / f"{photo.stem}.safetensors"
         if path.exists():
@@ -124,14 +125,15 @@ def markdown(found: dict) -> str:
         f"{found['photos']} photos, one crop of {found['side']} px each, "
         f"{next(iter(found['metrics'].values()))['pictures']} versions in all. SRCC: against LPIPS-ST (mean of both "
         "trunks, AlexNet, VGG16); pairs: versions of one photo ordered as by the mean; agreed: the same, of the pairs "
-        "that both trunks order alike; ladders: share of photos whose score falls with each of five strengths.",
+        f"that both trunks order alike; clear: of those whose mean distances differ by {CLEAR} or more; "
+        "ladders: share of photos whose score falls with each of five strengths.",
         "",
-        "| metric | SRCC | alex | vgg | pairs | agreed | blur | noise | JPEG | ringing |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| metric | SRCC | alex | vgg | pairs | agreed | clear | blur | noise | JPEG | ringing |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, row in found["metrics"].items():
         figures = [f"{row[k]:.3f}" for k in ("srcc", "srcc_alex", "srcc_vgg")]
-        figures += [f"{100 * row[k]:.1f} %" for k in ("pairs", "agreed")]
+        figures += [f"{100 * row[k]:.1f} %" for k in ("pairs", "agreed", "clear")]
         figures += [f"{100 * v:.0f} %" for v in row["ladders"].values()]
         lines.append(f"| {name} | {' | '.join(figures)} |")
     lines += ["", "Points that 20 steps of projected gradient ascent at 4/255 add to the score:", ""]

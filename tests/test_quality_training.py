@@ -217,6 +217,14 @@ def test_agreement_by_hand() -> None:
     assert found.srcc == pytest.approx(expected)
 
 
+def test_clear_pairs_are_those_whose_distances_differ_by_a_twentieth() -> None:
+    versions = Versions(())
+    versions.alex = versions.vgg = [torch.tensor([0.0, 0.04, 0.1, 0.2])]
+    found = agreement([torch.tensor([50.0, 60.0, 40.0, 45.0])], versions)
+    # Clear are all but (0,1) .04: (0,2) (0,3) (1,2) (1,3) (2,3); wrong is (2,3).
+    assert (found.clear, found.n_clear) == (pytest.approx(4 / 5), 5)
+
+
 def test_a_ladder_is_climbed_by_what_measures_the_defect() -> None:
     clean = [picture(i) for i in range(3)]
     truth = {id(x): x for x in clean}
@@ -227,6 +235,30 @@ def test_a_ladder_is_climbed_by_what_measures_the_defect() -> None:
 
     assert monotone(knows, clean, "noise") == 1
     assert monotone(lambda x: torch.zeros(len(x)), clean, "noise") == 0
+
+
+def test_a_window_is_cut_and_turned_alike_from_pictures_and_maps() -> None:
+    """The map holds the mean of each cell, so a cut in the wrong place, or a turn of one alone, shows."""
+    generator = torch.Generator().manual_seed(4)
+    coarse = torch.rand(1, 3, 3, 16, 16, generator=generator)
+    pictures = (coarse.repeat_interleave(8, 3).repeat_interleave(8, 4) * 255).round().byte()
+    places = coarse.mean(2).half()
+    whole = places.float().mean((2, 3))
+    versions = Versions([Shard("a.png", [["original", "b", "c"]], pictures, whole, whole, places)])
+    for _ in range(8):
+        batch = versions.draw(1, 3, generator, 64)
+        assert batch.pictures.shape == (3, 3, 64, 64)
+        cells = torch.nn.functional.avg_pool2d(batch.pictures.mean(1, keepdim=True), 8)
+        assert torch.allclose(cells, batch.places, atol=4e-3)
+        assert torch.allclose(batch.distance, cells.mean((1, 2, 3)), atol=4e-3)
+
+
+def test_a_whole_crops_distance_is_the_teachers() -> None:
+    """The mean of overlapping cells is near it, and scaled to it."""
+    versions = made_versions(1)
+    versions.alex, versions.vgg = [versions.alex[0] * 1.1], [versions.vgg[0] * 1.1]
+    batch = versions.draw(1, 6, torch.Generator().manual_seed(0))
+    assert torch.allclose(batch.distance.sort().values, versions.alex[0].sort().values, atol=2e-3)
 
 
 def small(steps: int, **changes: object) -> TrainingRecipe:

@@ -1,12 +1,12 @@
 """Shards in memory, split by photo, drawn as batches of several versions of several crops."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from iqsr.training.quality.dataset import Shard
+from iqsr.training.quality.dataset import GRID, Shard
 from iqsr.training.quality.sources import is_held_out
 
 
@@ -48,33 +48,46 @@ class Versions:
         out = [is_held_out(photo, held_out) for photo in self.photos]
         return self._of([i for i, o in enumerate(out) if not o]), self._of([i for i, o in enumerate(out) if o])
 
-    def draw(self, crops: int, versions: int, generator: torch.Generator) -> Batch:
-        """Random crops and versions, each crop turned and mirrored at random."""
-        pictures, distances, places, clean = [], [], [], []
+    def draw(self, crops: int, versions: int, generator: torch.Generator, window: int | None = None) -> Batch:
+        """Random crops and versions, each crop turned and mirrored at random.
+
+        window: side of a random square of each crop, its versions cut alike; None: the whole crop. The distance of a
+        square is the mean of its places.
+        """
+        pictures, places, clean = [], [], []
         for i in torch.randperm(len(self), generator=generator)[:crops].tolist():
             repeats = -(-versions // len(self.kinds[i]))
             chosen = torch.randperm(repeats * len(self.kinds[i]), generator=generator)[:versions] % len(self.kinds[i])
-            turns, mirrored = (
-                torch.randint(8, (), generator=generator).item() % 4,
-                torch.rand((), generator=generator) < 0.5,
-            )
-            for found, into in (
-                (self.pictures[i][chosen], pictures),
-                (self.places[i][chosen][:, None], places),
-                (self.pictures[i][:1], clean),
-            ):
-                turned = torch.rot90(found, int(turns), (2, 3))
-                into.append(turned.flip(3) if mirrored else turned)
-            distances.append((self.alex[i][chosen] + self.vgg[i][chosen]) / 2)
-        return Batch(
-            torch.cat(pictures).float() / 255,
-            torch.cat(distances),
-            torch.cat(places).float(),
-            torch.cat(clean).float() / 255,
-        )
+            cut = _cut_and_turned(self.pictures[i].shape[-1], window, generator)
+            pictures.append(cut(self.pictures[i][chosen], 1))
+            places.append(cut(self._places(i, chosen), GRID))
+            clean.append(cut(self.pictures[i][:1], 1))
+        judged = torch.cat(places)
+        return Batch(torch.cat(pictures).float() / 255, judged.mean((1, 2, 3)), judged, torch.cat(clean).float() / 255)
+
+    def _places(self, i: int, chosen: Tensor) -> Tensor:
+        """(V, 1, h, w): distances of places, scaled to add up to the whole pictures' where cells overlapped."""
+        places, whole = self.places[i][chosen].float(), (self.alex[i][chosen] + self.vgg[i][chosen]) / 2
+        share = whole / places.mean((1, 2)).clamp_min(1e-6)
+        return (places * share.clamp(0.5, 2)[:, None, None])[:, None]
 
     def _of(self, indices: list[int]) -> "Versions":
         part = Versions(())
         for name in ("photos", "kinds", "pictures", "alex", "vgg", "places"):
             setattr(part, name, [getattr(self, name)[i] for i in indices])
         return part
+
+
+def _cut_and_turned(side: int, window: int | None, generator: torch.Generator) -> Callable[[Tensor, int], Tensor]:
+    """A function that cuts one random square and turns it, alike for pictures and (at 1 / `of` their size) maps."""
+    size = min(side, window or side)
+    room = (side - size) // GRID + 1
+    top, left = (GRID * int(torch.randint(room, (), generator=generator)) for _ in range(2))
+    turns, mirrored = int(torch.randint(4, (), generator=generator)), torch.rand((), generator=generator) < 0.5
+
+    def cut(x: Tensor, of: int) -> Tensor:
+        rows, columns = (slice(at // of, (at + size) // of) for at in (top, left))
+        turned = torch.rot90(x[:, :, rows, columns], turns, (2, 3))
+        return turned.flip(3) if mirrored else turned
+
+    return cut

@@ -18,6 +18,10 @@ Score = Callable[[Tensor], Tensor]
 """(N, 3, H, W) in [0, 1] -> (N,), higher is better."""
 
 
+CLEAR = 0.05
+"""Distances that differ by this much differ clearly: by a sixth of the scale on which scores fall to 1 / e."""
+
+
 @dataclass(frozen=True)
 class Agreement:
     """Of scores with LPIPS-ST's distances to clean originals that the predictor never saw."""
@@ -32,38 +36,38 @@ class Agreement:
     """Share of the pairs of versions of one crop that are ordered as by the mean of both trunks."""
     agreed: float
     """The same, of the pairs that both trunks order alike: there LPIPS-ST is of one mind."""
+    clear: float
+    """The same, of the pairs whose mean distances differ by `CLEAR` or more."""
     pictures: int
     """How many were scored."""
     n_pairs: int
     """How many pairs there are."""
     n_agreed: int
     """How many of them both trunks order alike."""
+    n_clear: int
+    """How many of them differ clearly."""
 
 
 def agreement(scores: Sequence[Tensor], versions: Versions) -> Agreement:
     """scores: a (K,) a crop, as the versions of `versions` stand."""
-    ordered, agreed = [], []
+    ordered, agreed, clear = [], [], []
     for score, alex, vgg in zip(scores, versions.alex, versions.vgg, strict=True):
         i, j = torch.triu_indices(len(score), len(score), 1)
-        mean = alex + vgg
+        mean = (alex + vgg) / 2
         right = (score[i] - score[j]) * (mean[j] - mean[i]) > 0
-        differ = mean[i] != mean[j]
-        alike = (alex[i] - alex[j]) * (vgg[i] - vgg[j]) > 0
-        ordered.append(right[differ])
-        agreed.append(right[alike])
+        ordered.append(right[mean[i] != mean[j]])
+        agreed.append(right[(alex[i] - alex[j]) * (vgg[i] - vgg[j]) > 0])
+        clear.append(right[(mean[i] - mean[j]).abs() >= CLEAR])
     flat, alex, vgg = torch.cat(list(scores)), torch.cat(versions.alex), torch.cat(versions.vgg)
-    pairs, of_one_mind = torch.cat(ordered).float(), torch.cat(agreed).float()
     srcc, srcc_alex, srcc_vgg = (_srcc(flat, -d) for d in (alex + vgg, alex, vgg))
-    return Agreement(
-        srcc,
-        srcc_alex,
-        srcc_vgg,
-        float(pairs.mean()),
-        float(of_one_mind.mean()),
-        len(flat),
-        len(pairs),
-        len(of_one_mind),
-    )
+    shares, counts = zip(*(_share(pairs) for pairs in (ordered, agreed, clear)), strict=True)
+    return Agreement(srcc, srcc_alex, srcc_vgg, *shares, len(flat), *counts)
+
+
+def _share(right: Sequence[Tensor]) -> tuple[float, int]:
+    """The share of pairs that are right, and how many there are."""
+    pairs = torch.cat(list(right)).float()
+    return float(pairs.mean()), len(pairs)
 
 
 def _srcc(x: Tensor, y: Tensor) -> float:
