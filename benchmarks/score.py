@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from iqsr.backends.device import computes_bf16
 from iqsr.quality import load_metric
 from iqsr.scoring import score_files
 from measure import Spread, Work, alternate
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def contenders(paths: list[Path]) -> dict[str, Work]:
-    """IQA-PyTorch's NIMA first; then the files through iqsr, in both precisions."""
+    """IQA-PyTorch's NIMA first; then the files through iqsr, in each precision that the machine computes in."""
     nima = random_nima()
 
     def one_by_one() -> Tensor:
@@ -55,7 +56,8 @@ def contenders(paths: list[Path]) -> dict[str, Work]:
         load_metric("srq", precision=precision)  # type: ignore[arg-type]
         return lambda: torch.tensor(score_files(paths, ["srq"], precision=precision)["srq"].to_numpy())
 
-    return {"NIMA, IQA-PyTorch": one_by_one, "srq, fp32": scored("fp32"), "srq, bf16": scored("bf16")}
+    found = {"NIMA, IQA-PyTorch": one_by_one, "srq, fp32": scored("fp32")}
+    return found | ({"srq, bf16": scored("bf16")} if computes_bf16(torch.device("cpu")) else {})
 
 
 def random_nima() -> nn.Module:

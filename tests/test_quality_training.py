@@ -309,6 +309,18 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path: Path) -> Non
     assert files[0] == files[1]
 
 
+def test_all_that_a_step_learns_from_has_one_size(tmp_path: Path) -> None:
+    """A size of its own for attacked pictures would tell the predictor which they are."""
+    model, steps = tiny(), [set[int]()]
+    predict = model.predict
+    model.predict = lambda x: (steps[-1].add(x.shape[-1]), predict(x))[1]
+    recipe = small(8, windows=(64, 96), ladders=1, attack=AttackRecipe(pictures=2, steps=1), check_every=8)
+    versions = made_versions(side=96)
+    Run(model, recipe, tmp_path).fit(versions, Versions(()), lambda *_: steps.append(set()))
+    assert all(len(sizes) == 1 for sizes in steps[:-1])
+    assert {64, 96} == set.union(*steps)
+
+
 def test_another_recipes_or_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
     Run(tiny(), small(2), tmp_path).fit(made_versions(), made_versions(), lambda *_: None)
     with pytest.raises(IqsrError, match="another recipe"):

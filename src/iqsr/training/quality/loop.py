@@ -15,7 +15,6 @@ from iqsr.backends.device import computes_bf16
 from iqsr.errors import IqsrError
 from iqsr.quality.dense import Predictor, quality_of
 from iqsr.training.quality.batches import Batch, Versions
-from iqsr.training.quality.dataset import GRID
 from iqsr.training.quality.ladders import random_ladders
 from iqsr.training.quality.measures import agreement, score_versions
 from iqsr.training.quality.objective import attacked, gaming_loss, ladder_loss, map_loss, rank_loss, score_loss
@@ -41,7 +40,7 @@ class Run:
         """Train to the recipe's last step; a checkpoint and a look at `check` every so many."""
         while self.step < self.recipe.steps:
             started = time.perf_counter()
-            batch = learn.draw(self.recipe.crops, self.recipe.versions, self.generator, self.recipe.window)
+            batch = self._draw(learn)
             losses = self._losses(batch)
             self.optimizer.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()
@@ -58,6 +57,12 @@ class Run:
             if self.step % self.recipe.checkpoint_every == 0 or self.step == self.recipe.steps:
                 self.save()
 
+    def _draw(self, learn: Versions) -> Batch:
+        """A batch of one size, the size drawn from the recipe's."""
+        sizes = self.recipe.windows
+        window = sizes[int(torch.randint(len(sizes), (), generator=self.generator))] if sizes else None
+        return learn.draw(self.recipe.crops, self.recipe.versions, self.generator, window)
+
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms of the objective for one batch."""
         recipe, target = self.recipe, quality_of(batch.distance)
@@ -72,7 +77,7 @@ class Run:
             if recipe.ladders:
                 losses["ladders"] = recipe.ladder_weight * self._ladders(batch)
             if recipe.attack and self.step % recipe.attack.every == 0:
-                losses["gaming"] = self._gaming(batch)
+                losses["gaming"] = self._gaming(batch, target)
         return losses
 
     def _ladders(self, batch: Batch) -> Tensor:
@@ -80,18 +85,15 @@ class Run:
         rungs = random_ladders(batch.clean, self.recipe.ladders, self.generator)
         return ladder_loss(self.model.predict(rungs.flatten(0, 1)).score.view(rungs.shape[:2]))
 
-    def _gaming(self, batch: Batch) -> Tensor:
-        """The loss on freshly attacked pictures of the batch, or on corners of them."""
+    def _gaming(self, batch: Batch, target: Tensor) -> Tensor:
+        """The loss on freshly attacked pictures of the batch."""
         attack = self.recipe.attack
         assert attack is not None
-        chosen = torch.randperm(len(batch.pictures), generator=self.generator)[: attack.pictures]
-        side = min(attack.window or batch.pictures.shape[-1], batch.pictures.shape[-1])
-        pictures = batch.pictures[chosen, :, :side, :side]
-        ceiling = quality_of(batch.places[chosen, :, : side // GRID, : side // GRID].mean((1, 2, 3)))
+        chosen = torch.randperm(len(target), generator=self.generator)[: attack.pictures]
         eps = attack.eps * (0.25 + 1.25 * float(torch.rand((), generator=self.generator))) / 255
         start = self.generator if float(torch.rand((), generator=self.generator)) < attack.random_start else None
-        x = attacked(self.model, pictures, eps=eps, steps=attack.steps, generator=start)
-        return attack.weight * gaming_loss(self.model.predict(x).score, ceiling)
+        x = attacked(self.model, batch.pictures[chosen], eps=eps, steps=attack.steps, generator=start)
+        return attack.weight * gaming_loss(self.model.predict(x).score, target[chosen])
 
     def check(self, versions: Versions) -> dict[str, float]:
         """Agreement of the averaged weights with the teachers, on crops not learned from, if there are any."""

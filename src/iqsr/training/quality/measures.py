@@ -60,8 +60,8 @@ def agreement(scores: Sequence[Tensor], versions: Versions) -> Agreement:
         clear.append(right[(mean[i] - mean[j]).abs() >= CLEAR])
     flat, alex, vgg = torch.cat(list(scores)), torch.cat(versions.alex), torch.cat(versions.vgg)
     srcc, srcc_alex, srcc_vgg = (_srcc(flat, -d) for d in (alex + vgg, alex, vgg))
-    shares, counts = zip(*(_share(pairs) for pairs in (ordered, agreed, clear)), strict=True)
-    return Agreement(srcc, srcc_alex, srcc_vgg, *shares, len(flat), *counts)
+    (pairs, n_pairs), (alike, n_alike), (apart, n_apart) = map(_share, (ordered, agreed, clear))
+    return Agreement(srcc, srcc_alex, srcc_vgg, pairs, alike, apart, len(flat), n_pairs, n_alike, n_apart)
 
 
 def _share(right: Sequence[Tensor]) -> tuple[float, int]:

@@ -1,7 +1,7 @@
 """The settings of `iqsr train-quality`: what data is made and how a predictor learns from it."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,8 +15,6 @@ class AttackRecipe(Recipe):
     """One step in so many sees attacked pictures."""
     pictures: int = Field(default=16, ge=1)
     """How many of the batch are attacked."""
-    window: int | None = Field(default=None, ge=64, multiple_of=8)
-    """Side of the corner of each that is attacked in its place: attacks cost several passes; None: the whole."""
     eps: float = Field(default=4.0, gt=0)
     """Largest change in steps of 1/255; each attack takes a quarter to three halves of it."""
     steps: int = Field(default=3, ge=1)
@@ -36,8 +34,9 @@ class TrainingRecipe(Recipe):
     """Crops in a batch."""
     versions: int = Field(default=8, ge=2)
     """Versions of each crop in a batch."""
-    window: int | None = Field(default=None, ge=64, multiple_of=8)
-    """Side of a random square of each crop that is learned from in its place; None: the whole crop."""
+    windows: tuple[Annotated[int, Field(ge=64, multiple_of=8)], ...] = ()
+    """Sides of the random squares that are cut from all crops of a batch, drawn anew for each; none: whole crops.
+    Everything that a step learns from has one size: else it learns what the size tells."""
     head_lr: float = Field(default=1e-3, gt=0)
     trunk_lr: float = Field(default=2e-4, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
