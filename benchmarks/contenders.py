@@ -15,6 +15,7 @@ from torch import Tensor
 
 from iqsr import Upscaler, rows
 from iqsr.backends import openvino
+from iqsr.backends.device import computes_bf16, fastest_dtype
 from iqsr.engines import choose_precision
 from iqsr.export import export
 from iqsr.generators import Generator
@@ -26,6 +27,9 @@ Network = Callable[[Tensor], Tensor]
 
 TILE, MARGIN = 128, 32
 CPU = torch.device("cpu")
+FAST = "bf16" if computes_bf16(CPU) else "fp32, channels-last"
+"""The form in which torch itself is quickest on this CPU; one that does not compute in bf16 takes a hundred times as
+long in it."""
 
 ABOUT = {
     "torch eager fp32": "`module(x)`, NCHW: how Real-ESRGAN's script runs it; the reference",
@@ -35,12 +39,12 @@ ABOUT = {
     "OpenVINO bf16": "compiled for this one size",
     "ncnn": "PyPI package on the CPU, default options: Winograd, fp32 arithmetic",
     "ncnn bf16": "the same with `use_bf16_storage`",
-    "torch bf16": "`module(x)` in bf16, channels-last",
+    f"torch {FAST}": "`module(x)`, channels-last",
     "iqsr": "`Upscaler(model).upscale(x)`",
     "iqsr fp32": "`Upscaler(model, precision='fp32').upscale(x)`",
     "tiles fp32": f"hard-cut tiles of {TILE} with a margin of {MARGIN}, torch eager, NCHW",
-    "tiles bf16": "the same in bf16, channels-last",
-    "untiled bf16": "`module(x)` in bf16, channels-last",
+    f"tiles {FAST}": "the same, channels-last",
+    f"untiled {FAST}": "`module(x)`, channels-last",
     "one band": "iqsr's engine with the whole picture as one band",
     "streaming": "iqsr's engine in bands of rows, as for pictures too large to go through at once",
 }
@@ -64,17 +68,19 @@ def contenders(generator: Generator, height: int, width: int, threads: int) -> d
         **open_vino(generator, height, width, threads),
         "ncnn": ncnn_net(generator.name, threads, bf16=False),
         "ncnn bf16": ncnn_net(generator.name, threads, bf16=True),
-        "torch bf16": torch_bf16(generator),
+        f"torch {FAST}": torch_fast(generator),
         "iqsr": Upscaler(generator, device="cpu").upscale,
-        "iqsr fp32": Upscaler(generator, device="cpu", precision="fp32").upscale,
     }
+    if computes_bf16(CPU):  # else it is the same
+        networks["iqsr fp32"] = Upscaler(generator, device="cpu", precision="fp32").upscale
     return networks | (tiles(generator) if max(height, width) > TILE else {})
 
 
-def torch_bf16(generator: Generator) -> Network:
-    """The plain module in bf16 with the memory layout that suits it."""
-    module = copy.deepcopy(generator.module).to(torch.bfloat16, memory_format=torch.channels_last)
-    return lambda x: module(x.to(torch.bfloat16, memory_format=torch.channels_last)).float()
+def torch_fast(generator: Generator) -> Network:
+    """The plain module in the precision and with the memory layout that suit the CPU."""
+    dtype = fastest_dtype(CPU)
+    module = copy.deepcopy(generator.module).to(dtype, memory_format=torch.channels_last)
+    return lambda x: module(x.to(dtype, memory_format=torch.channels_last)).float()
 
 
 def onnx_runtime(generator: Generator, threads: int) -> Network:
@@ -125,11 +131,11 @@ def ncnn_net(name: str, threads: int, *, bf16: bool) -> Network:
 
 
 def tiles(generator: Generator) -> dict[str, Network]:
-    """How others bound memory, in both precisions."""
-    bf16 = torch_bf16(generator)
+    """How others bound memory, as they do it and as fast as torch can."""
+    fast = torch_fast(generator)
     return {
         "tiles fp32": lambda x: hard_tiles(generator.module, x, generator.scale),
-        "tiles bf16": lambda x: hard_tiles(bf16, x, generator.scale),
+        f"tiles {FAST}": lambda x: hard_tiles(fast, x, generator.scale),
     }
 
 

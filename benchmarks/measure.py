@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from iqsr.backends.device import computes_bf16
+
 Work = Callable[[], Tensor]
 Seconds = dict[str, list[float]]
 
@@ -98,8 +100,8 @@ class Judge:
             raise SystemExit(f"{name}: not what torch gives in fp32 ({self.decibels[name]:.1f} dB)")
 
 
-GEMMS = {"GEMM bf16": torch.bfloat16, "GEMM fp32": torch.float32}
-"""Matrix products that take their turn among the contenders, since a machine's speed drifts."""
+GEMMS = {"GEMM fp32": torch.float32} | ({"GEMM bf16": torch.bfloat16} if computes_bf16(torch.device("cpu")) else {})
+"""Matrix products that take their turn among the contenders, since a machine's speed drifts; in what the CPU has."""
 
 _PRODUCTS = 2
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from contenders import ABOUT, Stream, contenders, streaming_engine, tiles, torch_bf16
+from contenders import ABOUT, FAST, Stream, contenders, streaming_engine, tiles, torch_fast
 from iqsr import Upscaler
 from iqsr.generators import Generator, load_generator
 from measure import GEMMS, Judge, Seconds, Spread, Work, alternate, flops_of, gemm, gemm_rates, untiled_flops
@@ -97,6 +97,7 @@ def side_by_side(network: Network, threads: int, side: int) -> Result:
         "share_of_gemm_rate": [
             {"name": name, "precision": kind, **speed(flops, seconds[name], rates[kind])}
             for name, kind in kinds.items()
+            if name in seconds
         ],
     }
 
@@ -109,7 +110,7 @@ def tall(network: Network, side: int) -> Result:
     runs = {
         "torch eager fp32": generator.module,
         **tiles(generator),
-        "untiled bf16": torch_bf16(generator),
+        f"untiled {FAST}": torch_fast(generator),
         "streaming": stream,
         "one band": Stream(streaming_engine(generator, band_pixels=height * width)),
     }
@@ -121,7 +122,7 @@ def tall(network: Network, side: int) -> Result:
         raise SystemExit(f"{height} rows are too few to fill the delay lines of {network.model}")
     steady = [s * height for s in stream.seconds_a_row]
     flops = untiled_flops(generator.module, height, width)
-    untiled = ("untiled bf16", "one band")
+    untiled = (f"untiled {FAST}", "one band")
     return {
         "model": network.model,
         "picture": network.tall,
