@@ -77,7 +77,7 @@ class Run:
             if recipe.ladders:
                 losses["ladders"] = recipe.ladder_weight * self._ladders(batch)
             if recipe.attack and self.step % recipe.attack.every == 0:
-                losses["gaming"] = self._gaming(batch, target)
+                losses["gaming"] = self._gaming(batch, torch.maximum(target, seen.score.detach()))
         return losses
 
     def _ladders(self, batch: Batch) -> Tensor:
@@ -85,15 +85,19 @@ class Run:
         rungs = random_ladders(batch.clean, self.recipe.ladders, self.generator)
         return ladder_loss(self.model.predict(rungs.flatten(0, 1)).score.view(rungs.shape[:2]))
 
-    def _gaming(self, batch: Batch, target: Tensor) -> Tensor:
-        """The loss on freshly attacked pictures of the batch."""
+    def _gaming(self, batch: Batch, ceiling: Tensor) -> Tensor:
+        """The loss on freshly attacked pictures of the batch, which must not score above `ceiling`.
+
+        This is the better of what the teachers and the predictor say of the picture: where the predictor overrates it
+        anyway the score term says so, and attacks would only teach it to rate everything low.
+        """
         attack = self.recipe.attack
         assert attack is not None
-        chosen = torch.randperm(len(target), generator=self.generator)[: attack.pictures]
+        chosen = torch.randperm(len(ceiling), generator=self.generator)[: attack.pictures]
         eps = attack.eps * (0.25 + 1.25 * float(torch.rand((), generator=self.generator))) / 255
         start = self.generator if float(torch.rand((), generator=self.generator)) < attack.random_start else None
         x = attacked(self.model, batch.pictures[chosen], eps=eps, steps=attack.steps, generator=start)
-        return attack.weight * gaming_loss(self.model.predict(x).score, target[chosen])
+        return attack.weight * gaming_loss(self.model.predict(x).score, ceiling[chosen])
 
     def check(self, versions: Versions) -> dict[str, float]:
         """Agreement of the averaged weights with the teachers, on crops not learned from, if there are any."""

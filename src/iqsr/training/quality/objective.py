@@ -65,6 +65,6 @@ def attacked(
 
 
 def gaming_loss(score: Tensor, ceiling: Tensor) -> Tensor:
-    """How far attacked pictures score above the teachers' quality of the pictures they were made from; both (N,)."""
+    """How far attacked pictures score above the quality of the pictures they were made from; both (N,)."""
     above = F.relu(score - ceiling) / 100
     return F.smooth_l1_loss(above, torch.zeros_like(above), beta=0.05)
