@@ -25,7 +25,7 @@ demo: $(READY)  ## Enlarge four photos, compare them on a page
 	$(BIN)/python demo/demo.py
 
 test: $(READY) $(BROWSER) lint  ## Lint, types, and all tests that are fast
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: $(READY) $(BROWSER)  ## The slow tests
 	$(BIN)/python -m pytest -m slow

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+PATIENCE = 300
+"""Seconds after which a process hangs: far more than any takes, for the machine may be busy with other things."""
+
 
 @dataclass(frozen=True)
 class Ended:

@@ -20,7 +20,7 @@ import typer
 from PIL import Image
 
 import heic_samples
-from commands import Ended, Run
+from commands import PATIENCE, Ended, Run
 from iqsr.cli import app
 from iqsr.cli.upscale import MODELS
 from iqsr.generators import generator_names
@@ -37,7 +37,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def process(*arguments: str) -> Ended:
-    ended = subprocess.run([*IQSR, *arguments], capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([*IQSR, *arguments], capture_output=True, text=True, timeout=PATIENCE)
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
@@ -552,7 +552,7 @@ def in_mid_batch(command: list[str]) -> Generator[subprocess.Popen[str]]:
     """The command, running, at a moment when a result is there and another is being written."""
     process = subprocess.Popen([*IQSR, *command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        until = time.monotonic() + 90
+        until = time.monotonic() + PATIENCE
         while not (results() and parts()):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < until
@@ -588,7 +588,7 @@ def test_after_kill_9_the_same_command_finishes_and_recomputes_nothing() -> None
 def test_an_interrupt_leaves_nothing_partial_and_says_how_to_go_on(number: signal.Signals) -> None:
     with in_mid_batch(batch_of_four()) as running:
         running.send_signal(number)
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130
     assert out == ""
     assert "Traceback" not in err

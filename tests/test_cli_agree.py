@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commands import Ended, Run
+from commands import PATIENCE, Ended, Run
 from hggt_samples import N, P, S, add_set
 from iqsr.agreement import Rate
 from iqsr.cli.agree import HELP
@@ -216,7 +216,7 @@ def interrupt(*arguments: str) -> Ended:
         while not scores() and running.poll() is None:
             time.sleep(0.02)
         running.send_signal(signal.SIGTERM)
-        out, err = running.communicate(timeout=300)
+        out, err = running.communicate(timeout=PATIENCE)
     finally:
         running.kill()
     return Ended(running.returncode, out, err)

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from commands import Run
+from commands import PATIENCE, Run
 from iqsr import quality
 from iqsr.images import open_picture
 from iqsr.quality import availability, metric_names
@@ -227,7 +227,7 @@ def test_a_polite_kill_says_how_to_go_on_and_the_rest_is_computed_then(iqsr: Run
         while run.poll() is None and not (cache.exists() and cached() >= 2):
             time.sleep(0.05)
         run.send_signal(signal.SIGTERM)
-        _, said = run.communicate(timeout=60)
+        _, said = run.communicate(timeout=PATIENCE)
     assert run.returncode == 130
     assert said == "iqsr: stopped; the same command goes on from here, unless it has --no-cache\n"
     before = cached()

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import openvino as ov
 import pytest
 import torch
 from safetensors import safe_open
@@ -18,6 +17,7 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from torch import nn
 from typer.testing import CliRunner
 
+from iqsr.backends.openvino import core
 from iqsr.backends.tracing import TOLERANCE, TRACED, TRIED
 from iqsr.cli.export import command
 from iqsr.errors import ModelError, UnknownNameError, UsageError
@@ -98,7 +98,7 @@ def test_onnx_equals_torch_at_other_sizes(generator, tmp_path):
 def test_openvino_equals_torch_at_other_sizes(generator, tmp_path):
     out = tmp_path / "a.xml"
     result = export(generator, out, "openvino")
-    network = ov.Core().compile_model(out, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    network = core().compile_model(out, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert largest_difference(generator, lambda x: network({"input": x})["output"]) <= TOLERANCE
     assert result.files == (tmp_path / "a.bin", out)
     assert names(tmp_path) == ["a.bin", "a.xml"]
@@ -129,7 +129,7 @@ def test_reduced_network_keeps_its_scale(suffix, tmp_path):
     generator = load_generator("realesr-animevideov3-x3")
     out = tmp_path / f"a{suffix}"
     export(generator, out)
-    network = ov.Core().compile_model(out, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    network = core().compile_model(out, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert network(np.zeros((1, 3, 15, 33), np.float32))[0].shape == (1, 3, 45, 99)
     assert largest_difference(generator, lambda x: network(x)[0]) <= TOLERANCE
 
@@ -147,7 +147,7 @@ def test_files_say_what_they_are(tmp_path):
     with safe_open(tmp_path / "a.safetensors", "pt") as file:
         safetensors = file.metadata()
     properties = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
-    model = ov.Core().read_model(tmp_path / "a.xml")
+    model = core().read_model(tmp_path / "a.xml")
     for key, value in (("name", "small-compact"), ("scale", "4"), ("licence", "CC0-1.0")):
         assert safetensors[key] == value
         assert properties[key] == value

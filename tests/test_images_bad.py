@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 import heic_samples
+from commands import PATIENCE
 from iqsr.errors import IqsrError, PictureError, UsageError
 from iqsr.images import Picture, check_output, open_picture, remove_stale_parts, write_picture
 
@@ -184,7 +185,7 @@ def test_libvips_keeps_quiet(tmp_path: Path) -> None:
                 print("error")
     """
     process = run_python(code, *(tmp_path / name for name in ("tag.tif", "odd.jpg", "cut.jpg")))
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=PATIENCE)
     assert stderr == ""
     assert stdout.split() == ["200", "200", "error"]
 
@@ -318,7 +319,7 @@ SLOW_WRITE = """
         for index, band in enumerate(picture.rows(1)):
             if index == 100:
                 print("half", flush=True)
-                time.sleep(60)
+                time.sleep(600)  # longer than PATIENCE
             yield band
     size = (picture.info.width, picture.info.height)
     write_picture(Path(sys.argv[2]), bands(), source=picture, upscaled=size, size=size)
@@ -338,7 +339,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     process = half_done(tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=PATIENCE)
     assert stderr.rstrip().endswith("KeyboardInterrupt")
     assert (tmp_path / "out.png").read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "out.png"]
@@ -348,7 +349,7 @@ def test_a_killed_process_leaves_a_part_that_is_found_when_it_is_gone(tmp_path: 
     process = half_done(tmp_path)
     assert remove_stale_parts(tmp_path) == []  # it is at work
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     (part,) = tmp_path.glob(".*.iqsr-part")
     assert part.name.startswith(f".out.png.{process.pid}-")
     assert (tmp_path / "out.png").read_bytes() == b"old"
@@ -409,7 +410,7 @@ def test_memory_stays_bounded_from_12_to_192_megapixels(tmp_path: Path, suffix: 
     gradient.copy(interpretation="srgb").pngsave(str(tmp_path / "in.png"), compression=1)
     process = run_python(MEASURE, tmp_path / "in.png", tmp_path / f"out.{suffix}")
     started = time.monotonic()
-    stdout, stderr = process.communicate(timeout=300)
+    stdout, stderr = process.communicate(timeout=PATIENCE)
     assert stderr == ""
     growth = float(stdout)
     print(f"{suffix}: {growth:.0f} MB, {time.monotonic() - started:.1f} s")

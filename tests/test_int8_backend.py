@@ -1,5 +1,9 @@
 """8-bit networks: close to fp32, made once, refused where they would spoil the picture or cannot be made."""
 
+import ctypes
+import gc
+import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +13,7 @@ from spandrel.architectures.Compact import Compact
 
 from iqsr import Upscaler
 from iqsr.backends import int8
-from iqsr.backends.openvino import OpenVinoModule
+from iqsr.backends.openvino import OpenVinoModule, core
 from iqsr.errors import ModelError, UsageError
 from iqsr.generators import Generator, load_generator
 
@@ -75,6 +79,38 @@ def test_network_that_8_bits_spoil_is_refused(cache: Path, monkeypatch: pytest.M
     with pytest.raises(ModelError, match=r"8 bits change its pictures too much \(\d+ dB to fp32, 200 needed\)"):
         int8.quantised(compact())
     assert not cache.exists()
+
+
+def test_quantising_leaves_other_peoples_log_handlers_alone():
+    handler = logging.NullHandler(logging.INFO)
+    for name in ("", "nncf"):
+        logging.getLogger(name).addHandler(handler)
+    try:
+        int8._quantise(compact())
+    finally:
+        for name in ("", "nncf"):
+            logging.getLogger(name).removeHandler(handler)
+    assert handler.level == logging.INFO
+
+
+class SignalStack(ctypes.Structure):
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+def signal_stack() -> int | None:
+    """Where this thread's alternate signal stack lies."""
+    found = SignalStack()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found)) == 0
+    return found.address
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="OpenVINO sets one on Linux only")
+def test_quantising_leaves_the_signal_stack_as_it_was():
+    core()
+    before = signal_stack()
+    int8._quantise(compact())
+    gc.collect()
+    assert signal_stack() == before
 
 
 def test_upscaler_takes_it_with_openvino_only():

@@ -1,7 +1,9 @@
 """The OpenVINO backend: a drop-in for the generator's module."""
 
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import openvino as ov
 import pytest
@@ -128,6 +130,29 @@ def test_missing_openvino_names_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)  # import fails as if it was not installed
     with pytest.raises(ModelError, match=r"pip install 'iqsr\[openvino\]'"):
         OpenVinoModule(small_compact())
+
+
+ENDING = """
+import gc, os, signal
+from iqsr.backends.openvino import OpenVinoModule
+from test_openvino_backend import small_compact
+
+first = OpenVinoModule(small_compact(), threads=1)
+second = OpenVinoModule(small_compact(), threads=1)
+for name in ("first", "second"):
+    del globals()[name]
+    gc.collect()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_is_an_interrupt_after_networks_ended_in_the_order_they_came():
+    command = [sys.executable, "-c", ENDING]
+    ended = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "interrupted\n"), ended.stderr
 
 
 def test_conversion_reports_nothing_over_the_network(monkeypatch):

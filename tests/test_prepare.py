@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from spandrel.architectures.Compact import Compact
 
+from commands import PATIENCE
 from iqsr.errors import IqsrError, UsageError
 from iqsr.images import read_rgb
 from iqsr.multigt import SetName, check, open_sets
@@ -150,7 +151,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -185,7 +186,7 @@ def test_an_interrupt_ends_all_processes_and_says_how_to_go_on(photos: Path) -> 
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     wait_for(lambda: Path("sets/.prepare/sets/03").exists() or run.poll() is not None)
     run.send_signal(signal.SIGTERM)
-    said = run.communicate(timeout=60)[1]
+    said = run.communicate(timeout=PATIENCE)[1]
     assert (run.returncode, said.splitlines()[-1]) == (130, "iqsr: stopped; the same command goes on from here")
     assert "Traceback" not in said
 

@@ -14,6 +14,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 
+from commands import PATIENCE
 from iqsr.images import Picture, open_picture
 from iqsr.images.find import find_pictures
 from iqsr.quality import card
@@ -222,7 +223,7 @@ def test_after_a_kill_only_the_rest_is_computed(decoded: list[str]) -> None:
         assert run.stdout is not None
         done = {run.stdout.readline().decode().strip() for _ in range(4)}
         run.kill()
-        assert run.wait(timeout=60) == -signal.SIGKILL
+        assert run.wait(timeout=PATIENCE) == -signal.SIGKILL
     with ScoreCache(Path("c.sqlite")) as cache:
         assert len(cache) == 5  # laplacian of four pictures, and psnr of the one that has the original's size
     table = score_files(["sr"], ["laplacian"], cache=Path("c.sqlite"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from commands import PATIENCE
 from iqsr.errors import IqsrError, PictureError, UnknownNameError
 from iqsr.quality import metric_names
 from iqsr.scoring.cache import (
@@ -168,7 +169,7 @@ def test_two_processes_share_one_cache(path: Path) -> None:
         assert writer.stdin is not None
         writer.stdin.write(b"go\n")
         writer.stdin.flush()
-    assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
+    assert [writer.wait(timeout=PATIENCE) for writer in writers] == [0, 0]
     for writer in writers:
         writer.communicate()
     with ScoreCache(path) as cache:
@@ -196,7 +197,7 @@ def test_a_kill_amid_a_transaction_leaves_what_was_before_it(path: Path) -> None
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"amid\n"
         writer.kill()
-        assert writer.wait(timeout=60) == -signal.SIGKILL
+        assert writer.wait(timeout=PATIENCE) == -signal.SIGKILL
     with ScoreCache(path) as cache:
         assert len(cache) == 100
         cache.put({A: 1.0})

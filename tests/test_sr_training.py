@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from commands import Run
+from commands import PATIENCE, Run
 from iqsr.errors import IqsrError, UsageError
 from iqsr.generators import load_generator
 from iqsr.recipes import read_recipe, resolved_toml
@@ -226,7 +226,7 @@ def test_a_kill_by_sigterm_from_outside_resumes_to_the_same_result(sets: Path, t
         time.sleep(0.05)
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "--resume goes on" in said
     subprocess.run([*command, "-o", str(run), "--resume"], check=True, env=environment)
@@ -239,7 +239,7 @@ def test_two_processes_learn_together(sets: Path, tmp_path: Path) -> None:
     recipe.write_text(resolved_toml(tiny("realesrgan-origins-only", "steps=3")))
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]  # as accelerate launch does
     command = [*launch, "-m", "iqsr", "train", str(recipe), "--data", str(sets), "-o", str(tmp_path / "run")]
-    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300)
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=PATIENCE)
     found = [torch.load(p, weights_only=True) for p in sorted((tmp_path / "run" / "checkpoints").glob("*3-rank*.ckpt"))]
     assert len(found) == 2
     first, second = (state["weights"] for state in found)

@@ -14,6 +14,7 @@ import torch
 from spandrel.architectures.SwinIR import SwinIR
 from torch import Tensor, nn
 
+from commands import PATIENCE
 from iqsr import Upscaler
 from iqsr.engines import Runner
 from iqsr.errors import ModelError, UsageError
@@ -324,7 +325,7 @@ torch.manual_seed(0)
 
 def run_scarce(program: str) -> list[str]:
     """What a program prints in a process of its own, whose memory it limits."""
-    done = subprocess.run([sys.executable, "-c", SCARCE + program], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", SCARCE + program], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return [*done.stdout.splitlines(), *done.stderr.splitlines()]
 

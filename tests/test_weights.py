@@ -417,11 +417,11 @@ def test_server_says_404(server, tmp_path):
 
 
 def test_no_server_is_one_line(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.raises(WeightsError, match="Connection refused") as error:
-        download(f"http://127.0.0.1:{port}/file", tmp_path / "net.pth", size=1, sha256="0" * 64)
+    with socket.socket() as deaf:  # has the port, so that no other program gets it, and does not listen
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        with pytest.raises(WeightsError, match="Connection refused") as error:
+            download(f"http://127.0.0.1:{port}/file", tmp_path / "net.pth", size=1, sha256="0" * 64)
     one_line(error)
 
 

@@ -164,7 +164,7 @@ def _write_openvino(generator: Generator, path: Path) -> Run:
         model.set_rt_info(value, ["iqsr", key])
     try:
         openvino.openvino().save_model(model, path, compress_to_fp16=False)
-        network = openvino.compile_network(openvino.openvino().Core().read_model(path))
+        network = openvino.compile_network(openvino.core().read_model(path))
     except RuntimeError as error:  # all that OpenVINO raises, for a full disk too
         raise OSError(None, "OpenVINO failed to save it, or to read what it saved") from error
     return lambda x: openvino.run(network, x)

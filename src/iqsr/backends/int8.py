@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iqsr.backends.openvino import compile_network, convert, has_bf16, openvino, run
+from iqsr.backends.openvino import compile_network, convert, core, has_bf16, openvino, run
 from iqsr.errors import ModelError
 from iqsr.weights import cache_folder
 
@@ -53,11 +53,11 @@ def quantised(generator: Generator) -> ov.Model:
     for package, module in (("nncf", "nncf"), ("scikit-image", "skimage")):
         if find_spec(module) is None:
             raise ModelError(f"int8 needs {package}, which is not installed: pip install 'iqsr[int8]'")
+    reader = core()  # here: before NNCF makes its own
     file = cache_folder() / "int8" / f"{_fingerprint(generator)}.xml"
-    core = openvino().Core()
     if file.is_file() and file.with_suffix(".bin").is_file():
         try:
-            return core.read_model(file, file.with_suffix(".bin"))
+            return reader.read_model(file, file.with_suffix(".bin"))
         except RuntimeError:  # damaged: made again
             file.unlink()
     logger.warning("%s: preparing int8, once; this takes a minute or two", generator.name)
@@ -99,7 +99,8 @@ def _quantise(generator: Generator) -> ov.Model:
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    nncf.set_log_level(logging.ERROR)
+    # Not `nncf.set_log_level`, which also changes the handlers that others have attached to its logger.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     crops = calibration(generator.size_multiple)
     advanced = AdvancedQuantizationParameters(
         disable_bias_correction=True, activations_range_estimator_params=RangeEstimatorParametersSet.HISTOGRAM

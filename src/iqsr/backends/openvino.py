@@ -7,6 +7,7 @@ again: the tiles at a picture's edges, each of another size, would cost more tha
 
 from __future__ import annotations
 
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -70,7 +71,7 @@ class OpenVinoModule(nn.Module):
 
 def has_bf16() -> bool:
     """Whether OpenVINO computes in bf16 on this CPU."""
-    return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def convert(generator: Generator) -> ov.Model:
@@ -102,13 +103,27 @@ def compile_network(model: ov.Model, *, precision: Precision = "fp32", threads: 
     settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = str(threads)
-    return openvino().Core().compile_model(model, "CPU", settings)
+    return core().compile_model(model, "CPU", settings)
 
 
 def run(network: ov.CompiledModel, x: Tensor) -> Tensor:
     """The network's output for x: (N, 3, H, W), float32."""
     outputs = network(x.detach().contiguous().numpy(), share_inputs=True, share_outputs=False)
     return torch.from_numpy(outputs[0])
+
+
+@cache
+def core() -> ov.Core:
+    """OpenVINO's, one for the whole process and never ended.
+
+    Each that loads the CPU plugin gives the thread an alternate signal stack, and at its end the stack that it found.
+    Of several that end in the order they came, the last leaves a stack that is freed: the next signal, Ctrl-C say,
+    writes there and crashes. This one is the first to load the plugin, so that whatever NNCF makes and ends leads
+    back to it.
+    """
+    made: ov.Core = openvino().Core()
+    made.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
+    return made
 
 
 def openvino() -> ModuleType:
