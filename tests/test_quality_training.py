@@ -355,9 +355,8 @@ def test_from_photos_to_weights_with_every_stage_and_again_without_work(photos: 
         held_out=0.3,
         data=DataRecipe(crop=96, per_megapixel=1e-3, defects=1),
         training=small(2),
-        rounds=1,
         gaming=GamingRecipe(crop=96, crops=2, generators=("realesr-animevideov3",), moments=(1,), batch=1),
-        refining=small(2, attack=AttackRecipe(pictures=2, steps=1)),
+        refining=(small(2, attack=AttackRecipe(pictures=2, steps=1)),),
     )
     stages: list[str] = []
     weights = train_quality(recipe, [photos], tmp_path / "run", lambda stage, *_: stages.append(stage))

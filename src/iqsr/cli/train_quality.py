@@ -43,7 +43,7 @@ def command(
 
       iqsr train-quality recipes/quality/srq.toml --photos photos/ -o runs/srq
 
-      iqsr train-quality recipes/quality/srq.toml --photos photos/ --set rounds=0
+      iqsr train-quality recipes/quality/srq.toml --photos photos/ --set refining=[]
 
       iqsr train-quality recipes/quality/people.toml --pairs pairs.csv -o people
     """

@@ -96,7 +96,9 @@ class Run:
         chosen = torch.randperm(len(ceiling), generator=self.generator)[: attack.pictures]
         eps = attack.eps * (0.25 + 1.25 * float(torch.rand((), generator=self.generator))) / 255
         start = self.generator if float(torch.rand((), generator=self.generator)) < attack.random_start else None
-        x = attacked(self.model, batch.pictures[chosen], eps=eps, steps=attack.steps, generator=start)
+        shortest, longest = attack.reach
+        reach = shortest + (longest - shortest) * float(torch.rand((), generator=self.generator))
+        x = attacked(self.model, batch.pictures[chosen], eps=eps, steps=attack.steps, reach=reach, generator=start)
         return attack.weight * gaming_loss(self.model.predict(x).score, ceiling[chosen])
 
     def check(self, versions: Versions) -> dict[str, float]:

@@ -47,19 +47,25 @@ def preference_loss(first: Tensor, second: Tensor, share_first: Tensor, *, softn
 
 
 def attacked(
-    model: Predictor, x: Tensor, *, eps: float, steps: int, generator: torch.Generator | None = None
+    model: Predictor,
+    x: Tensor,
+    *,
+    eps: float,
+    steps: int,
+    reach: float = 2.5,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Pictures close to `x` that score as high as projected gradient ascent gets them (Madry et al., ICLR 2018).
 
-    x: (N, 3, H, W) in [0, 1]; eps: largest change of a value, in [0, 1]. Each step is 2.5 eps / steps long in the
-    sign of the gradient. With a generator it starts at random within eps, otherwise at `x`.
+    x: (N, 3, H, W) in [0, 1]; eps: largest change of a value, in [0, 1]. Each step is reach * eps / steps long in
+    the sign of the gradient. With a generator it starts at random within eps, otherwise at `x`.
     """
     start = torch.zeros_like(x) if generator is None else torch.rand(x.shape, generator=generator).sub_(0.5) * 2 * eps
     adversarial = (x + start).clamp(0, 1)
     for _ in range(steps):
         adversarial.requires_grad_(True)
         (gradient,) = torch.autograd.grad(model.predict(adversarial).score.sum(), adversarial)
-        moved = adversarial.detach() + 2.5 * eps / steps * gradient.sign()
+        moved = adversarial.detach() + reach * eps / steps * gradient.sign()
         adversarial = torch.minimum(torch.maximum(moved, x - eps), x + eps).clamp(0, 1)
     return adversarial.detach()
 

@@ -19,6 +19,9 @@ class AttackRecipe(Recipe):
     """Largest change in steps of 1/255; each attack takes a quarter to three halves of it."""
     steps: int = Field(default=3, ge=1)
     """Steps of projected gradient ascent."""
+    reach: tuple[float, float] = (2.5, 2.5)
+    """How far all steps of an attack go together, in eps: drawn between the two for each. A predictor that only ever
+    meets long steps learns to bend its gradient so that they miss, and falls to short ones."""
     random_start: float = Field(default=0.5, ge=0, le=1)
     """Share of the attacks that start anywhere within eps; the others start at the picture."""
     weight: float = Field(default=4.0, ge=0)
@@ -110,11 +113,9 @@ class PredictorRecipe(Recipe):
     data: DataRecipe = DataRecipe()
     training: TrainingRecipe = TrainingRecipe()
     gaming: GamingRecipe | None = None
-    """How each later round's data is made; without it there is one round."""
-    rounds: int = Field(default=0, ge=0)
-    """How often generators are tuned against the predictor and the predictor learns from what they made."""
-    refining: TrainingRecipe = TrainingRecipe()
-    """How the predictor learns in the later rounds."""
+    """How each later round's data is made: generators tuned against the predictor as it is then."""
+    refining: tuple[TrainingRecipe, ...] = ()
+    """How the predictor learns in each of the later rounds, from all data there is by then."""
 
 
 class PreferenceRecipe(Recipe):

@@ -13,7 +13,7 @@ from iqsr.training.quality.batches import Versions
 from iqsr.training.quality.dataset import make_data, read_shards
 from iqsr.training.quality.gaming import make_gamed
 from iqsr.training.quality.loop import Run
-from iqsr.training.quality.recipe import PredictorRecipe, TrainingRecipe
+from iqsr.training.quality.recipe import GamingRecipe, PredictorRecipe, TrainingRecipe
 from iqsr.training.quality.sources import find_photos, photos_within
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -31,19 +31,25 @@ def train_quality(recipe: PredictorRecipe, photos: Sequence[Path], out: Path, on
     make_data(found, folders[0], recipe.data, on_photo=lambda done, total: on_progress("data", done, total, {}))
     model = new_predictor(recipe.model)
     result = _train("round 0", model, recipe, recipe.training, folders, out / "round-0", on_progress)
-    for number in range(1, recipe.rounds + 1 if recipe.gaming else 1):
+    for number, refining in enumerate(recipe.refining, 1):
         load_predictor(model, result)
-        folders.append(out / f"gamed-{number}")
-        if recipe.gaming and not (folders[-1] / "done").exists():
-            stage = f"gaming {number}"
-            changed = recipe.gaming.model_copy(update={"seed": recipe.gaming.seed + number})
-            make_gamed(found, folders[-1], model, changed, lambda done, total: on_progress(stage, done, total, {}))  # noqa: B023
-            (folders[-1] / "done").touch()
+        if recipe.gaming:
+            folders.append(out / f"gamed-{number}")
+            _game(model, found, recipe.gaming, number, folders[-1], on_progress)
         model.requires_grad_(True)
-        result = _train(
-            f"round {number}", model, recipe, recipe.refining, folders, out / f"round-{number}", on_progress
-        )
+        result = _train(f"round {number}", model, recipe, refining, folders, out / f"round-{number}", on_progress)
     return result
+
+
+def _game(
+    model: Predictor, photos: Sequence[Path], recipe: GamingRecipe, number: int, out: Path, on_progress: Progress
+) -> None:
+    """The data of a later round, if it is not there yet."""
+    if (out / "done").exists():
+        return
+    changed = recipe.model_copy(update={"seed": recipe.seed + number})
+    make_gamed(photos, out, model, changed, lambda done, total: on_progress(f"gaming {number}", done, total, {}))
+    (out / "done").touch()
 
 
 def new_predictor(name: str) -> Predictor:
