@@ -338,6 +338,12 @@ def test_a_terminal_gets_bars_which_vanish(tmp_path: Path) -> None:
         (["--memory", "-1"], "Invalid value for '--memory'"),
         (["--suffix", "/x"], "a suffix is a part of a file's name"),
         (["--skip-existing", "--overwrite"], "--skip-existing and --overwrite exclude each other"),
+        (
+            ["--backend", "openvino", "--device", "cuda"],
+            "the backend openvino computes on the CPU",
+        ),
+        ([""], "a name is empty"),
+        (["-o", ""], "a name is empty"),
         (["missing.png"], "no such picture, folder or pattern: 'missing.png'"),
         (["--skale", "2"], "No such option: --skale"),
     ],
@@ -378,12 +384,12 @@ def test_wrong_arguments_have_no_traceback_in_a_process_of_their_own() -> None:
     ("arguments", "code", "message"),
     [
         (["weights", "fetch", "realesrgan"], 2, "unknown weights 'realesrgan'; known: realesrgan-x"),
-        (["weights", "import", "gone"], 1, "gone: no such folder"),
+        (["weights", "import", "gone"], 2, "no such folder: 'gone'"),
         (["export", "realesrgan-x4", "-o", "a.onnx"], 2, "unknown model 'realesrgan-x4'; known: realesrgan-x4plus"),
         (["export", "realesr-animevideov3", "-o", "a.txt"], 2, "a.txt: expected a name that ends in"),
         (["export", "realesr-animevideov3", "-o", "no/a.safetensors"], 1, "no/a.safetensors: cannot be written: No "),
-        (["export", "gone.pth", "-o", "a.safetensors"], 1, "gone.pth: no such file"),
-        (["upscale", "a.png", "--model", "gone.pth"], 1, "gone.pth: no such file"),
+        (["export", "gone.pth", "-o", "a.safetensors"], 2, "no such checkpoint: 'gone.pth'"),
+        (["upscale", "a.png", "--model", "gone.pth"], 2, "no such checkpoint: 'gone.pth'"),
     ],
 )
 def test_errors_are_one_line_and_their_exit_code(iqsr: Run, arguments: list[str], code: int, message: str) -> None:
@@ -605,6 +611,14 @@ def test_whoever_stops_reading_ends_the_command_quietly() -> None:
     os.close(write)
     assert ended.returncode == 1
     assert ended.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("command", [("metrics", "srq"), ("metrics", "--json"), ("weights",)])
+def test_output_that_cannot_be_written_is_one_line(command: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([*IQSR, *command], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "iqsr: No space left on device\n")
 
 
 # Disks

@@ -116,6 +116,7 @@ def test_a_picture_that_fails_is_one_line_and_exit_code_1_and_the_rest_is_writte
         ("sr -m laplacian --cache c.sqlite --no-cache", "--cache and --no-cache exclude each other"),
         ("sr -m laplacian --precision fp8", "unknown precision 'fp8'; known: "),
         ("sr -m laplacian --device tpu", "unknown device 'tpu'"),
+        ("'' -m laplacian", "a name is empty"),
         ("gone -m laplacian", "no such picture, folder or pattern: 'gone'"),
         ("-m laplacian", "Missing argument 'PATH...'; see `iqsr score --help`"),
     ],

@@ -1,5 +1,6 @@
 """The command line. Commands parse, call and print; what they import is imported when they run."""
 
+import os
 import sys
 
 import typer
@@ -85,7 +86,19 @@ def main() -> None:
         code = _failed(f"{error.format_message().rstrip('.')}; see `{command} --help`", error.exit_code)
     except BrokenPipeError:
         code = 1
+    except OSError as error:
+        _give_up_output()
+        named = f"'{error.filename}': " if error.filename is not None else ""
+        code = _failed(f"{named}{error.strerror or error}", 1)
     sys.exit(code)
+
+
+def _give_up_output() -> None:
+    """What a full disk or closed pipe has refused stays in the buffer; Python would try, and complain, at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(message: str, code: int) -> int:
