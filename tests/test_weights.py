@@ -489,6 +489,21 @@ def test_listing_shows_every_fact(folder):
     assert str(folder) in result.stdout
 
 
+def test_the_docs_name_all_weights_with_their_licences():
+    text = (Path(__file__).parents[1] / "docs" / "weights.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    for weight in weights.known_weights().values():
+        (row,) = [line for line in rows if f"`{weight.name}`" in line.split("|")[1]]
+        assert weight.licence in row
+
+
+def test_listing_shows_no_file_as_of_size_0(folder):
+    lines = CliRunner().invoke(app, []).stdout.splitlines()
+    sizes = {line.split()[0]: line for line in lines if line}
+    assert all(" KB  " in sizes[name] for name in FEW_NUMBERS)
+    assert not any(" 0.0 MB" in line or " 0 KB" in line for line in lines)
+
+
 def test_import_command(tmp_path, folder):
     (tmp_path / "x").write_bytes(published())
     result = CliRunner().invoke(app, ["import", str(tmp_path)])
