@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -251,6 +251,20 @@ def test_a_bad_picture_is_one_line_and_the_rest_goes_on(iqsr: Run) -> None:
     assert failure.startswith("iqsr: cannot read 'in/b.png': it is a text file")
     assert counts == "2 upscaled, 1 failed"
     assert sorted(everything("o")) == ["o/a.png", "o/c.png"]
+
+
+def test_a_warning_is_a_line_like_an_error(iqsr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture("in/a.png")
+    walk = os.walk
+
+    def locked(top: Path, onerror: Callable[[OSError], None]) -> Iterator[tuple[str, list[str], list[str]]]:
+        onerror(PermissionError(13, "Permission denied", "in/locked\n"))
+        return walk(top)
+
+    monkeypatch.setattr(os, "walk", locked)
+    for _ in range(2):  # and once a command
+        ended = iqsr("upscale", "in", "-o", "o", "--dry-run", *FAST)
+        assert (ended.code, ended.err) == (0, "iqsr: left out 'in/locked\\n': Permission denied\n")
 
 
 def test_no_file_name_breaks_a_line(iqsr: Run) -> None:
@@ -663,7 +677,7 @@ def test_a_read_only_folder_is_one_line(iqsr: Run) -> None:
             ended = iqsr("upscale", "a.png", "-o", str(out), *FAST)
             place = out if out.suffix else out / "a.png"
             assert ended.code == 1
-            assert ended.err == f"iqsr: cannot write '{place}': the folder '{disk}' is read-only\n1 failed\n"
+            assert ended.err == f"iqsr: cannot write '{place}': the folder '{disk}' is read-only\n"
 
 
 def test_an_output_folder_that_is_a_file_is_one_line(iqsr: Run) -> None:
@@ -671,4 +685,4 @@ def test_an_output_folder_that_is_a_file_is_one_line(iqsr: Run) -> None:
     Path("taken").write_text("a file")
     ended = iqsr("upscale", "a.png", "-o", "taken", *FAST)
     assert ended.code == 1
-    assert ended.err == "iqsr: cannot write 'taken/a.png': 'taken' is a file, not a folder\n1 failed\n"
+    assert ended.err == "iqsr: cannot write 'taken/a.png': 'taken' is a file, not a folder\n"

@@ -1,5 +1,6 @@
 """The command line. Commands parse, call and print; what they import is imported when they run."""
 
+import logging
 import os
 import sys
 
@@ -76,6 +77,8 @@ def main() -> None:
     """Entry point: errors of ours, and wrong arguments, become one line and their exit code."""
     from iqsr.errors import IqsrError
 
+    warnings, said = logging.getLogger("iqsr"), _Lines()
+    warnings.addHandler(said)
     try:
         code = app(prog_name="iqsr", standalone_mode=False)
     except IqsrError as error:
@@ -90,7 +93,16 @@ def main() -> None:
         _give_up_output()
         named = f"'{error.filename}': " if error.filename is not None else ""
         code = _failed(f"{named}{error.strerror or error}", 1)
+    finally:
+        warnings.removeHandler(said)
     sys.exit(code)
+
+
+class _Lines(logging.Handler):
+    """Warnings of ours, as lines like those of errors."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"iqsr: {printable(record.getMessage())}", file=sys.stderr)
 
 
 def _give_up_output() -> None:
