@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -253,6 +253,20 @@ def test_a_bad_picture_is_one_line_and_the_rest_goes_on(iqsr: Run) -> None:
     assert sorted(everything("o")) == ["o/a.png", "o/c.png"]
 
 
+def test_a_warning_is_a_line_like_an_error(iqsr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture("in/a.png")
+    walk = os.walk
+
+    def locked(top: Path, onerror: Callable[[OSError], None]) -> Iterator[tuple[str, list[str], list[str]]]:
+        onerror(PermissionError(13, "Permission denied", "in/locked\n"))
+        return walk(top)
+
+    monkeypatch.setattr(os, "walk", locked)
+    for _ in range(2):  # and once a command
+        ended = iqsr("upscale", "in", "-o", "o", "--dry-run", *FAST)
+        assert (ended.code, ended.err) == (0, "iqsr: left out 'in/locked\\n': Permission denied\n")
+
+
 def test_no_file_name_breaks_a_line(iqsr: Run) -> None:
     odd = os.fsdecode(b"in/a\xff\n\x1b[31m:smile:[bold].png")
     Path("in").mkdir()
@@ -338,6 +352,12 @@ def test_a_terminal_gets_bars_which_vanish(tmp_path: Path) -> None:
         (["--memory", "-1"], "Invalid value for '--memory'"),
         (["--suffix", "/x"], "a suffix is a part of a file's name"),
         (["--skip-existing", "--overwrite"], "--skip-existing and --overwrite exclude each other"),
+        (
+            ["--backend", "openvino", "--device", "cuda"],
+            "the backend openvino computes on the CPU",
+        ),
+        ([""], "a name is empty"),
+        (["-o", ""], "a name is empty"),
         (["missing.png"], "no such picture, folder or pattern: 'missing.png'"),
         (["--skale", "2"], "No such option: --skale"),
     ],
@@ -378,12 +398,12 @@ def test_wrong_arguments_have_no_traceback_in_a_process_of_their_own() -> None:
     ("arguments", "code", "message"),
     [
         (["weights", "fetch", "realesrgan"], 2, "unknown weights 'realesrgan'; known: realesrgan-x"),
-        (["weights", "import", "gone"], 1, "gone: no such folder"),
+        (["weights", "import", "gone"], 2, "no such folder: 'gone'"),
         (["export", "realesrgan-x4", "-o", "a.onnx"], 2, "unknown model 'realesrgan-x4'; known: realesrgan-x4plus"),
         (["export", "realesr-animevideov3", "-o", "a.txt"], 2, "a.txt: expected a name that ends in"),
         (["export", "realesr-animevideov3", "-o", "no/a.safetensors"], 1, "no/a.safetensors: cannot be written: No "),
-        (["export", "gone.pth", "-o", "a.safetensors"], 1, "gone.pth: no such file"),
-        (["upscale", "a.png", "--model", "gone.pth"], 1, "gone.pth: no such file"),
+        (["export", "gone.pth", "-o", "a.safetensors"], 2, "no such checkpoint: 'gone.pth'"),
+        (["upscale", "a.png", "--model", "gone.pth"], 2, "no such checkpoint: 'gone.pth'"),
     ],
 )
 def test_errors_are_one_line_and_their_exit_code(iqsr: Run, arguments: list[str], code: int, message: str) -> None:
@@ -607,6 +627,14 @@ def test_whoever_stops_reading_ends_the_command_quietly() -> None:
     assert ended.stderr == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("command", [("metrics", "srq"), ("metrics", "--json"), ("weights",)])
+def test_output_that_cannot_be_written_is_one_line(command: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([*IQSR, *command], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "iqsr: No space left on device\n")
+
+
 # Disks
 
 
@@ -649,7 +677,7 @@ def test_a_read_only_folder_is_one_line(iqsr: Run) -> None:
             ended = iqsr("upscale", "a.png", "-o", str(out), *FAST)
             place = out if out.suffix else out / "a.png"
             assert ended.code == 1
-            assert ended.err == f"iqsr: cannot write '{place}': the folder '{disk}' is read-only\n1 failed\n"
+            assert ended.err == f"iqsr: cannot write '{place}': the folder '{disk}' is read-only\n"
 
 
 def test_an_output_folder_that_is_a_file_is_one_line(iqsr: Run) -> None:
@@ -657,4 +685,4 @@ def test_an_output_folder_that_is_a_file_is_one_line(iqsr: Run) -> None:
     Path("taken").write_text("a file")
     ended = iqsr("upscale", "a.png", "-o", "taken", *FAST)
     assert ended.code == 1
-    assert ended.err == "iqsr: cannot write 'taken/a.png': 'taken' is a file, not a folder\n1 failed\n"
+    assert ended.err == "iqsr: cannot write 'taken/a.png': 'taken' is a file, not a folder\n"

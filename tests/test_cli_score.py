@@ -62,6 +62,16 @@ def test_few_pictures_are_shown_one_by_one_and_summed_up(iqsr: Run) -> None:
     assert re.search(rf"stlpips +lower +3 .* {worst['stlpips']:.5g}  {worst['path']}", ended.out)
 
 
+def test_one_picture_alone_tells_what_its_scores_mean(iqsr: Run) -> None:
+    picture("a.png")
+    picture("gt.png", seed=1)
+    ended = iqsr("score", "a.png", "-m", "psnr,stlpips", "-r", "gt.png")
+    assert ended.out.splitlines()[-2:] == [
+        "psnr: Peak signal-to-noise ratio, RGB, dB; higher is better, 0 to 100",
+        "stlpips: Shift-tolerant LPIPS (LPIPS-ST), AlexNet; lower is better, 0 to 1.5",
+    ]
+
+
 def test_many_pictures_are_only_summed_up_with_the_five_worst(iqsr: Run) -> None:
     pictures(21)
     ended = iqsr("score", "sr/*.png", "-m", "laplacian")
@@ -116,6 +126,7 @@ def test_a_picture_that_fails_is_one_line_and_exit_code_1_and_the_rest_is_writte
         ("sr -m laplacian --cache c.sqlite --no-cache", "--cache and --no-cache exclude each other"),
         ("sr -m laplacian --precision fp8", "unknown precision 'fp8'; known: "),
         ("sr -m laplacian --device tpu", "unknown device 'tpu'"),
+        ("'' -m laplacian", "a name is empty"),
         ("gone -m laplacian", "no such picture, folder or pattern: 'gone'"),
         ("-m laplacian", "Missing argument 'PATH...'; see `iqsr score --help`"),
     ],
@@ -126,6 +137,18 @@ def test_wrong_arguments_are_one_line_and_exit_code_2(iqsr: Run, arguments: str,
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith(f"iqsr: {line}")
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [("-o", "taken/t.csv"), ("-o", "folder.csv"), ("--map", "taken")])
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_scored(iqsr: Run, options: tuple[str, ...]) -> None:
+    picture("a.png", (64, 64))
+    Path("taken").write_text("a file")
+    Path("folder.csv").mkdir()
+    ended = iqsr("score", "a.png", *options)
+    assert (ended.code, ended.out) == (1, "")
+    assert re.match(r"iqsr: cannot write '(taken/|folder\.csv)", ended.err)
+    assert ended.err.count("\n") == 1
+    assert not Path("cache/scores.sqlite").exists()
 
 
 def test_a_metric_that_is_not_here_is_one_line_with_what_brings_it(iqsr: Run) -> None:
@@ -149,7 +172,7 @@ def test_srq_is_the_default(iqsr: Run) -> None:
 def without_srq(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """An installation that lacks srq's file; what it says brings it."""
     monkeypatch.setattr(quality, "__file__", str(tmp_path / "quality" / "__init__.py"))
-    return "run: pip install --force-reinstall --no-deps iqsr (it lacks srq.safetensors)"
+    return "this iqsr lacks srq.safetensors: install one that has it, or train it (docs/srq.md)"
 
 
 def test_without_srq_a_line_says_how_to_get_it_and_what_else_is_here(iqsr: Run, without_srq: str) -> None:

@@ -13,7 +13,7 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from spandrel.architectures.MMRealSR import MMRealSR
 from spandrel.architectures.SwinIR import SwinIR
 
-from iqsr.errors import ModelError, UnknownNameError, WeightsError
+from iqsr.errors import ModelError, UnknownNameError, UsageError, WeightsError
 from iqsr.generators import generator_names, load_generator
 
 PACKAGED = {
@@ -253,10 +253,10 @@ def test_truncated_checkpoint_is_one_line(tmp_path):
 @pytest.mark.parametrize("missing", ["no/such/model", "model.pth", "./model.safetensors"])
 def test_missing_file_is_one_line(missing, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError, match=f"^{missing.removeprefix('./')}: no such file$"):
+    with pytest.raises(UsageError, match=f"^no such checkpoint: '{missing.removeprefix('./')}'$"):
         load_generator(missing)
 
 
 def test_folder_is_not_a_model(tmp_path):
-    with pytest.raises(ModelError, match="no such file"):
+    with pytest.raises(UsageError, match="no such checkpoint"):
         load_generator(tmp_path)

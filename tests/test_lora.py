@@ -426,7 +426,7 @@ def test_a_damaged_adapter_is_refused(tmp_path):
         assert way
         seen += 1
     assert seen == 11
-    with pytest.raises(ModelError, match="no such file"):
+    with pytest.raises(UsageError, match=r"^no such adapter: '.*gone\.safetensors'$"):
         load_adapter(tiny_rrdbnet().module, tmp_path / "gone.safetensors")
 
 
@@ -645,12 +645,12 @@ def test_an_adapter_that_peft_applies_otherwise_than_it_was_merged_is_not_writte
             "was trained on 'my base', which is no packaged network; give --model",
         ),
         (("run", "out.safetensors", "realesrgan-x4"), UsageError, "unknown model 'realesrgan-x4'"),
-        (("run", "out.safetensors", "gone.pth"), ModelError, "gone.pth: no such file"),
+        (("run", "out.safetensors", "gone.pth"), UsageError, "^no such checkpoint: 'gone.pth'$"),
         (("run", "out.safetensors", "other.safetensors"), ModelError, "belongs to 'my base' with the weights"),
         (("run", "run/adapter.safetensors", "my base.safetensors"), UsageError, "would replace what it is made of"),
         (("whole", "out.safetensors", "my base.safetensors"), UsageError, "whole generator, which needs no --model"),
         (("empty", "out.safetensors"), ModelError, "^empty: neither adapter.safetensors nor weights.safetensors"),
-        (("gone.safetensors", "out.safetensors"), ModelError, "gone.safetensors: no such file"),
+        (("gone.safetensors", "out.safetensors"), UsageError, "^no such adapter: 'gone.safetensors'$"),
         (("other.safetensors", "out.safetensors"), ModelError, "not an adapter that iqsr wrote"),
         (("run", "run/adapter.safetensors/out.safetensors", "my base.safetensors"), WeightsError, "cannot be written"),
     ],

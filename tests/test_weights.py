@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from iqsr import weights
 from iqsr.cli.weights import app
 from iqsr.download import download
-from iqsr.errors import UnknownNameError, WeightsError
+from iqsr.errors import UnknownNameError, UsageError, WeightsError
 
 SMALL = "realesr-animevideov3"  # 1.2 MB
 FEW_NUMBERS = {"lpips-heads-alex", "lpips-heads-vgg", "dists-weights"}  # of a layer or two, some KB each
@@ -272,7 +272,7 @@ def test_weights_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch
 
 
 def test_import_from_no_folder_is_one_line(tmp_path):
-    with pytest.raises(WeightsError, match="no such folder"):
+    with pytest.raises(UsageError, match=r"^no such folder: '.*none'$"):
         weights.import_folder(tmp_path / "none")
 
 
@@ -487,6 +487,21 @@ def test_listing_shows_every_fact(folder):
     assert "missing" in missing
     assert "run: iqsr weights fetch realesrgan-x2plus" in missing
     assert str(folder) in result.stdout
+
+
+def test_the_docs_name_all_weights_with_their_licences():
+    text = (Path(__file__).parents[1] / "docs" / "weights.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    for weight in weights.known_weights().values():
+        (row,) = [line for line in rows if f"`{weight.name}`" in line.split("|")[1]]
+        assert weight.licence in row
+
+
+def test_listing_shows_no_file_as_of_size_0(folder):
+    lines = CliRunner().invoke(app, []).stdout.splitlines()
+    sizes = {line.split()[0]: line for line in lines if line}
+    assert all(" KB  " in sizes[name] for name in FEW_NUMBERS)
+    assert not any(" 0.0 MB" in line or " 0 KB" in line for line in lines)
 
 
 def test_import_command(tmp_path, folder):

@@ -48,14 +48,16 @@ def plan(inputs: Iterable[str], out: str | None, *, format: str = "auto", suffix
     format: `auto` keeps the source's where it can be written, PNG otherwise. suffix: added to every name. Pictures
     that are by their names the results of others (of an earlier run) are left out then.
 
-    Raises UsageError for inputs that do not exist, two results of the same name, a result that would replace
-    a source.
+    Raises UsageError for inputs that do not exist, empty names, two results of the same name, a result that would
+    replace a source.
     """
     if format not in FORMATS:
         raise UsageError(f"unknown format '{format}'; choose {', '.join(FORMATS)}")
     if suffix and Path(suffix).name != suffix:
         raise UsageError(f"a suffix is a part of a file's name, not a path: '{suffix}'")
     inputs = list(inputs)
+    if "" in (out, *inputs):
+        raise UsageError("a name is empty: a variable of the shell that was not set?")
     if out is None and (folders := [text for text in inputs if exists(path := in_home(text)) and path.is_dir()]):
         raise UsageError(f"'{folders[0]}' is a folder: say with -o where the results go")
     found = find_pictures(inputs, leave_out=None if out is None else Path(out))

@@ -79,6 +79,8 @@ class Runner:
         self._generator = generator
         memory = int(memory_gb * 1e9) if memory_gb else _physical_memory() // 4
         self._limits = Limits(memory, tile or _DEFAULT_TILE)
+        if backend == "openvino" and device not in ("auto", "cpu"):
+            raise UsageError(f"the backend openvino computes on the CPU: leave --device {device} out")
         chosen = choose_device(device if backend == "torch" else "cpu")
         self._program = _program(generator) if tile is None and backend == "torch" else None
         method = "tiles" if self._program is None else "exact streaming"

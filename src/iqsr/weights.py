@@ -16,7 +16,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
-from iqsr.errors import UnknownNameError, WeightsError
+from iqsr.errors import UnknownNameError, UsageError, WeightsError
 
 
 @dataclass(frozen=True)
@@ -226,10 +226,10 @@ def import_folder(folder: Path) -> list[Weight]:
     """Copy the weight files found in `folder` and below into the weights folder, recognised by hash.
 
     All files are checked before the first is copied. Returns what was recognised, in `weights.toml`'s order.
-    Raises WeightsError if `folder` is not one, or if a file has a known name but other content.
+    Raises UsageError if `folder` is not one, WeightsError if a file has a known name but other content.
     """
     if not folder.is_dir():
-        raise WeightsError(f"{folder}: no such folder")
+        raise UsageError(f"no such folder: '{folder}'")
     found: dict[str, Path] = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         if weight := _recognised(file):

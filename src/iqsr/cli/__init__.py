@@ -1,5 +1,7 @@
 """The command line. Commands parse, call and print; what they import is imported when they run."""
 
+import logging
+import os
 import sys
 
 import typer
@@ -75,6 +77,8 @@ def main() -> None:
     """Entry point: errors of ours, and wrong arguments, become one line and their exit code."""
     from iqsr.errors import IqsrError
 
+    warnings, said = logging.getLogger("iqsr"), _Lines()
+    warnings.addHandler(said)
     try:
         code = app(prog_name="iqsr", standalone_mode=False)
     except IqsrError as error:
@@ -85,7 +89,28 @@ def main() -> None:
         code = _failed(f"{error.format_message().rstrip('.')}; see `{command} --help`", error.exit_code)
     except BrokenPipeError:
         code = 1
+    except OSError as error:
+        _give_up_output()
+        named = f"'{error.filename}': " if error.filename is not None else ""
+        code = _failed(f"{named}{error.strerror or error}", 1)
+    finally:
+        warnings.removeHandler(said)
     sys.exit(code)
+
+
+class _Lines(logging.Handler):
+    """Warnings of ours, as lines like those of errors."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"iqsr: {printable(record.getMessage())}", file=sys.stderr)
+
+
+def _give_up_output() -> None:
+    """What a full disk or closed pipe has refused stays in the buffer; Python would try, and complain, at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(message: str, code: int) -> int:

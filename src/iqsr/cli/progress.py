@@ -28,7 +28,7 @@ def printable(text: str) -> str:
 
 
 class Reporter:
-    """Prints failures as they come and a line at the end (what became of one picture, or counts), to standard error."""
+    """Prints failures as they come and a line at the end (one picture's result, or counts), to standard error."""
 
     def __init__(self) -> None:
         self._counts = {"done": 0, "skipped": 0, "failed": 0}
@@ -43,7 +43,7 @@ class Reporter:
         if self._result and sum(self._counts.values()) == 1:
             width, height = self._result.size
             self._line(f"{self._result.out}: {width} x {height} in {self._result.seconds:.1f} s")
-        elif counts:
+        elif sum(self._counts.values()) > 1 or self._counts["skipped"]:
             self._line(", ".join(counts))
 
     def share(self, job: Job, done: float) -> None:

@@ -100,12 +100,12 @@ def command(
     from iqsr.scoring import Judges, default_cache, write_table
     from iqsr.scoring.files import references_for, score_found
     from iqsr.scoring.overlay import planned_maps
-    from iqsr.scoring.table import check_table_name
+    from iqsr.scoring.table import check_table
 
     if cache is not None and no_cache:
         raise UsageError("--cache and --no-cache exclude each other")
     if out is not None:
-        check_table_name(out)
+        check_table(out)
     names = _names(metrics, with_map=map_folder is not None)
     judges = Judges(names, device=device, precision=_precision(precision))
     references = references_for(judges, reference)
@@ -205,6 +205,8 @@ def _print(table: DataFrame) -> None:
         _print_pictures(table, console)
     if len(table) > 1:
         _print_summary(table, console)
+    else:
+        _print_directions(table, console)
 
 
 def _print_pictures(table: DataFrame, console: Console) -> None:
@@ -240,6 +242,17 @@ def _print_summary(table: DataFrame, console: Console) -> None:
         facts = (str(one.n), _number(one.mean), _number(one.median), _number(one.sd))
         shown.add_row(one.metric, "higher" if one.higher_is_better else "lower", *facts, Text(worst))
     console.print(shown)
+
+
+def _print_directions(table: DataFrame, console: Console) -> None:
+    """What one picture's scores mean; of several, the summary says it."""
+    from iqsr.quality import card
+    from iqsr.quality.taxonomy import better, span
+    from iqsr.scoring.table import FACTS
+
+    for about in (card(name) for name in table.columns if name not in FACTS):
+        line = f"{about.name}: {about.title}; {better(about)} is better, {span(about)}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

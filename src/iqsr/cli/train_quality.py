@@ -47,6 +47,7 @@ def command(
 
       iqsr train-quality recipes/quality/people.toml --pairs pairs.csv -o people
     """
+    from iqsr.cli.interrupt import interruptible
     from iqsr.cli.progress import StageBars
     from iqsr.errors import UsageError
     from iqsr.recipes import read_recipe
@@ -54,7 +55,7 @@ def command(
 
     if (pairs is None) == (not photos):
         raise UsageError("give either --photos DIR or --pairs CSV")
-    with StageBars() as bars:
+    with interruptible("the same command goes on from here"), StageBars() as bars:
         if pairs is not None:
             from iqsr.training.quality.preferences import train_on_pairs
 

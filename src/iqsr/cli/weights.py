@@ -85,9 +85,14 @@ def _print_table(states: list[tuple["Weight", "Path | None", "str | None"]]) -> 
         here = "[green]yes    [/green]" if path else "[red]missing[/red]"
         source = f"pip: {weight.package}" if weight.package else weight.source
         where = str(path) if path else f"run: {weight.remedy}"
-        facts = f"{weight.name:<23}  {here}  {weight.size / 1e6:5.1f} MB  {weight.licence:<12}"
+        facts = f"{weight.name:<23}  {here}  {_size(weight.size):>8}  {weight.licence:<12}"
         console.print(facts, escape(source), escape(where), sep=between, soft_wrap=True, highlight=False, emoji=False)
     console.print(f"\nImported and downloaded files: {escape(str(weights_folder()))}", soft_wrap=True, highlight=False)
+
+
+def _size(count: int) -> str:
+    """Bytes for people: `33.4 MB`, and `6 KB` where that would be 0.0 MB."""
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.0f} KB"
 
 
 @app.command("import")

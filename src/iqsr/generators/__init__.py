@@ -25,8 +25,8 @@ def generator_names() -> list[str]:
 def load_generator(name_or_path: str | Path) -> Generator:
     """The generator called so, or the one in a checkpoint file (a `Path`, or a string that looks like one).
 
-    Raises UnknownNameError (nearest names first), WeightsError (the weights are not here: the message has the
-    command that brings them) or ModelError (the file is not a network that can be used).
+    Raises UnknownNameError (nearest names first), UsageError (no such file), WeightsError (the weights are not here:
+    the message has the command that brings them) or ModelError (the file is not a network that can be used).
     """
     if isinstance(name_or_path, str) and name_or_path in NETWORKS:
         return load_packaged(name_or_path)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from iqsr.errors import ModelError
+from iqsr.errors import ModelError, UsageError
 from iqsr.weights import arriving
 
 FORMAT = "iqsr-adapter-1"
@@ -128,7 +128,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise ModelError(f"{path}: no such file")
+        raise UsageError(f"no such adapter: '{path}'")
     try:
         with safe_open(path, "pt") as file:
             names: list[str] = list(file.keys())

@@ -15,7 +15,7 @@ import torch
 from spandrel import ImageModelDescriptor, ModelLoader, canonicalize_state_dict
 from torch import Tensor, nn
 
-from iqsr.errors import ModelError
+from iqsr.errors import ModelError, UsageError
 from iqsr.generators.generator import Generator
 
 Descriptor = ImageModelDescriptor[nn.Module]
@@ -24,7 +24,8 @@ Descriptor = ImageModelDescriptor[nn.Module]
 def load_checkpoint(path: Path) -> Generator:
     """The generator in a checkpoint file, named like the file.
 
-    Raises ModelError in one line: no such file, wants to run code, damaged, not RGB super-resolution.
+    Raises UsageError where there is no such file; ModelError in one line: wants to run code, damaged, not RGB
+    super-resolution.
     """
     found = recognise(read_checkpoint(path), path)
     generator = as_generator(found, name=path.stem, licence="unknown")
@@ -35,7 +36,7 @@ def load_checkpoint(path: Path) -> Generator:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What a checkpoint holds, without executing anything in it. Its content decides how, not its suffix."""
     if not path.is_file():
-        raise ModelError(f"{path}: no such file")
+        raise UsageError(f"no such checkpoint: '{path}'")
     try:
         with path.open("rb") as file:
             is_safetensors = file.read(9)[8:] == b"{"

@@ -21,10 +21,12 @@ def find_pictures(inputs: Iterable[str | Path], *, leave_out: Path | None = None
     or below the part of a pattern without wildcards. leave_out: a folder of results; what is in it is not taken,
     unless it is named itself.
 
-    Raises UsageError for an input that does not exist, and when there is no picture at all.
+    Raises UsageError for an input that does not exist or has no name, and when there is no picture at all.
     """
     found: dict[Path, Path] = {}
     texts = [str(text) for text in inputs]
+    if "" in texts:
+        raise UsageError("a name is empty: a variable of the shell that was not set?")
     for text in texts:
         path = in_home(text)
         if not exists(path):

@@ -14,6 +14,20 @@ _PART = re.compile(r"\..*\.\d+-\d+\.iqsr-part", re.DOTALL)
 _numbers = itertools.count()
 
 
+def check_place(out: Path) -> None:
+    """Find out before the work whether a file can be written at `out`. A folder that can be made need not exist yet.
+
+    PictureError for a folder that cannot be written to, and for a place that is taken by a folder.
+    """
+    if out.is_dir():
+        raise PictureError(f"cannot write '{out}': it is a folder")
+    folder = next(path for path in (*out.parents, Path()) if path.exists())
+    if not folder.is_dir():
+        raise PictureError(f"cannot write '{out}': '{folder}' is a file, not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PictureError(f"cannot write '{out}': the folder '{folder}' is read-only")
+
+
 @contextmanager
 def part_of(out: Path) -> Generator[Path]:
     """A hidden file beside `out` that becomes `out` when the block ends well, and vanishes when it does not.

@@ -1,6 +1,5 @@
 """Writing: bands of rows stream into libvips, which encodes them; the file appears whole or not at all."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ import pyvips
 from iqsr.errors import PictureError, UsageError
 from iqsr.images import exif, vips
 from iqsr.images.alpha import largest
-from iqsr.images.parts import part_of
+from iqsr.images.parts import check_place, part_of
 from iqsr.images.read import Picture, PictureInfo, decoded
 from iqsr.images.resample import resampled
 from iqsr.images.stream import Encoding, RowStream
@@ -65,13 +64,7 @@ def check_output(out: Path, size: tuple[int, int], picture: Picture) -> None:
             f"cannot write '{out}': {chosen.name} holds at most {chosen.longest_side} pixels a side, and "
             f"'{picture.info.path.name}' becomes {size[0]} x {size[1]}; choose .png or .tif"
         )
-    if out.is_dir():
-        raise PictureError(f"cannot write '{out}': it is a folder")
-    folder = next(path for path in (*out.parents, Path()) if path.exists())
-    if not folder.is_dir():
-        raise PictureError(f"cannot write '{out}': '{folder}' is a file, not a folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PictureError(f"cannot write '{out}': the folder '{folder}' is read-only")
+    check_place(out)
 
 
 def write_picture(

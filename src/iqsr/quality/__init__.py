@@ -60,7 +60,7 @@ def _missing_package(facts: MetricCard) -> str:
 
 def _missing_data(facts: MetricCard) -> str:
     if facts.package_data and not (Path(__file__).parent / facts.package_data).is_file():
-        return f"run: pip install --force-reinstall --no-deps iqsr (it lacks {facts.package_data})"
+        return f"this iqsr lacks {facts.package_data}: install one that has it, or train it (docs/srq.md)"
     return ""
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from iqsr.errors import UsageError
 from iqsr.images import Picture, open_picture, write_picture
+from iqsr.images.parts import check_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,12 +113,13 @@ def write_map(source: Path, out: Path, quality_map: Callable[[Tensor], Tensor], 
 def planned_maps(found: list[tuple[Path, Path]], folder: Path) -> dict[Path, Path]:
     """Where each picture's map goes: the tree below the inputs, mirrored in `folder`, `photo.jpg` as `photo_map.png`.
 
-    UsageError where two would have one name.
+    UsageError where two would have one name; the errors of `check_place` where one cannot be written.
     """
     taken: dict[Path, Path] = {}
     for source, relative in found:
         out = folder / relative.with_name(f"{relative.stem}_map.png")
         if out in taken:
             raise UsageError(f"the maps of '{taken[out]}' and '{source}' would both be '{out}'; score them apart")
+        check_place(out)
         taken[out] = source
     return {source: out for out, source in taken.items()}

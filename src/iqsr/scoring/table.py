@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqsr.errors import PictureError, UsageError
-from iqsr.images.parts import part_of
+from iqsr.errors import UsageError
+from iqsr.images.parts import check_place, part_of
 from iqsr.quality import card
 
 if TYPE_CHECKING:
@@ -57,22 +57,21 @@ def to_table(scored: Sequence[Scored], metrics: Sequence[str]) -> DataFrame:
     return DataFrame(columns).astype(kinds)
 
 
-def check_table_name(out: Path) -> None:
-    """UsageError for a name that is no CSV, Parquet or JSON file's; PictureError for a folder."""
+def check_table(out: Path) -> None:
+    """Before the work: UsageError for a name that is no CSV, Parquet or JSON file's, the errors of `check_place`."""
     if out.suffix.lower() not in TABLE_SUFFIXES:
         raise UsageError(f"cannot write '{out}': its name must end in {', '.join(TABLE_SUFFIXES)}")
-    if out.is_dir():
-        raise PictureError(f"cannot write '{out}': it is a folder")
+    check_place(out)
 
 
 def write_table(table: DataFrame, out: Path) -> None:
     """Write a table of `to_table` as CSV, Parquet or JSON (a list of objects), by the suffix of `out`.
 
-    The file appears whole or not at all; all digits are kept. Raises the errors of `check_table_name`, PictureError
+    The file appears whole or not at all; all digits are kept. Raises the errors of `check_table`, PictureError
     where the file system refuses.
     """
     out = Path(out)
-    check_table_name(out)
+    check_table(out)
     with part_of(out) as part:
         match out.suffix.lower():
             case ".csv":
