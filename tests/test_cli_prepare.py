@@ -127,6 +127,27 @@ def test_photos_that_give_nothing_are_told_with_what_to_do(iqsr: Run, photos: Pa
     )
 
 
+def test_a_recipe_that_gave_nothing_does_not_block_the_next(iqsr: Run, photos: Path) -> None:
+    photo = str(photos / "cat-1.jpg")
+    for failing in ('enhancers=[{kind="generator",model="x4"}]', "patches.crop=512"):
+        assert iqsr("prepare", photo, "-o", "sets", f"--set={failing}").code in (1, 2)
+    unsharp = '--set=enhancers=[{kind="unsharp"}]'
+    ended = iqsr("prepare", photo, "-o", "sets", unsharp, "--set=patches.crop=128")
+    assert (ended.code, ended.out.split(":")[0]) == (0, "sets")
+    assert check(Path("sets")) == []
+    ended = iqsr("prepare", photo, "-o", "sets", unsharp, "--set=patches.crop=64")
+    assert (ended.code, "was prepared with another recipe" in ended.err) == (2, True)
+
+
+def test_photos_of_which_none_can_be_read_are_no_small_ones(iqsr: Run) -> None:
+    Path("bad.png").write_text("no picture")
+    ended = iqsr("prepare", "bad.png", "-o", "sets", '--set=enhancers=[{kind="unsharp"}]')
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1] == (
+        "iqsr: no photo could be read or enhanced; what is wrong with each is told above"
+    )
+
+
 def test_every_example_of_the_help_parses(iqsr: Run) -> None:
     text = re.sub(r"\x1b\[[0-9;]*m", "", iqsr("prepare", "--help").out)
     found = re.findall(r"^\s+iqsr (prepare .*\S)\s*$", text, re.MULTILINE)

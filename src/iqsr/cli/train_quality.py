@@ -32,7 +32,8 @@ def command(
         bool, typer.Option("--scratch", help="With --pairs: start from ImageNet's features, not srq.")
     ] = False,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting: training.steps=100", metavar="A.B=C")
+        list[str] | None,
+        typer.Option("--set", help="Change a setting: training.steps=100 (with --pairs: steps=100)", metavar="A.B=C"),
     ] = None,
 ) -> None:
     """Train a predictor of picture quality: from photos, without labels, or from people's preferences.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -133,17 +134,21 @@ def taken(path: Path, variants: tuple[str, ...], identity: Mapping[str, Any]) ->
     """The folder for one run at a time. identity: what `prepare.json` says of the recipe; `recipe_hash` and
     `models` (the content of those that are files) must agree with what is there.
 
-    UsageError where the folder holds something else or another recipe's work; IqsrError where another run is in it.
+    UsageError where the folder holds something else or another recipe's sets; IqsrError where another run is in it.
+    A recipe that gave no set, for it failed or kept no patch, leaves the folder to the next.
     """
     folder = SetFolder(path, variants)
-    _check(folder, identity)
+    _check_kind(folder)
     hidden = path / ".prepare"
     (hidden / "photos").mkdir(parents=True, exist_ok=True)
     with (hidden / "lock").open("w") as lock:
         _lock(lock.fileno(), path)
         for place in (path, hidden / "photos"):
             remove_stale_parts(place)
-        if not folder.facts.exists():
+        if not folder.facts.exists() or _is_of_another_recipe(folder, identity):
+            for leftovers in (hidden / "photos", folder.work):
+                shutil.rmtree(leftovers, ignore_errors=True)
+            (hidden / "photos").mkdir()
             write_json(folder.facts, identity)
         yield folder
 
@@ -154,16 +159,22 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
         part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
-def _check(folder: SetFolder, identity: Mapping[str, Any]) -> None:
+def _check_kind(folder: SetFolder) -> None:
     path = folder.path
     if path.exists() and not path.is_dir():
         raise UsageError(f"'{path}' is a file; name a folder")
-    if folder.facts.exists():
-        known = _json(folder.facts)
-        if any(known.get(key) != identity[key] for key in ("recipe_hash", "models")):
-            raise UsageError(f"'{path}' was prepared with another recipe; choose another folder, or remove it")
-    elif path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+    if not folder.facts.exists() and path.exists() and any(not p.name.startswith(".") for p in path.iterdir()):
         raise UsageError(f"'{path}' has files that `iqsr prepare` did not make; choose another folder")
+
+
+def _is_of_another_recipe(folder: SetFolder, identity: Mapping[str, Any]) -> bool:
+    """UsageError where that recipe has made sets."""
+    known = _json(folder.facts)
+    if all(known.get(key) == identity[key] for key in ("recipe_hash", "models")):
+        return False
+    if folder.finished is not None or any(record.sets for record in folder.records().values()):
+        raise UsageError(f"'{folder.path}' was prepared with another recipe; choose another folder, or remove it")
+    return True
 
 
 def _json(path: Path) -> dict[str, Any]:

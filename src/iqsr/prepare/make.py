@@ -90,6 +90,8 @@ def _ended(folder: SetFolder, recipe: PrepareRecipe, records: dict[str, PhotoRec
     states = Counter(record.state for record in records.values())
     sets = sum(len(record.sets) for record in records.values())
     summary = Summary(sets, len(records), states["too small"], states["nothing kept"], failed)
+    if not records:
+        raise IqsrError("no photo could be read or enhanced; what is wrong with each is told above")
     if not sets:
         raise IqsrError(
             f"no patch was kept: of {summary.photos} photos {summary.too_small} are smaller than the crop of "
