@@ -108,7 +108,7 @@ def test_a_picture_that_does_not_fit_streams_to_the_same_output():
     picture = noise(1, 3, 50, 60)
     small = engine(module, memory_bytes=2_000_000)
     assert small.trunk is not None
-    assert small.trunk.bytes_per_pixel(4) * 50 * 60 > 2_000_000
+    assert small.trunk.bytes_needed(50, 60) > 2_000_000
     assert (run(small, picture) - module(picture)).abs().max() <= 1e-5
 
 
@@ -153,7 +153,7 @@ def test_trunk_holds_no_more_than_it_says(monkeypatch):
     original = Trunk._run
     monkeypatch.setattr(Trunk, "_run", watch)
     trunk.run(noise(1, 3, height, width), lambda done: None)
-    assert 192 * 4 * height * width < most <= trunk.bytes_per_pixel(4) * height * width
+    assert 192 * 4 * height * width < most <= trunk.bytes_needed(height, width)
 
 
 @needs_fused

@@ -14,7 +14,9 @@ from iqsr.rows import OnProgress, Rows, rebanded, unobserved
 from iqsr.streaming.ops import Convolve
 from iqsr.streaming.program import RowProgram
 from iqsr.streaming.stream import RowStream, delay_bytes_per_column, receptive_radius
+from iqsr.streaming.tiled import TiledTrunk
 from iqsr.streaming.trunk import Trunk
+from iqsr.streaming.winograd import has_winograd
 
 _BAND_VALUES = 3 << 19
 """What a band should have of the widest convolution's input: enough for full arithmetic speed, and still in the
@@ -57,9 +59,9 @@ class StreamEngine:
     ) -> None:
         self.scale = int(program.scale)
         self._program = program.to(device, dtype)
-        self.trunk, self._head = self._split() if band_pixels is None else (None, None)
         self._device = device
-        self._itemsize = dtype.itemsize
+        self._dtype = dtype
+        self.trunk, self._head = self._split() if band_pixels is None else (None, None)
         self._memory = memory_bytes
         self._band_pixels = band_pixels or _BAND_VALUES // program.widest
         self._whole_pixels = band_pixels or min(_WHOLE_PIXELS, _WHOLE_VALUES // program.widest)
@@ -80,18 +82,18 @@ class StreamEngine:
     def _enlarged(self, rows: Rows, report: OnProgress) -> Rows:
         return Rows(rows.width * self.scale, rows.height * self.scale, lambda _: self._stream(rows, report))
 
-    def _split(self) -> tuple[Trunk, RowProgram] | tuple[None, None]:
+    def _split(self) -> tuple[Trunk | TiledTrunk, RowProgram] | tuple[None, None]:
         """The part that small pictures go through at once, and what follows it."""
         parts = self._program.split()
         if parts is None or not all(op.fused is not None for op in _convolutions(parts[0])):
             return None, None
-        trunk = Trunk(parts[0])
+        trunk = (TiledTrunk if has_winograd(self._device, self._dtype) else Trunk)(parts[0])
         return (trunk, parts[1]) if trunk.stacked else (None, None)
 
     def _stream(self, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
         if self.trunk is not None and self._head is not None:
-            pixels = rows.width * rows.height
-            if pixels <= min(_TRUNK_PIXELS, self._memory // self.trunk.bytes_per_pixel(self._itemsize)):
+            fits = self.trunk.bytes_needed(rows.height, rows.width) <= self._memory
+            if fits and rows.width * rows.height <= _TRUNK_PIXELS:
                 yield from self._in_two(self.trunk, self._head, rows, report)
                 return
         band = self._band(rows.width, rows.height)
@@ -102,7 +104,7 @@ class StreamEngine:
                 yield out.float().cpu()
             report(stream.progress)
 
-    def _in_two(self, trunk: Trunk, head: RowProgram, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
+    def _in_two(self, trunk: Trunk | TiledTrunk, head: RowProgram, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
         picture = torch.cat(list(rows.bands(rows.height)), 2).to(memory_format=torch.channels_last)
         features = trunk.run(picture, lambda done: report(done * _TRUNK_SHARE))
         band = max(_LEAST_BAND, min(rows.height, ceil(_HEAD_BAND_PIXELS / rows.width)))
@@ -119,7 +121,7 @@ class StreamEngine:
 
     def _strips(self, width: int) -> list[tuple[int, int, int, int]]:
         """(read from, read to, keep from, keep to) of each strip, in columns of the input."""
-        fits = max(64, self._memory // delay_bytes_per_column(self._program, _LEAST_BAND, self._itemsize))
+        fits = max(64, self._memory // delay_bytes_per_column(self._program, _LEAST_BAND, self._dtype.itemsize))
         if width <= fits:
             return [(0, width, 0, width)]
         multiple = self._program.size_multiple

@@ -67,8 +67,8 @@ class Trunk:
         """Whether there are dense connections to stack."""
         return bool(self._stacks)
 
-    def bytes_per_pixel(self, itemsize: int) -> int:
-        """The most that is held at once, for every pixel of the picture (an upper estimate)."""
+    def bytes_needed(self, height: int, width: int) -> int:
+        """The most that is held at once for a picture of this size (an upper estimate)."""
         program = self._program
         widest = max((program.channels_of(Joined(stack.members)) for stack in self._stacks), default=0)
         made = {Value(number): number for number in range(-1, len(program.stages))}
@@ -76,7 +76,8 @@ class Trunk:
             sum(program.channels_of(v) for v, last in self._last_reader.items() if made[v] <= number <= last)
             for number in range(len(program.stages))
         ]
-        return (2 * widest + max(held) + 128) * itemsize
+        itemsize = max(stage.op.weight.itemsize for stage in program.stages if isinstance(stage.op, Convolve))
+        return (2 * widest + max(held) + 128) * itemsize * height * width
 
     def run(self, picture: Tensor, report: Callable[[float], None]) -> Tensor:
         """(1, C, H, W) -> the last stage's result; `report` gets the share of the stages that are done."""
