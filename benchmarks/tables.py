@@ -21,7 +21,7 @@ round) would take for the FLOPs of the plain network, as `torch.utils.flop_count
 1 is as fast as matrix products; the aim is 0.9."""
 _LESS = """\
  iqsr does only {done:.1%} of these FLOPs: a convolution behind a nearest x2 enlargement is computed at the small size \
-(EnlargeConvolve)."""
+(EnlargeConvolve), and in fp32 dense blocks take Winograd's transforms, so that the share can exceed 1."""
 
 
 def markdown(results: Result) -> str:

@@ -73,7 +73,9 @@ def test_a_whole_run(tmp_path):
     everyone = {"torch eager fp32"} | FP32 | FASTER
     check_contenders(results["rrdbnet"], "iqsr", everyone, page)
     check_contenders(results["compact"], "iqsr", everyone | TILES, page)
-    assert 0.85 < results["rrdbnet"]["share_of_flops_that_iqsr_does"] < 1
+    # Enlargements at the small size save little, Winograd's transforms (fp32 alone) more than half.
+    least, most = (0.85, 1) if HAS_BF16 else (0.2, 0.6)
+    assert least < results["rrdbnet"]["share_of_flops_that_iqsr_does"] < most
     for part in results["tall"].values():
         runs = {"torch eager fp32", f"untiled {FAST}", "one band", "streaming"} | TILES
         check_contenders(part, "streaming", runs, page)

@@ -134,6 +134,7 @@ def test_missing_openvino_names_its_extra(monkeypatch):
 
 ENDING = """
 import gc, os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have it ignored
 from iqsr.backends.openvino import OpenVinoModule
 from test_openvino_backend import small_compact
 
