@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from commands import PATIENCE, Run
+from counting import calls
 from iqsr.errors import IqsrError, UsageError
 from iqsr.generators import load_generator
+from iqsr.generators.composed import Composed
+from iqsr.generators.dense_block import DenseBlock
 from iqsr.recipes import read_recipe, resolved_toml
 from iqsr.training.sr.loop import GamedError, Training
 from iqsr.training.sr.recipe import TrainRecipe
@@ -127,6 +131,21 @@ def test_only_adapters_learn_and_the_objective_falls(sets: Path, tmp_path: Path)
     assert objective_of(training) < 0.97 * at_start
 
 
+def test_learning_by_composed_adapters_is_learning_by_pefts(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny("cpu-amo-ft", "optimiser.lr=5e-3")
+    blocks = calls(monkeypatch, DenseBlock, "forward")
+    train(recipe, sets, tmp_path / "composed")
+    assert len(blocks) == 4 * 3
+    monkeypatch.setattr(Composed, "applied", lambda self: nullcontext())
+    train(recipe, sets, tmp_path / "peft")
+    assert len(blocks) == 4 * 3
+    found, wanted = (weights(tmp_path / kind) for kind in ("composed", "peft"))
+    for name in wanted:
+        assert (found[name] - wanted[name]).norm() < 0.02 * wanted[name].norm(), name
+
+
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_recipe_takes_two_steps(path: Path, sets: Path, tmp_path: Path) -> None:
     start = "new:swinir-tiny" if path.stem.startswith("swinir") else "new:rrdbnet-tiny"
@@ -234,9 +253,10 @@ def test_a_kill_by_sigterm_from_outside_resumes_to_the_same_result(sets: Path, t
 
 
 @pytest.mark.slow
-def test_two_processes_learn_together(sets: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["realesrgan-origins-only", "cpu-amo-ft"])
+def test_two_processes_learn_together(name: str, sets: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text(resolved_toml(tiny("realesrgan-origins-only", "steps=3")))
+    recipe.write_text(resolved_toml(tiny(name, "steps=3")))
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]  # as accelerate launch does
     command = [*launch, "-m", "iqsr", "train", str(recipe), "--data", str(sets), "-o", str(tmp_path / "run")]
     subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=PATIENCE)

@@ -12,9 +12,10 @@ The module keeps its class and its call. peft takes seconds to import, and only 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -180,6 +181,28 @@ def merge_adapter(module: nn.Module, state: Mapping[str, Tensor] | None = None) 
     del plain.peft_config
     merge_into(plain, tensors, config.lora_alpha / config.r)
     return plain.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """A layer with its adapter: y = base(x) + scaling * B(A(x))."""
+
+    wrapper: nn.Module
+    """peft's layer, which stands in the network."""
+    base: nn.Conv2d | nn.Linear
+    a: Tensor
+    """(rank, inputs) or (rank, inputs, kh, kw)."""
+    b: Tensor
+    """(outputs, rank) or (outputs, rank, 1, 1)."""
+    scaling: float
+
+
+def adapted_layers(module: nn.Module) -> list[Adapted]:
+    """The layers that `add_lora` put adapters on, in the network's order."""
+    return [
+        Adapted(w, w.base_layer, w.lora_A[_ADAPTER].weight, w.lora_B[_ADAPTER].weight, w.scaling[_ADAPTER])
+        for w in (cast("Any", wrapper) for _, _, wrapper in _wrappers(module))
+    ]
 
 
 def _wrappers(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from iqsr.backends.device import choose_device, computes_bf16
 from iqsr.degrade import Pool
 from iqsr.errors import IqsrError
+from iqsr.generators.composed import Composed
 from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
 from iqsr.quality import load_metric
 from iqsr.sampling import choose, sampler
@@ -65,9 +66,10 @@ class Training:
             claim(out, recipe, resume=resume)
         self.accelerator.wait_for_everyone()
         self.module: nn.Module = self.generator.module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.composed = Composed(self.module) if recipe.lora else None
         self.average = Average(self.module, recipe.optimiser.ema)
         learning = [p for p in self.module.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(learning, lr=recipe.optimiser.lr, betas=recipe.optimiser.betas)
+        self.optimizer = torch.optim.Adam(learning, lr=recipe.optimiser.lr, betas=recipe.optimiser.betas, fused=True)
         self.model = self.accelerator.prepare(self.module)
         self.critic = Critic(recipe, self.accelerator) if objective.gan else None
         drawing = torch.Generator().manual_seed(seed_of(recipe.seed, rank, 3))
@@ -127,7 +129,8 @@ class Training:
         self.optimizer.param_groups[0]["lr"] = rate
         with self.accelerator.autocast():
             averaged = self._averaged_output(batch["lr"])  # first: it changes the weights and back
-            output = self.model(batch["lr"].contiguous(memory_format=torch.channels_last)).float()
+            with self.composed.applied() if self.composed else nullcontext():
+                output = self.model(batch["lr"].contiguous(memory_format=torch.channels_last)).float()
             critic = self.critic.frozen() if self.critic else None
             terms = self.objective.terms(output, target, batch, discriminator=critic, averaged=averaged)
         total = torch.stack(list(terms.values())).sum()

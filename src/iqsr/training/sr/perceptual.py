@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from iqsr import weights
 from iqsr.errors import UnknownNameError
 from iqsr.quality.lpips_st import LpipsSt
+from iqsr.winograd import FrozenConv
 
 FEATURES = ("vgg19", "lpips-st-vgg", "lpips-st-alex")
 # Layers of torchvision's VGG19, before their ReLU: conv1_2, conv2_2, conv3_4, conv4_4, conv5_4; weights of HGGT.
@@ -29,6 +30,10 @@ class Perceptual(nn.Module):
         self.network = Vgg19() if features == "vgg19" else LpipsSt("vgg" if features.endswith("vgg") else "alex")
         self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.eval().requires_grad_(False)
+        for part in list(self.network.modules()):
+            for name, layer in part.named_children():
+                if FrozenConv.fits(layer):
+                    setattr(part, name, FrozenConv(layer))
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """See the class. In fp32 also under autocast: small differences of large features do not survive 8 bits."""
