@@ -153,7 +153,7 @@ def test_every_recipe_takes_two_steps(path: Path, sets: Path, tmp_path: Path) ->
     kept = train(recipe, sets, tmp_path / "run")
     assert kept.name == ("adapter.safetensors" if recipe.lora else "weights.safetensors")
     written = lines(tmp_path / "run")
-    terms = {"l1", "perceptual", "gan", "quality", "consistency"}
+    terms = {"l1", "perceptual", "gan", "quality", "consistency", "flat"}
     asked = {t for t in terms if getattr(recipe.objective, "lambda_q" if t == "quality" else t)}
     assert [terms & line.keys() for line in written] == [asked, asked]
     if recipe.lora is None:

@@ -8,6 +8,8 @@ from iqsr.multigt.labels import Label
 
 NEGATIVE_FACTOR = 300.0
 """HGGT's factor of the negative term, before the recipe's weight."""
+FLAT_ENERGY = 6e-5
+"""Detail that a flat area may have: a standard deviation of 2/255. On average a fifth of a photo weighs."""
 
 
 def l1(output: Tensor, target: Tensor) -> Tensor:
@@ -30,6 +32,35 @@ def lr_consistency(output: Tensor, lr: Tensor) -> Tensor:
     small = reduced(output, output.shape[2] // lr.shape[2]).clamp(0, 1)
     error = (small - lr).square().flatten(1).mean(1)
     return -10 * error.clamp_min(1e-10).log10()
+
+
+def flatness(original: Tensor) -> Tensor:
+    """How flat a picture is: (N, 3, H, W) -> (N, 1, H, W), near 1 on sky and walls, 0 on texture and beside edges.
+
+    exp(-E / `FLAT_ENERGY`), E being the mean square of `detail` over 15x15 pixels and the channels.
+    """
+    return torch.exp(-_around(detail(original).square().mean(1, keepdim=True), 15) / FLAT_ENERGY)
+
+
+def flat_loss(output: Tensor, original: Tensor) -> Tensor:
+    """Grain on flat areas: the mean of flatness(original) * |detail(output - original)|.
+
+    original: the photo, whichever ground truth is learned from: what another has of grain is no reason to learn it, and
+    makes nothing less flat. No gradient passes through it. The absolute value, for the square's gradient fades with the
+    grain, so that the weaker half of it would stay, and goes to the few places where most is wrong; this one pushes
+    all grain alike, as hard as L1 does.
+    """
+    original = original.detach()
+    return (flatness(original) * detail(output - original).abs()).mean()
+
+
+def detail(x: Tensor) -> Tensor:
+    """x: (N, C, H, W) without the mean of the 5x5 pixels around each, edges reflected."""
+    return x - _around(x, 5)
+
+
+def _around(x: Tensor, side: int) -> Tensor:
+    return F.avg_pool2d(F.pad(x, (side // 2,) * 4, mode="reflect"), side, 1)
 
 
 def ldl_map(output: Tensor, averaged: Tensor, target: Tensor) -> Tensor:

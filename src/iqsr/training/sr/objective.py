@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from iqsr.training.sr.data import Batch
 from iqsr.training.sr.discriminator import gan_loss
-from iqsr.training.sr.losses import consistency_loss, l1, ldl_loss, negative_loss
+from iqsr.training.sr.losses import consistency_loss, flat_loss, l1, ldl_loss, negative_loss
 from iqsr.training.sr.perceptual import Perceptual
 from iqsr.training.sr.quality_term import QualityTerm
 from iqsr.training.sr.recipe import ObjectiveRecipe
@@ -52,6 +52,8 @@ class Objective:
             found["negative"] = recipe.negative * self._negative(output, batch)
         if recipe.consistency:
             found["consistency"] = recipe.consistency * consistency_loss(output, batch["lr"], self.scale)
+        if recipe.flat:
+            found["flat"] = recipe.flat * flat_loss(output, batch["gts"][:, 0].float() / 255)
         if recipe.lambda_q:
             found["quality"] = -recipe.lambda_q * self.quality(output).mean()
         return found

@@ -76,6 +76,8 @@ class ObjectiveRecipe(Recipe):
     """Weight of HGGT's term away from negative ground truths, its factor of 300 included."""
     consistency: float = Field(default=0.0, ge=0)
     """Weight of the L1 between the reduced output and the input."""
+    flat: float = Field(default=0.0, ge=0)
+    """Weight of the term against grain on flat areas of the original."""
     lambda_q: float = Field(default=0.0, ge=0)
     """Weight of the predicted quality, on a scale of 0 to 100."""
     quality: dict[str, float] = Field(default={"srq": 1.0}, min_length=1)
@@ -83,8 +85,17 @@ class ObjectiveRecipe(Recipe):
 
     @model_validator(mode="after")
     def _some_term(self) -> "ObjectiveRecipe":
-        weights = (self.l1, self.perceptual, self.gan, self.ldl, self.negative, self.consistency, self.lambda_q)
-        if not any(weights):
+        terms = (
+            self.l1,
+            self.perceptual,
+            self.gan,
+            self.ldl,
+            self.negative,
+            self.consistency,
+            self.flat,
+            self.lambda_q,
+        )
+        if not any(terms):
             raise ValueError("every weight is 0: nothing to learn")
         return self
 
