@@ -158,7 +158,7 @@ def test_scoring_first_does_not_stand_in_the_way_of_training(ours):
 
 def test_bf16_is_close_and_returns_float32(ours, file):
     fast = Musiq(precision="bf16").load(file)
-    pictures = [picture(1, 64 + 8 * seed, 100, seed) for seed in range(6)]
+    pictures = [picture(1, 64 + 8 * seed, 100, seed) for seed in range(4)]
     with torch.inference_mode():
         exact, quick = ours(pictures), fast(pictures)
         with torch.autocast("cpu", torch.bfloat16):
