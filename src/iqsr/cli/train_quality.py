@@ -44,7 +44,7 @@ def command(
 
       iqsr train-quality recipes/quality/srq.toml --photos photos/ -o runs/srq
 
-      iqsr train-quality recipes/quality/srq.toml --photos photos/ --set training.steps=100
+      iqsr train-quality recipes/quality/srq.toml --photos a/ --set held_out=0.2
 
       iqsr train-quality recipes/quality/people.toml --pairs pairs.csv -o people
     """
