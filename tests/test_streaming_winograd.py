@@ -1,0 +1,66 @@
+"""Winograd's convolutions: as torch's own on any size of picture, chosen where they are faster."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from iqsr.generators import load_generator
+from iqsr.streaming import StreamEngine, compile_rows
+from iqsr.streaming.kernels import has_fused
+from iqsr.streaming.tiled import TiledTrunk
+from iqsr.streaming.trunk import Trunk
+from iqsr.streaming.winograd import PIXELS, PRODUCTS, Tiling, has_winograd, transformed_kernel
+
+CPU = torch.device("cpu")
+
+
+def noise(*size: int, seed: int = 0) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed))
+
+
+def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(1, C, H, W) by transforms, one matrix product for each of 36 places, and the transform back."""
+    channels, tiling = x.shape[1], Tiling(*x.shape[2:])
+    data = torch.ones(PRODUCTS, channels + 1, tiling.tiles)
+    tiling.forward(tiling.cut(x), data[:, :channels])
+    out = torch.empty(PIXELS, weight.shape[0], tiling.tiles)
+    tiling.back(transformed_kernel(weight, bias) @ data, out)
+    return tiling.joined(out)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (4, 4), (8, 12), (5, 16), (13, 22), (33, 47)])
+@pytest.mark.parametrize("channels", [16, 64, 192])
+def test_a_convolution_is_torchs(size: tuple[int, int], channels: int) -> None:
+    """To 1e-5 of the largest value: fp32 keeps six or seven digits, the transforms cost one."""
+    x, bias = noise(1, channels, *size), noise(32, seed=2)
+    weight = noise(32, channels, 3, 3, seed=1) / (9 * channels) ** 0.5
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
+    error = (convolved(x, weight, bias).double() - expected).abs().max()
+    assert float(error) <= 1e-5 * float(expected.abs().max())
+
+
+def test_cutting_into_tiles_and_joining_them_changes_nothing() -> None:
+    x = noise(1, 3, 13, 22)
+    tiling = Tiling(13, 22)
+    assert torch.equal(tiling.joined(tiling.cut(x)), x)
+
+
+def test_what_lies_beyond_the_edge_is_cleared() -> None:
+    tiling = Tiling(5, 6)
+    tiles = torch.ones(PIXELS, 2, tiling.tiles)
+    tiling.clear_beyond_edge(tiles)
+    whole = Tiling(8, 8).joined(tiles)  # as many tiles, all of whose pixels are seen
+    assert torch.equal(whole[:, :, :5, :6], torch.ones(1, 2, 5, 6))
+    assert float(whole.sum()) == 2 * 5 * 6
+
+
+def test_fp32_takes_it_and_bf16_does_not() -> None:
+    if not has_winograd(CPU, torch.float32) or not has_fused(CPU, torch.float32):
+        pytest.skip("this machine has no fast products of matrices for it")
+    program = compile_rows(load_generator("realesrgan-x4plus-anime").module)
+    assert isinstance(StreamEngine(program, CPU, torch.float32, memory_bytes=1 << 33).trunk, TiledTrunk)
+    assert not has_winograd(CPU, torch.bfloat16)
+    assert has_fused(CPU, torch.bfloat16) == isinstance(
+        StreamEngine(program, CPU, torch.bfloat16, memory_bytes=1 << 33).trunk, Trunk
+    )
