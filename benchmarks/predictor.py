@@ -30,6 +30,7 @@ from measure import spread
 RESULTS = Path(__file__).parent / "results"
 SIDE = 192
 ROWS = ("srq", "srq-holdout", "piqe", "niqe", "laplacian")
+SIGHTED = ("ms_ssim", "ssim", "psnr")
 
 
 def main() -> None:
@@ -44,7 +45,8 @@ def main() -> None:
     versions = Versions(s for s in read_shards(options.data) if s.photo in {p.name for p in photos})
     clean = [row[:1].float() / 255 for row in versions.pictures]
     table = {name: measured(name, versions, clean) for name in ROWS if availability(name).here}
-    found = {"photos": len(photos), "side": SIDE, "metrics": table, "attack": attacks(versions, options.unguarded)}
+    attack = attacks(versions, options.unguarded)
+    found = {"photos": len(photos), "side": SIDE, "metrics": table, "sighted": sighted(versions), "attack": attack}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "srq.json").write_text(json.dumps(found, indent=1) + "\n")
     (RESULTS / "srq.md").write_text(markdown(found))
@@ -90,6 +92,20 @@ def measured(name: str, versions: Versions, clean: list[Tensor]) -> dict[str, ob
     return row | {"ladders": {ladder: monotone(score, clean, ladder) for ladder in LADDERS}}
 
 
+@torch.inference_mode()
+def sighted(versions: Versions) -> dict[str, object]:
+    """Agreement of metrics that see the original, each half of the teacher among them: what blind ones cannot pass."""
+    scores = {
+        "LPIPS-ST, AlexNet alone": [-d for d in versions.alex],
+        "LPIPS-ST, VGG16 alone": [-d for d in versions.vgg],
+    }
+    for metric in map(load_metric, SIGHTED):
+        sign = 1 if metric.card.higher_is_better else -1
+        rows = (pictures.float() / 255 for pictures in versions.pictures)
+        scores[metric.card.name] = [sign * metric(x, x[:1].expand_as(x)).nan_to_num(posinf=1e3) for x in rows]
+    return {name: asdict(agreement(score, versions)) for name, score in scores.items()}
+
+
 def attacks(versions: Versions, unguarded: Path | None) -> dict[str, object]:
     """The rise under 20 steps at 4/255 on 50 photos' clean crops, and on what Real-ESRGAN makes of them."""
     upscaled = [kinds.index("realesrgan-x4plus") for kinds in versions.kinds]
@@ -131,11 +147,9 @@ def markdown(found: dict) -> str:
         "| metric | SRCC | alex | vgg | pairs | agreed | clear | blur | noise | JPEG | ringing |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for name, row in found["metrics"].items():
-        figures = [f"{row[k]:.3f}" for k in ("srcc", "srcc_alex", "srcc_vgg")]
-        figures += [f"{100 * row[k]:.1f} %" for k in ("pairs", "agreed", "clear")]
-        figures += [f"{100 * v:.0f} %" for v in row["ladders"].values()]
-        lines.append(f"| {name} | {' | '.join(figures)} |")
+    lines += [agreement_row(name, row) for name, row in found["metrics"].items()]
+    lines += [agreement_row(f"*{name}*", row) for name, row in found["sighted"].items()]
+    lines += ["", "In italics: metrics that see the original. Each trunk of LPIPS-ST is half of what all are held to."]
     lines += ["", "Points that 20 steps of projected gradient ascent at 4/255 add to the score:", ""]
     for name, row in found["attack"].items():
         if isinstance(row, dict):
@@ -145,6 +159,13 @@ def markdown(found: dict) -> str:
         else:
             lines.append(f"* {name}: {row[0]:.2f} ({row[1]:.2f} to {row[2]:.2f})")
     return "\n".join(lines) + "\n"
+
+
+def agreement_row(name: str, row: dict) -> str:
+    figures = [f"{row[k]:.3f}" for k in ("srcc", "srcc_alex", "srcc_vgg")]
+    figures += [f"{100 * row[k]:.1f} %" for k in ("pairs", "agreed", "clear")]
+    figures += [f"{100 * v:.0f} %" for v in row.get("ladders", {}).values()] or [""] * len(LADDERS)
+    return f"| {name} | {' | '.join(figures)} |"
 
 
 if __name__ == "__main__":

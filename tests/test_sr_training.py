@@ -39,6 +39,7 @@ def tiny(name: str = "cpu-amo-ft", *changes: str) -> TrainRecipe:
     """A recipe as it stands, but for sizes."""
     recipe = read_recipe(RECIPES / f"{name}.toml", TrainRecipe)
     sizes = [c for c in TINY if "quality=" not in c or recipe.objective.lambda_q]
+    sizes += ["lora.start=''"] if recipe.lora else []
     return read_recipe(RECIPES / f"{name}.toml", TrainRecipe, [*sizes, *changes])
 
 

@@ -28,9 +28,11 @@ def command(
 
     [bold]Examples[/bold]
 
-      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o ft --validation photos/
+      iqsr train recipes/cpu-first.toml --data sets/ -o first --validation photos/
 
-      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o ft --resume
+      iqsr train recipes/cpu-first.toml --data sets/ -o first --resume
+
+      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o ft --set lora.start=first/adapter.safetensors
 
       iqsr train recipes/swinir-amo.toml --data HGGT/Train -o amo --set batch=4
     """

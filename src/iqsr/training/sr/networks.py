@@ -8,8 +8,9 @@ from torch import nn
 
 from iqsr.errors import UnknownNameError
 from iqsr.generators import Generator, load_generator
+from iqsr.generators.adapter import LORA_B, check_base, read_adapter
 from iqsr.generators.fresh import new_rrdbnet, new_swinir
-from iqsr.generators.lora import add_lora, save_adapter
+from iqsr.generators.lora import add_lora, load_lora_state, save_adapter
 from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
 from iqsr.generators.plain import save_plain
 from iqsr.training.sr.recipe import LoraRecipe, TrainRecipe
@@ -25,7 +26,7 @@ _NEW: dict[str, Callable[..., Generator]] = {
 def start(recipe: TrainRecipe) -> Generator:
     """The recipe's generator, ready to learn: what is trained requires gradients, all else is frozen.
 
-    Raises the errors of `load_generator` and `add_lora`.
+    Raises the errors of `load_generator` and `add_lora`, ModelError for an adapter that does not fit.
     """
     name = recipe.generator.start
     if name.startswith("new:"):
@@ -37,10 +38,21 @@ def start(recipe: TrainRecipe) -> Generator:
     if recipe.lora is None:
         generator.module.requires_grad_(True)
     else:
-        lora = recipe.lora
-        add_lora(generator.module, lora.rank, targets=lora.targets, alpha=lora.alpha, seed=recipe.seed)
+        _adapt(generator.module, recipe.lora, recipe.seed)
     generator.module.train()
     return generator
+
+
+def _adapt(module: nn.Module, lora: LoraRecipe, seed: int) -> None:
+    """Put adapters on the network: new ones, or those of the recipe's file."""
+    given = read_adapter(Path(lora.start)) if lora.start else None
+    if given:
+        check_base(module, given, adapter_name=f"lora.start = '{lora.start}'", module_name="the recipe's network")
+    add_lora(module, lora.rank, targets=lora.targets, alpha=lora.alpha, seed=seed)
+    if given:
+        scale = given.alpha * lora.rank / ((lora.alpha or lora.rank) * given.rank)
+        rescaled = {n: t * scale if n.endswith(LORA_B) else t for n, t in given.tensors.items()}
+        load_lora_state(module, rescaled)
 
 
 def keep(generator: Generator, lora: LoraRecipe | None, folder: Path, extra: Mapping[str, str]) -> Path:

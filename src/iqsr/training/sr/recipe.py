@@ -28,6 +28,9 @@ class LoraRecipe(Recipe):
     """`swinir-mlp`, `rrdb-convs`, `all-convs`, `all-linears`, or a regular expression over the names of layers."""
     alpha: float | None = Field(default=None, gt=0)
     """Scale of the adapter's output is alpha / rank; the rank by default."""
+    start: str = ""
+    """The file of an adapter of the same network, rank and layers to go on from (`RUN/adapter.safetensors`); new
+    ones if it is empty."""
 
 
 class DataRecipe(Recipe):
