@@ -2,7 +2,7 @@
 
     python benchmarks/training.py                     # writes benchmarks/results/training.md and .json
     python benchmarks/training.py --photos FOLDER     # of these, in the place of scikit-image's
-    python benchmarks/training.py --only samplers     # measures one part anew: memory, samplers, adapters, plain, ...
+    python benchmarks/training.py --only samplers     # one part anew; --help lists them
     python benchmarks/training.py --quick --out /tmp/quick
 
 Contenders take turns; ratios are taken within a round. The plain loop (plain_loop.py) starts from the same adapters and
@@ -38,13 +38,8 @@ from setting import Result, environment, measured, options, write
 from training_page import markdown
 
 PACKAGES = ("torch", "peft", "iqsr")
-RECIPE = Path(__file__).parents[1] / "recipes" / "cpu-amo-ft.toml"
-COMMON = (
-    # L1 + LPIPS-ST (vgg) - lambda_q * srq by Adam, at the paper's rate, in fp32: what the plain loop has as well.
-    "objective.consistency=0.0", "optimiser.lr=5e-5", "optimiser.milestones=[]", "optimiser.warmup=0",
-    "optimiser.clip=0.0", "bf16=false", "data.pool=0", "data.workers=0",
-)  # fmt: skip
-UPOS = ("sampling.sampler=upos", "sampling.grid=0", "data.sets=positive")
+RECIPE = Path(__file__).with_suffix(".toml")
+UPOS = ("sampling.sampler=upos", "data.sets=positive")
 ONLINE = ("sampling.grid=0",)
 GRID = ("sampling.grid=32",)
 PAPERS_RANK = "lora.rank=24"
@@ -64,7 +59,7 @@ class Load:
     """By part."""
 
 
-FULL = Load((), 4, {"samplers": 15, "adapters": 9, "plain": 9, "plain-rank-24": 5})
+FULL = Load((), 4, {"samplers": 13, "adapters": 7, "plain": 7, "plain-rank-24": 4})
 TINY = ("generator.start=new:rrdbnet-tiny", "objective.perceptual_features=lpips-st-alex")
 QUICK = Load((*TINY, "data.source=96", "data.patch=64"), 1, dict.fromkeys(FULL.rounds, 2))
 
@@ -78,7 +73,7 @@ class Bench:
     threads: int
 
     def recipe(self, *changes: str) -> TrainRecipe:
-        return read_recipe(RECIPE, TrainRecipe, [*COMMON, *self.load.changes, *changes])
+        return read_recipe(RECIPE, TrainRecipe, [*self.load.changes, *changes])
 
     def batches(self) -> Batches:
         """Without scores."""
