@@ -11,12 +11,10 @@ rounding, and nothing about quality.
 
 from __future__ import annotations
 
-import json
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median, pstdev
 
@@ -25,7 +23,7 @@ from torch import Tensor, nn
 
 from iqsr.quality.musiq import Musiq
 from measure import Spread, Work, alternate
-from setting import Result, arguments, described, environment, photo, write
+from setting import Result, arguments, described, environment, measured, photo, write
 
 PACKAGES = ("torch", "pyiqa", "iqsr")
 ABOUT = {
@@ -62,13 +60,8 @@ QUICK = {
 def main() -> None:
     args = arguments(__doc__, FULL, "one part anew; the others stay as they are in the results")
     torch.set_num_threads(args.threads)
-    known = args.out / "musiq.json"
-    parts = json.loads(known.read_text())["parts"] if args.only and known.is_file() else {}
     networks, loads = contenders(), QUICK if args.quick else FULL
-    for name in [args.only] if args.only else loads:
-        started = time.perf_counter()
-        parts[name] = measure(networks, loads[name])
-        print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    parts = measured(args, "musiq", {name: partial(measure, networks, load) for name, load in loads.items()})
     results = {"environment": environment(args, PACKAGES), "parts": parts}
     write(results, markdown(results), args.out, "musiq")
 

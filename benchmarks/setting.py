@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
+import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,28 @@ FEATURES = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16", "bf16"
 
 def arguments(about: str | None, parts: Iterable[str], only: str) -> Namespace:
     """Parsed from the command line. about: the script's docstring; only: the help of `--only`, which takes a part."""
+    return options(about, parts, only).parse_args()
+
+
+def options(about: str | None, parts: Iterable[str], only: str) -> ArgumentParser:
+    """What `arguments` parses, for a script that adds to it."""
     parser = ArgumentParser(description=about.splitlines()[0] if about else None)
     parser.add_argument("--quick", action="store_true", help="tiny pictures, few rounds: does it work?")
     parser.add_argument("--only", choices=list(parts), help=only)
     parser.add_argument("--threads", type=int, default=cores(), help="all cores by default")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder")
-    return parser.parse_args()
+    return parser
+
+
+def measured(args: Namespace, stem: str, parts: Mapping[str, Callable[[], Result]]) -> dict[str, Result]:
+    """What each part measures; with `--only` of one anew, the others as they stand in the results, if they do."""
+    known = args.out / f"{stem}.json"
+    found = json.loads(known.read_text())["parts"] if args.only and known.is_file() else {}
+    for name in [args.only] if args.only else parts:
+        started = time.perf_counter()
+        found[name] = parts[name]()
+        print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    return {name: found[name] for name in parts if name in found}
 
 
 def cores() -> int:

@@ -1,151 +1,227 @@
-"""What a training step costs: samplers, adapters, and a plain loop, taking turns in one run.
+"""What a step of `iqsr train` costs: by sampler, with adapters or without, and against a plain loop.
 
-    python benchmarks/training.py SETS [--rounds 7]
+    python benchmarks/training.py                     # writes benchmarks/results/training.md and .json
+    python benchmarks/training.py --photos FOLDER     # of these, in the place of scikit-image's
+    python benchmarks/training.py --only samplers     # one part anew; --help lists them
+    python benchmarks/training.py --quick --out /tmp/quick
 
-SETS: sets of ground truths, from iqsr prepare. Every contender trains realesrgan-x4plus on the same batches; a round
-is one step of each, in turn. Writes benchmarks/results/training.md and training.json.
+Contenders take turns; ratios are taken within a round. The plain loop (plain_loop.py) starts from the same adapters and
+learns from the same batches, and its losses have to be ours. Needs `pip install 'iqsr[bench,train]'` and a machine that
+does nothing else.
 """
 
-import argparse
-import json
+from __future__ import annotations
+
 import resource
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
+from torch import Tensor
 
-from iqsr.generators import load_generator
-from iqsr.quality import load_metric
-from iqsr.quality.lpips_st import LpipsSt
+from iqsr.generators.lora import load_lora_state, lora_state
 from iqsr.recipes import read_recipe
+from iqsr.training.sr.data import Batch, Batches, Sets
 from iqsr.training.sr.loop import Training
+from iqsr.training.sr.networks import start
 from iqsr.training.sr.recipe import TrainRecipe
+from measure import Spread, Work, alternate
+from photo_sets import write_sets
+from plain_loop import PlainLoop
+from setting import Result, environment, measured, options, write
+from training_page import markdown
 
-RESULTS = Path(__file__).parent / "results"
-RECIPE = Path(__file__).parents[1] / "recipes" / "cpu-amo-ft.toml"
-COMMON = ("data.workers=0", "data.pool=0", "data.patch=128", "batch=2")
-CONTENDERS = {
-    "origins-only (a stand-in for upos: nothing is scored)": ("sampling.sampler=origins-only",),
-    "amo, grid": (),
-    "amo, online": ("sampling.grid=0",),
-}
+PACKAGES = ("torch", "peft", "iqsr")
+RECIPE = Path(__file__).with_suffix(".toml")
+UPOS = ("sampling.sampler=upos", "data.sets=positive")
+ONLINE = ("sampling.grid=0",)
+GRID = ("sampling.grid=32",)
+PAPERS_RANK = "lora.rank=24"
+SAME = 1e-3
+"""Relative difference of two losses that rounding may make, after some steps."""
+PARTS = ("samplers", "adapters", "plain", "plain-rank-24", "memory")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is trained, on what, how often."""
+
+    changes: tuple[str, ...]
+    """Of the recipe."""
+    photos: int
+    rounds: dict[str, int]
+    """By part."""
+
+
+FULL = Load((), 4, {"samplers": 13, "adapters": 7, "plain": 7, "plain-rank-24": 4})
+TINY = ("generator.start=new:rrdbnet-tiny", "objective.perceptual_features=lpips-st-alex")
+QUICK = Load((*TINY, "data.source=96", "data.patch=64"), 1, dict.fromkeys(FULL.rounds, 2))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Makes contenders; `folder` holds the sets they learn from, and their runs."""
+
+    load: Load
+    folder: Path
+    threads: int
+
+    def recipe(self, *changes: str) -> TrainRecipe:
+        return read_recipe(RECIPE, TrainRecipe, [*self.load.changes, *changes])
+
+    def batches(self) -> Batches:
+        """Without scores."""
+        recipe = self.recipe()
+        return Batches(Sets(self.sets, recipe.data), recipe.data, batch=recipe.batch, seed=recipe.seed)
+
+    def training(self, *changes: str) -> Training:
+        return self._training(self.recipe(*changes))
+
+    def full_training(self, *changes: str) -> Training:
+        """Every weight learns."""
+        return self._training(without_adapters(self.recipe(*changes)))
+
+    def plain_loop(self, *changes: str) -> PlainLoop:
+        recipe = self.recipe(*changes)
+        assert recipe.lora is not None
+        return PlainLoop(
+            start(without_adapters(recipe)).module,
+            rank=recipe.lora.rank,
+            trunk="alex" if recipe.objective.perceptual_features == "lpips-st-alex" else "vgg",
+            lambda_q=recipe.objective.lambda_q,
+            lr=recipe.optimiser.lr,
+        )
+
+    @property
+    def sets(self) -> Path:
+        return self.folder / "sets"
+
+    def _training(self, recipe: TrainRecipe) -> Training:
+        return Training(recipe, self.sets, Path(tempfile.mkdtemp(dir=self.folder)))
+
+
+class Contender:
+    """A step a call; keeps the losses."""
+
+    def __init__(self, step: Callable[[Batch], float], draw: Callable[[], Batch]) -> None:
+        self.step, self.draw = step, draw
+        self.losses: list[float] = []
+
+    @classmethod
+    def of(cls, run: Training, draw: Callable[[], Batch] | None = None) -> Contender:
+        """draw: where batches come from; made by the run itself, as a part of the step, by default."""
+        return cls(lambda batch: sum(run.step(batch).values()), draw or run.draw)
+
+    def __call__(self) -> Tensor:
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            self.losses.append(self.step(self.draw()))
+        return torch.tensor(self.losses[-1])
+
+
+def without_adapters(recipe: TrainRecipe) -> TrainRecipe:
+    return recipe.model_copy(update={"lora": None})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", type=Path)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--memory-of", choices=("lora", "full"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.memory_of:
-        print(peak(options.sets, options.memory_of))
-        return
+    parser = options(__doc__, PARTS, "one part anew; the others stay as they are in the results")
+    parser.add_argument("--photos", type=Path, help="folder of photos to learn from; scikit-image's by default")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
-        steps = contenders(options.sets, Path(folder))
-        times: dict[str, list[float]] = {name: [] for name in steps}
-        for number in range(options.rounds + 1):
-            for name, step in steps.items():
-                began = time.perf_counter()
-                step(number)
-                if number:  # the first round warms up
-                    times[name].append(time.perf_counter() - began)
-    command = [sys.executable, __file__, str(options.sets), "--memory-of"]
-    memory = {
-        kind: float(subprocess.run([*command, kind], capture_output=True, text=True, check=True).stdout)
-        for kind in ("lora", "full")
+        bench = Bench(QUICK if args.quick else FULL, Path(folder), args.threads)
+        write_sets(bench.sets, args.photos, count=bench.load.photos, side=bench.recipe().data.source)
+        works: dict[str, Callable[[], Result]] = {
+            "samplers": partial(samplers, bench),
+            "adapters": partial(adapters, bench),
+            "plain": partial(plain, bench, "plain"),
+            "plain-rank-24": partial(plain, bench, "plain-rank-24", PAPERS_RANK),
+            "memory": partial(memory, bench),
+        }
+        parts = measured(args, "training", works)
+    results = {"environment": environment(args, PACKAGES), "recipe": bench.recipe().model_dump(), "parts": parts}
+    write(results, markdown(results), args.out, "training")
+
+
+def samplers(bench: Bench) -> Result:
+    """A step begins with its batch: looking up scores is a part of making one."""
+    runs = {"UPos": bench.training(*UPOS), "AMO, grid": bench.training(*GRID), "AMO, online": bench.training(*ONLINE)}
+    began = time.perf_counter()
+    runs["AMO, grid"].batches()
+    scoring = {"sets": len(runs["AMO, grid"].sets), "seconds": time.perf_counter() - began}
+    return compared(bench, "samplers", {name: Contender.of(run) for name, run in runs.items()}) | {"scoring": scoring}
+
+
+def adapters(bench: Bench) -> Result:
+    runs = {"LoRA": bench.training(*UPOS), "every weight": bench.full_training(*UPOS)}
+    return compared(bench, "adapters", {name: Contender.of(run) for name, run in runs.items()})
+
+
+def plain(bench: Bench, part: str, *changes: str) -> Result:
+    """From the same adapters, on batches that are there. SystemExit where the losses are not the same."""
+    online, grid = bench.training(*ONLINE, *changes), bench.training(*GRID, *changes)
+    loop = bench.plain_loop(*changes)
+    load_lora_state(loop.network, lora_state(online.module))
+    steps = range(bench.load.rounds[part] + 1)
+    given, scored = ([made[n] for n in steps] for made in (bench.batches(), grid.batches()))
+    contenders = {
+        "iqsr, AMO online": Contender.of(online, iter(given).__next__),
+        "iqsr, AMO, grid": Contender.of(grid, iter(scored).__next__),
+        "plain loop, AMO online": Contender(loop.step, iter(given).__next__),
     }
-    found = {"rounds": options.rounds, "seconds": times, "peak_gb": memory}
-    (RESULTS / "training.json").write_text(json.dumps(found, indent=1) + "\n")
-    (RESULTS / "training.md").write_text(markdown(found))
-    print(markdown(found))
+    found = compared(bench, part, contenders)
+    ours, theirs = (torch.tensor(contenders[name].losses) for name in ("iqsr, AMO online", "plain loop, AMO online"))
+    difference = float(((ours - theirs) / theirs).abs().max())
+    if not difference < SAME:
+        raise SystemExit(f"the plain loop learns something else: {theirs.tolist()} instead of {ours.tolist()}")
+    return found | {"rank": bench.recipe(*changes).lora.rank, "largest_difference_of_losses": difference}
 
 
-def contenders(sets: Path, folder: Path) -> dict[str, Callable[[int], None]]:
-    """A step of each, by name."""
-    steps: dict[str, Callable[[int], None]] = {}
-    for number, (name, changes) in enumerate(CONTENDERS.items()):
-        steps[name] = stepper(training(sets, folder / str(number), *changes))
-    full = training(sets, folder / "full", full=True)
-    steps["amo, grid, every weight learns"] = stepper(full)
-    steps["plain loop (see below)"] = PlainLoop(sets, folder / "plain").step
-    return steps
-
-
-def training(sets: Path, out: Path, *changes: str, full: bool = False) -> Training:
-    recipe = read_recipe(RECIPE, TrainRecipe, [*COMMON, *changes])
-    if full:
-        recipe = recipe.model_copy(update={"lora": None})
-    return Training(recipe, sets, out, validation=None, resume=False)
-
-
-def stepper(run: Training) -> Callable[[int], None]:
-    batches = run._batches(lambda *_: None)
-
-    def step(number: int) -> None:
-        run.step = number
-        run._learn_from(batches[number])
-
-    return step
-
-
-class PlainLoop:
-    """The same objective as one would write it down: eager fp32, NCHW, every weight, each patch scored alone.
-
-    Both trunks of the perceptual term get a graph, as metrics' packages do it, and the quality term is one more pass.
-    """
-
-    def __init__(self, sets: Path, out: Path) -> None:
-        self.batches = training(sets, out, "sampling.sampler=origins-only")._batches(lambda *_: None)
-        self.module = load_generator("realesrgan-x4plus").module.requires_grad_(True)
-        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=1e-4)
-        self.perceptual, self.srq = LpipsSt("vgg"), load_metric("srq")
-
-    def step(self, number: int) -> None:
-        batch = self.batches[number]
-        targets = []
-        for gts in batch["gts"]:
-            scores = [self.srq(x[None].float() / 255).item() for x in gts]
-            targets.append(gts[scores.index(max(scores))].float() / 255)
-        target = torch.stack(targets)
-        output = self.module(batch["lr"])
-        small = F.interpolate(output, scale_factor=0.25, mode="bicubic", antialias=True)
-        loss = F.l1_loss(output, target) + self.perceptual(output, target).mean() + 0.5 * F.l1_loss(small, batch["lr"])
-        loss = loss - 0.001 * self.srq(output.clamp(0, 1)).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-
-
-def peak(sets: Path, kind: str) -> float:
-    """Peak resident memory of two steps in a process of its own, GB."""
-    with tempfile.TemporaryDirectory() as folder:
-        step = stepper(training(sets, Path(folder) / "run", "sampling.sampler=origins-only", full=kind == "full"))
-        for number in range(2):
-            step(number)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-
-
-def markdown(found: dict) -> str:
-    base = statistics.median(found["seconds"]["amo, grid"])
-    lines = [
-        f"Seconds a step, {found['rounds']} rounds in turn; medians (least to most) and ratios of medians.",
-        "",
-        "| contender | seconds | of amo, grid |",
-        "|---|--:|--:|",
+def compared(bench: Bench, part: str, contenders: dict[str, Contender]) -> Result:
+    """Seconds of each by round, and how many times the first one's they are. A round before them warms up."""
+    works: dict[str, Work] = dict(contenders)
+    alternate(works, 1)
+    seconds = alternate(works, bench.load.rounds[part])
+    first = next(iter(seconds.values()))
+    rows = [
+        {"name": name, "seconds": values, "times_the_first": Spread.of_ratios(values, first).plain()}
+        for name, values in seconds.items()
     ]
-    for name, times in found["seconds"].items():
-        middle = statistics.median(times)
-        lines.append(f"| {name} | {middle:.2f} ({min(times):.2f} to {max(times):.2f}) | {middle / base:.2f} |")
-    memory = found["peak_gb"]
-    lines += ["", f"Peak memory: LoRA {memory['lora']:.2f} GB, every weight {memory['full']:.2f} GB.", ""]
-    lines += [PlainLoop.__doc__.replace("\n    ", " ").strip() if PlainLoop.__doc__ else ""]
-    return "\n".join(lines) + "\n"
+    return {"contenders": rows}
+
+
+def memory(bench: Bench) -> Result:
+    """Peak of a process that does nothing else; all sample by AMO online.
+
+    The processes are forks of a small one. One that was started from here would count what this one ever held: its
+    memory is the new process's own until the program is exchanged.
+    """
+    found: Result = {}
+    for kind in ("LoRA", "every weight", "plain loop"):
+        with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as pool:
+            found[kind] = pool.submit(peak, bench, kind).result()
+    return {"peak_gb": found}
+
+
+def peak(bench: Bench, kind: str) -> float:
+    """Of three steps, in GB."""
+    torch.set_num_threads(bench.threads)
+    batches = bench.batches()
+    made: dict[str, Callable[[], Contender]] = {
+        "LoRA": lambda: Contender.of(bench.training(*ONLINE), draw),
+        "every weight": lambda: Contender.of(bench.full_training(*ONLINE), draw),
+        "plain loop": lambda: Contender(bench.plain_loop().step, draw),
+    }
+    draw = map(batches.__getitem__, range(3)).__next__
+    contender = made[kind]()
+    for _ in range(3):
+        contender()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 if __name__ == "__main__":

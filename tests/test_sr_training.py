@@ -69,7 +69,7 @@ def equal(a: Path, b: Path) -> bool:
 
 def stopped(recipe: TrainRecipe, sets: Path, photos: Path, out: Path, after: int) -> None:
     """A run that SIGTERM ends after some steps."""
-    training = Training(recipe, sets, out, validation=photos, resume=False)
+    training = Training(recipe, sets, out, validation=photos)
 
     def stop(stage: str, done: int, total: int, figures: object) -> None:
         if stage == "training" and done == after:
@@ -110,10 +110,22 @@ def test_a_damaged_last_checkpoint_costs_steps_and_nothing_else(sets: Path, phot
     assert equal(tmp_path / "whole", parts)
 
 
+def test_steps_taken_one_by_one_are_those_of_a_run(sets: Path, tmp_path: Path) -> None:
+    recipe = tiny("cpu-amo-ft")
+    train(recipe, sets, tmp_path / "run")
+    training = Training(recipe, sets, tmp_path / "steps")
+    terms = [training.step(training.draw()) for _ in range(recipe.steps)]
+    training.keep()
+    assert training.done == recipe.steps
+    assert equal(tmp_path / "run", tmp_path / "steps")
+    for term, line in zip(terms, lines(tmp_path / "run"), strict=True):
+        assert term == {name: pytest.approx(line[name], rel=1e-5) for name in term}
+
+
 @torch.no_grad()
 def objective_of(training: Training) -> float:
     """Over four batches, with originals as targets."""
-    made, total = training._batches(lambda *_: None), 0.0
+    made, total = training.batches(), 0.0
     for step in range(4):
         batch = made[step]
         terms = training.objective.terms(training.module(batch["lr"]), batch["gts"][:, 0].float() / 255, batch)
@@ -123,10 +135,10 @@ def objective_of(training: Training) -> float:
 
 def test_only_adapters_learn_and_the_objective_falls(sets: Path, tmp_path: Path) -> None:
     recipe = tiny("cpu-origins", "steps=30", "optimiser.lr=5e-3", "validation.every=100")
-    training = Training(recipe, sets, tmp_path / "run", validation=None, resume=False)
+    training = Training(recipe, sets, tmp_path / "run")
     before = {n: p.detach().clone() for n, p in training.module.named_parameters()}
     at_start = objective_of(training)
-    training.run(lambda *_: None)
+    training.run()
     for name, parameter in training.module.named_parameters():
         assert torch.equal(parameter, before[name]) != (".lora_" in name), name
     assert objective_of(training) < 0.97 * at_start

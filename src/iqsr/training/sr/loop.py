@@ -39,14 +39,29 @@ Progress = Callable[[str, int, int, Mapping[str, float]], None]
 """Told the stage, how much of it is done, of how much, and figures."""
 
 
+def silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    """A `Progress` that tells nobody."""
+
+
 class GamedError(IqsrError):
     """The guard stopped the run; what it reached before is kept."""
 
 
 class Training:
-    """One run in one folder: everything it needs, everything it leaves behind."""
+    """One run in one folder: everything it needs, everything it leaves behind. Arguments and errors: as of `train`.
 
-    def __init__(self, recipe: TrainRecipe, data: Path, out: Path, *, validation: Path | None, resume: bool) -> None:
+    >>> training = Training(recipe, Path("sets"), Path("runs/ft"))
+    >>> terms = training.step(training.draw())  # training.run() takes all that are left
+    """
+
+    module: nn.Module
+    """The network that learns, on `device`."""
+    done: int
+    """Steps taken, those before `resume` included; the number of the next one, for they count from 0."""
+
+    def __init__(
+        self, recipe: TrainRecipe, data: Path, out: Path, *, validation: Path | None = None, resume: bool = False
+    ) -> None:
         self.recipe, self.out = recipe, out
         self.accelerator = _accelerator(recipe)
         device = self.device = self.accelerator.device
@@ -65,7 +80,7 @@ class Training:
         if self.accelerator.is_main_process:
             claim(out, recipe, resume=resume)
         self.accelerator.wait_for_everyone()
-        self.module: nn.Module = self.generator.module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.module = self.generator.module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.composed = Composed(self.module) if recipe.lora else None
         self.average = Average(self.module, recipe.optimiser.ema)
         learning = [p for p in self.module.parameters() if p.requires_grad]
@@ -77,13 +92,14 @@ class Training:
         self.guard = Guard(recipe.guard)
         self.checkpoints = Checkpoints(out / "checkpoints", rank, ranks)
         self.log = Log(out) if self.accelerator.is_main_process else None
-        self.step = 0
+        self.done = 0
+        self._batches: Batches | None = None
         self._sums: dict[str, float] = defaultdict(float)
         self._stopped = threading.Event()
         if resume and (found := self.checkpoints.load()):
             self._restore(*found)
 
-    def run(self, on_progress: Progress) -> Path:
+    def run(self, on_progress: Progress = silent) -> Path:
         """Train to the recipe's last step and return what is kept: an adapter, or a network.
 
         SIGTERM and Ctrl-C end it after the step at hand, with a checkpoint, as KeyboardInterrupt. GamedError where
@@ -91,33 +107,40 @@ class Training:
         """
         recipe = self.recipe
         with self._stoppable():
-            batches = self._batches(on_progress)
-            if self.step == 0:
+            batches = self.batches(on_progress)
+            if self.done == 0:
                 self._validate()
-            for batch in batches.loader(self.step, recipe.steps):
+            for batch in batches.loader(self.done, recipe.steps):
                 began = time.perf_counter()
-                self._learn_from(batch)
-                self.step += 1
+                self.step(batch)
                 self._sums["seconds"] += time.perf_counter() - began
-                if self.step % recipe.log_every == 0 or self.step == recipe.steps:
-                    on_progress("training", self.step, recipe.steps, self._report())
-                last, stopped = self.step == recipe.steps, self._everyone_stops()
-                reason = self._validate() if self.step % recipe.validation.every == 0 or last else None
-                if self.step % recipe.checkpoint_every == 0 or last or stopped or reason:
+                if self.done % recipe.log_every == 0 or self.done == recipe.steps:
+                    on_progress("training", self.done, recipe.steps, self._report())
+                last, stopped = self.done == recipe.steps, self._everyone_stops()
+                reason = self._validate() if self.done % recipe.validation.every == 0 or last else None
+                if self.done % recipe.checkpoint_every == 0 or last or stopped or reason:
                     self.save()
                 if reason:
-                    self._keep()
-                    raise GamedError(f"stopped at step {self.step}: {reason}; {self.out} has what was reached")
+                    self.keep()
+                    raise GamedError(f"stopped at step {self.done}: {reason}; {self.out} has what was reached")
                 if stopped and not last:
                     raise KeyboardInterrupt
         if self.log:
             self.log.close()
-        return self._keep()
+        return self.keep()
 
-    def _learn_from(self, batch: Batch) -> None:
-        """One step of the generator, one of the discriminator if there is one, one of the average."""
+    def draw(self) -> Batch:
+        """The batch of the next step, made in this process. The first call makes what `batches` makes beforehand."""
+        return self.batches()[self.done]
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One step of the generator, one of the discriminator if there is one, one of the average.
+
+        batch: as `draw` gives it, of any number of samples (with a pool: the recipe's). Returns the weighted terms by
+        name, as `Objective.terms` and `Critic.learn` call them. IqsrError where the objective is not finite.
+        """
         recipe, rank = self.recipe, self.accelerator.process_index
-        torch.manual_seed(seed_of(recipe.seed, self.step, rank, 2))  # of whatever draws in a forward pass
+        torch.manual_seed(seed_of(recipe.seed, self.done, rank, 2))  # of whatever draws in a forward pass
         batch = {name: value.to(self.device) for name, value in batch.items()}
         if self.metric is not None:
             batch["scores"] = patch_scores(self.metric, batch["gts"])
@@ -125,7 +148,7 @@ class Training:
         if self.pool:
             batch = self.pool.exchange(batch)
         target = self._target(batch)
-        rate = recipe.optimiser.lr * recipe.optimiser.rate_at(self.step)
+        rate = recipe.optimiser.lr * recipe.optimiser.rate_at(self.done)
         self.optimizer.param_groups[0]["lr"] = rate
         with self.accelerator.autocast():
             averaged = self._averaged_output(batch["lr"])  # first: it changes the weights and back
@@ -141,15 +164,18 @@ class Training:
             self.accelerator.clip_grad_norm_(self.module.parameters(), recipe.optimiser.clip)
         self.optimizer.step()
         if self.critic:
-            terms |= self.critic.learn(output.detach(), target, recipe.optimiser.rate_at(self.step))
+            terms |= self.critic.learn(output.detach(), target, recipe.optimiser.rate_at(self.done))
         self.average.update(self.module)
-        for name, term in terms.items():
-            self._sums[name] += float(term.detach())
+        figures = {name: float(term.detach()) for name, term in terms.items()}
+        for name, value in figures.items():
+            self._sums[name] += value
+        self.done += 1
+        return figures
 
     def _target(self, batch: Batch) -> Tensor:
         """The ground truth that the sampler chooses for each sample, (B, 3, H, W) in [0, 1]."""
         rank = self.accelerator.process_index
-        generator = torch.Generator().manual_seed(seed_of(self.recipe.seed, self.step, rank, 4))
+        generator = torch.Generator().manual_seed(seed_of(self.recipe.seed, self.done, rank, 4))
         scores = batch["scores"].cpu() if "scores" in batch else None
         labels = batch["labels"].cpu() if self.sets.ground_truths.labelled else None
         gts = batch["gts"]
@@ -163,8 +189,10 @@ class Training:
         with torch.no_grad(), self.average.applied_to(self.module):
             return self.module(lr).float()
 
-    def _batches(self, on_progress: Progress) -> Batches:
-        """The batches of this process, with the scores that the sampler goes by where they are made beforehand."""
+    def batches(self, on_progress: Progress = silent) -> Batches:
+        """The batches of this process, by number. The first call makes the scores of whole pictures, or of a grid."""
+        if self._batches is not None:
+            return self._batches
         recipe, scores, sets = self.recipe, None, self.sets
         sampling = recipe.sampling
         if self.sampler.needs in ("image scores", "image scores and labels"):
@@ -180,7 +208,7 @@ class Training:
                 folder,
                 lambda done: on_progress("scores", done, len(sets), {}),
             )
-        return Batches(
+        self._batches = Batches(
             sets,
             recipe.data,
             batch=recipe.batch,
@@ -190,19 +218,20 @@ class Training:
             scores=scores,
             grid=sampling.grid,
         )
+        return self._batches
 
     def _validate(self) -> str | None:
         """Look at the averaged network; the guard's reason to stop, if it has one. All processes get the same."""
         reason = None
         if self.validation is not None:
             names = quality_names(self.recipe.objective.quality, self.recipe.objective.lambda_q)
-            pictures = self.out / "validation" / f"step-{self.step:08d}"
+            pictures = self.out / "validation" / f"step-{self.done:08d}"
             self.module.eval()
             with self.average.applied_to(self.module), self.accelerator.autocast():
                 look, figures = self.validation.look(lambda x: self.module(x.to(self.device)).cpu(), names, pictures)
             self.module.train()
             if self.log:
-                self.log.write(self.step, "validation", figures)
+                self.log.write(self.done, "validation", figures)
             reason = self.guard.judge(look) if self.recipe.guard.on else None
         if self.accelerator.num_processes > 1:
             from accelerate.utils import broadcast_object_list
@@ -212,11 +241,11 @@ class Training:
 
     def _report(self) -> dict[str, float]:
         """Means since the last report, also into the log."""
-        steps = (self.step - 1) % self.recipe.log_every + 1
+        steps = (self.done - 1) % self.recipe.log_every + 1
         figures = {name: value / steps for name, value in self._sums.items()}
         self._sums.clear()
         if self.log:
-            self.log.write(self.step, "train", figures)
+            self.log.write(self.done, "train", figures)
         return figures
 
     def save(self) -> None:
@@ -230,11 +259,11 @@ class Training:
             "guard": self.guard.state_dict(),
             "sums": dict(self._sums),
         }
-        self.checkpoints.save(self.step, state)
+        self.checkpoints.save(self.done, state)
         self.accelerator.wait_for_everyone()
 
     def _restore(self, step: int, state: dict[str, Any]) -> None:
-        self.step = step
+        self.done = step
         self.module.load_state_dict(state["weights"], strict=False)
         self.average.values = {n: v.to(self.device) for n, v in state["average"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
@@ -245,17 +274,17 @@ class Training:
         if self.critic:
             self.critic.load_state_dict(state["critic"])
 
-    def _keep(self) -> Path:
+    def keep(self) -> Path:
         """Write the averaged weights; every process returns the file's path."""
         if self.accelerator.is_main_process:
             with self.average.applied_to(self.module):
-                keep(self.generator, self.recipe.lora, self.out, {"step": str(self.step)} | origin(self.recipe))
+                keep(self.generator, self.recipe.lora, self.out, {"step": str(self.done)} | origin(self.recipe))
         self.accelerator.wait_for_everyone()
         return self.out / (WEIGHTS_FILE if self.recipe.lora is None else ADAPTER_FILE)
 
     def _check_finite(self, total: Tensor) -> None:
         if not total.isfinite():
-            raise IqsrError(f"the objective is not finite at step {self.step}: lower optimiser.lr, or set bf16 = false")
+            raise IqsrError(f"the objective is not finite at step {self.done}: lower optimiser.lr, or set bf16 = false")
 
     def _everyone_stops(self) -> bool:
         """Whether any process was asked to stop."""

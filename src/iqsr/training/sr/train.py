@@ -1,9 +1,8 @@
 """From a recipe and sets of ground truths to a trained generator."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from iqsr.training.sr.loop import Progress, Training
+from iqsr.training.sr.loop import Progress, Training, silent
 from iqsr.training.sr.recipe import TrainRecipe
 
 
@@ -14,7 +13,7 @@ def train(
     *,
     validation: Path | None = None,
     resume: bool = False,
-    on_progress: Progress | None = None,
+    on_progress: Progress = silent,
 ) -> Path:
     """Train the recipe's generator on the sets in `data`; returns the adapter or the network that was written.
 
@@ -28,8 +27,4 @@ def train(
     fails, its child GamedError where the guard stops, KeyboardInterrupt when it was asked to stop.
     """
     training = Training(recipe, data, out, validation=validation, resume=resume)
-    return training.run(on_progress or _silent)
-
-
-def _silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-    pass
+    return training.run(on_progress)
