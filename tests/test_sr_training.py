@@ -213,9 +213,12 @@ def test_the_command_trains_merges_and_upscales(
         (("{recipe}", "--data", "{sets}", "--set", "objective.lambda=1"), "lambda_q", 2),
         (("{recipe}", "--data", "{sets}", "--set", "generator.start=new:swinr"), "new:swinir", 2),
         (("{recipe}", "--data", "{sets}", "--set", "lora.targets=mlps"), "no layer of this network matches", 2),
+        (("{recipe}", "--data", "{sets}", "--set", "data.source=128"), "is 96x96, data.source is 128", 2),
+        (("{recipe}", "--data", "{sets}", "--set", "data.degradations=['reel-esrgan']"), "real-esrgan", 2),
+        (("{recipe}", "--data", "{sets}", "--set", "sampling.metric=nime"), "nima", 2),
     ],
 )
-def test_wrong_arguments_are_one_line(
+def test_wrong_arguments_are_one_line_and_leave_no_folder(
     iqsr: Run, sets: Path, tmp_path: Path, arguments: tuple[str, ...], told: str, code: int
 ) -> None:
     recipe = tmp_path / "tiny.toml"
@@ -225,6 +228,7 @@ def test_wrong_arguments_are_one_line(
     assert ended.code == code
     assert told in ended.err
     assert ended.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_labels_that_a_sampler_needs_are_asked_for() -> None:
