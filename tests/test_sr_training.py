@@ -177,6 +177,22 @@ def test_a_folder_with_a_run_is_not_overwritten(sets: Path, tmp_path: Path) -> N
         train(tiny("cpu-amo", "steps=2"), sets, tmp_path / "run", resume=True)
 
 
+@pytest.mark.parametrize("made", [True, False])
+def test_there_is_nothing_to_resume_where_no_run_was(sets: Path, tmp_path: Path, made: bool) -> None:
+    run = tmp_path / "run"
+    if made:
+        run.mkdir()
+    with pytest.raises(UsageError, match="holds no run to go on with: leave --resume out"):
+        train(tiny("cpu-amo"), sets, run, resume=True)
+    assert not made or not list(run.iterdir())
+
+
+def test_a_run_without_a_checkpoint_is_resumed_from_its_start(sets: Path, tmp_path: Path) -> None:
+    recipe = tiny("cpu-origins", "steps=1")
+    Training(recipe, sets, tmp_path / "run", validation=None, resume=False)
+    assert train(recipe, sets, tmp_path / "run", resume=True).exists()
+
+
 def test_an_objective_that_is_not_finite_is_told(sets: Path, tmp_path: Path) -> None:
     recipe = tiny("cpu-origins", "optimiser.lr=1e30", "lora.targets=all-convs", "optimiser.clip=0.0")
     with pytest.raises(IqsrError, match=r"not finite at step \d: lower optimiser.lr"):
@@ -216,6 +232,7 @@ def test_the_command_trains_merges_and_upscales(
         (("{recipe}", "--data", "{sets}", "--set", "data.source=128"), "is 96x96, data.source is 128", 2),
         (("{recipe}", "--data", "{sets}", "--set", "data.degradations=['reel-esrgan']"), "real-esrgan", 2),
         (("{recipe}", "--data", "{sets}", "--set", "sampling.metric=nime"), "nima", 2),
+        (("{recipe}", "--data", "{sets}", "--resume"), "holds no run to go on with", 2),
     ],
 )
 def test_wrong_arguments_are_one_line_and_leave_no_folder(

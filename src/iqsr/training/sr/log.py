@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from iqsr.errors import IqsrError
+from iqsr.errors import IqsrError, UsageError
 from iqsr.recipes import Recipe, recipe_hash, resolved_toml
 
 _PACKAGES = ("iqsr", "torch", "torchvision", "spandrel", "peft", "accelerate", "timm", "numpy")
@@ -45,7 +45,7 @@ def origin(recipe: Recipe) -> dict[str, str]:
 def claim(folder: Path, recipe: Recipe, *, resume: bool) -> None:
     """Make the run's folder with recipe and origin in it; nothing where the run goes on. Errors: `check_free`'s."""
     check_free(folder, recipe, resume=resume)
-    if (folder / _NOTE).exists():
+    if resume:
         return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.toml").write_text(resolved_toml(recipe))
@@ -55,10 +55,13 @@ def claim(folder: Path, recipe: Recipe, *, resume: bool) -> None:
 def check_free(folder: Path, recipe: Recipe, *, resume: bool) -> None:
     """See that a run can begin in the folder, or that the same run goes on there; nothing is written.
 
-    IqsrError where the folder has a run and `resume` is not asked for, or has the run of another recipe.
+    IqsrError where the folder has a run and `resume` is not asked for, or has the run of another recipe; UsageError
+    where `resume` is asked for and there is none.
     """
     note = folder / _NOTE
     if not note.exists():
+        if resume:
+            raise UsageError(f"'{folder}' holds no run to go on with: leave --resume out to start one there")
         return
     if not resume:
         raise IqsrError(f"'{folder}' holds a run: add --resume to go on with it, or name another folder")
