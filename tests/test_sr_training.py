@@ -248,6 +248,29 @@ def test_wrong_arguments_are_one_line_and_leave_no_folder(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (("sampling.metric=psnr",), r"sampling\.metric = 'psnr' compares with a reference.*choose one without"),
+        (("sampling.metric=psnr", "sampling.sampler=sma"), r"sampling\.metric = 'psnr' compares with a reference"),
+        (("sampling.metric=nime",), "sampling.metric: unknown metric 'nime'; known: niqe"),
+        (("data.patch=32",), r"data\.patch = 32 is too small for sampling\.metric = 'srq'.*set data\.patch to 64"),
+        (
+            ("data.patch=32", "sampling.metric=musiq", "objective.lambda_q=0.05"),
+            r"data\.patch = 32 is too small for objective\.quality = 'srq'",
+        ),
+    ],
+)
+def test_a_metric_that_cannot_score_patches_is_told_with_its_setting(changes: tuple[str, ...], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        tiny("cpu-amo", *changes)
+
+
+def test_a_metric_that_nothing_asks_for_may_be_any() -> None:
+    recipe = tiny("cpu-origins", "sampling.metric=psnr", "data.patch=32", "objective.lambda_q=0.0")
+    assert recipe.sampling.metric == "psnr"
+
+
 def test_labels_that_a_sampler_needs_are_asked_for() -> None:
     with pytest.raises(UsageError, match="need people's labels"):
         tiny("cpu-amo", "sampling.sampler=upos")
