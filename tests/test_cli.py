@@ -550,6 +550,13 @@ def test_a_batch_with_nothing_left_to_do_imports_no_torch() -> None:
     assert "torch" in imported(*command, "--overwrite", *FAST)
 
 
+def test_a_wrong_device_is_refused_with_nothing_left_to_do_too(iqsr: Run) -> None:
+    picture("in/a.png")
+    picture("o/a.png")
+    ended = iqsr("upscale", "in", "-o", "o", "--skip-existing", "--device", "tpu")
+    assert (ended.code, ended.err) == (2, "iqsr: unknown device 'tpu'; choose auto, cpu, cuda, cuda:N or mps\n")
+
+
 # Kills and interrupts
 
 

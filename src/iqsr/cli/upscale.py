@@ -127,6 +127,7 @@ def command(
     ] = False,
 ) -> None:
     """Enlarge pictures (see HELP)."""
+    from iqsr.backends.device import check_device_name
     from iqsr.batch import plan, upscale_batch
     from iqsr.sizes import Wish
 
@@ -134,6 +135,7 @@ def command(
         raise UsageError("--skip-existing and --overwrite exclude each other")
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"--quality goes from 1 to 100, got {quality}")
+    check_device_name(device)
     wish = Wish(scale, width, height)
     jobs = plan(inputs, out, format=format, suffix=suffix)
     if not (skip_existing or overwrite):
