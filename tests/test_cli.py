@@ -133,6 +133,25 @@ def test_quality_makes_the_files_weight(iqsr: Run, suffix: str) -> None:
     assert weights[1] * 1.5 < weights[2]
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("-o", "o/"), " for 2 of 4 results"),
+        (("-o", "o/", "--format", "tiff"), ""),
+        (("-o", "o/", "--format", "webp"), None),
+    ],
+)
+def test_a_quality_that_png_and_tiff_do_not_have_is_told_in_a_line(
+    iqsr: Run, options: tuple[str, ...], told: str | None
+) -> None:
+    for name in ("a.png", "b.jpg", "c.tif", "d.webp"):
+        picture(f"in/{name}")
+    ended = iqsr("upscale", "in", *options, "--quality", "80", "--dry-run", *FAST)
+    assert ended.code == 0
+    line = f"iqsr: --quality changes nothing{told}: PNG and TIFF are lossless\n"
+    assert ended.err == ("" if told is None else line)
+
+
 def test_suffix_beside_the_source_and_twice_the_same_command(iqsr: Run) -> None:
     picture("in/a.png")
     picture("in/b.jpg")
@@ -665,8 +684,9 @@ def test_a_full_disk_fails_the_picture_that_does_not_fit(iqsr: Run, suffix: str)
     picture("in/a.png", (8, 8))
     picture("in/b.png", (96, 96))
     picture("in/c.png", (8, 8))
+    finest = ("--quality", "100") if suffix in ("jpg", "webp") else ()
     with small_disk("48k") as disk:
-        ended = iqsr("upscale", "in", "-o", str(disk / "o"), "--format", suffix, "--quality", "100", *FAST)
+        ended = iqsr("upscale", "in", "-o", str(disk / "o"), "--format", suffix, *finest, *FAST)
         written = sorted(path.name for path in (disk / "o").iterdir())
         sizes = [size_of(disk / "o" / name) for name in written]
     assert ended.code == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +51,7 @@ MODELS = (
 """For the help, which has no time to import the networks."""
 
 _GO_ON = "the same command with --skip-existing goes on from here"
+logger = logging.getLogger(__name__)
 _SIZE, _HOW, _FILES, _SAY = "Size", "How it is computed", "Files", "Output of the command"
 
 
@@ -110,7 +112,7 @@ def command(
     ] = "auto",
     quality: Annotated[
         int | None,
-        typer.Option(help="1 to 100 for JPEG (95) and WebP (90).", rich_help_panel=_FILES),
+        typer.Option(help="1 to 100 for JPEG (95) and WebP (90); PNG and TIFF are lossless.", rich_help_panel=_FILES),
     ] = None,
     suffix: Annotated[
         str | None, typer.Option(help="Added to every name, before the dot.", rich_help_panel=_FILES)
@@ -140,6 +142,8 @@ def command(
     jobs = plan(inputs, out, format=format, suffix=suffix)
     if not (skip_existing or overwrite):
         _refuse_existing(jobs)
+    if quality is not None:
+        _warn_of_lossless(jobs)
 
     def upscaler() -> Upscaler:
         from iqsr.upscale import Upscaler
@@ -175,6 +179,14 @@ def _refuse_existing(jobs: list[Job]) -> None:
         others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         verb = "exist" if others else "exists"
         raise UsageError(f"'{existing[0]}'{others} {verb}: use --skip-existing or --overwrite")
+
+
+def _warn_of_lossless(jobs: list[Job]) -> None:
+    """Say that a quality was asked for where there is none to choose."""
+    lossless = sum(job.lossless for job in jobs)
+    if lossless:
+        of = "" if lossless == len(jobs) else f" for {lossless} of {len(jobs)} results"
+        logger.warning("--quality changes nothing%s: PNG and TIFF are lossless", of)
 
 
 def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: Wish, skip: bool, as_json: bool) -> list[str]:
