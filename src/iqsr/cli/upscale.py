@@ -14,6 +14,8 @@ from iqsr.cli.progress import Bars, JsonLines, Reporter, printable
 from iqsr.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from iqsr.batch import Job
     from iqsr.sizes import Wish
     from iqsr.upscale import Upscaler
@@ -130,7 +132,7 @@ def command(
 ) -> None:
     """Enlarge pictures (see HELP)."""
     from iqsr.backends.device import check_device_name
-    from iqsr.batch import plan, upscale_batch
+    from iqsr.batch import plan
     from iqsr.sizes import Wish
 
     if skip_existing and overwrite:
@@ -157,16 +159,7 @@ def command(
     if dry_run:
         states = _dry_run(jobs, upscaler(), wish, skip_existing, as_json)
     else:
-        with interruptible(_GO_ON), _reporter(len(jobs), as_json=as_json) as reporter:
-            done = upscale_batch(
-                upscaler,
-                jobs,
-                wish=wish,
-                quality=quality,
-                skip_existing=skip_existing,
-                on_progress=reporter.share,
-            )
-            states = [reporter.finished(result) for result in done]
+        states = _enlarge(jobs, upscaler, wish, quality, skip_existing, as_json)
     if "failed" in states:
         raise typer.Exit(1)
 
@@ -187,6 +180,17 @@ def _warn_of_lossless(jobs: list[Job]) -> None:
     if lossless:
         of = "" if lossless == len(jobs) else f" for {lossless} of {len(jobs)} results"
         logger.warning("--quality changes nothing%s: PNG and TIFF are lossless", of)
+
+
+def _enlarge(
+    jobs: list[Job], upscaler: Callable[[], Upscaler], wish: Wish, quality: int | None, skip: bool, as_json: bool
+) -> list[str]:
+    """Do the jobs and tell of each; their states. `upscaler` is called when the first picture needs it."""
+    from iqsr.batch import upscale_batch
+
+    with interruptible(_GO_ON), _reporter(len(jobs), as_json=as_json) as reporter:
+        done = upscale_batch(upscaler, jobs, wish=wish, quality=quality, skip_existing=skip, on_progress=reporter.share)
+        return [reporter.finished(result) for result in done]
 
 
 def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: Wish, skip: bool, as_json: bool) -> list[str]:
