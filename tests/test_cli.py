@@ -519,6 +519,12 @@ def test_help_names_every_model_and_keeps_brackets(iqsr: Run) -> None:
     assert "'iqsr[openvino]'" in text
 
 
+def test_the_docs_name_every_model() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "upscale.md").read_text()
+    named = {name for line in text.splitlines() if line.startswith("| `") for name in re.findall(r"`([\w-]+)`", line)}
+    assert set(MODELS) <= named
+
+
 def test_version(iqsr: Run) -> None:
     import iqsr as package
 
