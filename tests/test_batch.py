@@ -10,6 +10,7 @@ from PIL import Image
 from iqsr import Upscaler
 from iqsr.batch import Job, plan, upscale_batch
 from iqsr.errors import UsageError
+from iqsr.images import output_formats
 from iqsr.sizes import Wish, passes_for
 
 
@@ -98,6 +99,12 @@ def test_formats_that_are_not_written_are_refused_and_not_taken_for_folders(out:
 def test_the_format_makes_the_suffix(source: str, format: str, out: str) -> None:
     names(source)
     assert planned(source, out="o", format=format) == {source: f"o/{out}"}
+
+
+def test_jobs_know_which_formats_have_no_quality() -> None:
+    for known in output_formats():
+        for suffix in known.suffixes:
+            assert Job(Path("a.png"), Path(f"b{suffix.upper()}")).lossless == (known.quality is None)
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones() -> None:

@@ -221,6 +221,15 @@ def test_scores_are_remembered_unless_told_not_to(iqsr: Run) -> None:
     assert cached() == 2
 
 
+def test_a_wrong_device_is_refused_when_every_score_is_remembered_too(iqsr: Run) -> None:
+    pictures(2)
+    assert iqsr("score", "sr", "-m", "laplacian").code == 0
+    for name in ("tpu", "cuda:", "cuda:one", "Cpu", ""):
+        ended = iqsr("score", "sr", "-m", "laplacian", "--device", name)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == f"iqsr: unknown device '{name}'; choose auto, cpu, cuda, cuda:N or mps\n"
+
+
 def test_a_cache_that_is_none_is_one_line_and_exit_code_1(iqsr: Run) -> None:
     pictures(1)
     ended = iqsr("score", "sr", "-m", "laplacian", "--cache", "sr/00.png")

@@ -190,6 +190,22 @@ def test_a_folder_with_a_run_is_not_overwritten(sets: Path, tmp_path: Path) -> N
         train(tiny("cpu-amo", "steps=2"), sets, tmp_path / "run", resume=True)
 
 
+@pytest.mark.parametrize("made", [True, False])
+def test_there_is_nothing_to_resume_where_no_run_was(sets: Path, tmp_path: Path, made: bool) -> None:
+    run = tmp_path / "run"
+    if made:
+        run.mkdir()
+    with pytest.raises(UsageError, match="holds no run to go on with: leave --resume out"):
+        train(tiny("cpu-amo"), sets, run, resume=True)
+    assert not made or not list(run.iterdir())
+
+
+def test_a_run_without_a_checkpoint_is_resumed_from_its_start(sets: Path, tmp_path: Path) -> None:
+    recipe = tiny("cpu-origins", "steps=1")
+    Training(recipe, sets, tmp_path / "run", validation=None, resume=False)
+    assert train(recipe, sets, tmp_path / "run", resume=True).exists()
+
+
 def test_an_objective_that_is_not_finite_is_told(sets: Path, tmp_path: Path) -> None:
     recipe = tiny("cpu-origins", "optimiser.lr=1e30", "lora.targets=all-convs", "optimiser.clip=0.0")
     with pytest.raises(IqsrError, match=r"not finite at step \d: lower optimiser.lr"):
@@ -226,9 +242,13 @@ def test_the_command_trains_merges_and_upscales(
         (("{recipe}", "--data", "{sets}", "--set", "objective.lambda=1"), "lambda_q", 2),
         (("{recipe}", "--data", "{sets}", "--set", "generator.start=new:swinr"), "new:swinir", 2),
         (("{recipe}", "--data", "{sets}", "--set", "lora.targets=mlps"), "no layer of this network matches", 2),
+        (("{recipe}", "--data", "{sets}", "--set", "data.source=128"), "is 96x96, data.source is 128", 2),
+        (("{recipe}", "--data", "{sets}", "--set", "data.degradations=['reel-esrgan']"), "real-esrgan", 2),
+        (("{recipe}", "--data", "{sets}", "--set", "sampling.metric=nime"), "nima", 2),
+        (("{recipe}", "--data", "{sets}", "--resume"), "holds no run to go on with", 2),
     ],
 )
-def test_wrong_arguments_are_one_line(
+def test_wrong_arguments_are_one_line_and_leave_no_folder(
     iqsr: Run, sets: Path, tmp_path: Path, arguments: tuple[str, ...], told: str, code: int
 ) -> None:
     recipe = tmp_path / "tiny.toml"
@@ -238,6 +258,30 @@ def test_wrong_arguments_are_one_line(
     assert ended.code == code
     assert told in ended.err
     assert ended.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (("sampling.metric=psnr",), r"sampling\.metric = 'psnr' compares with a reference.*choose one without"),
+        (("sampling.metric=psnr", "sampling.sampler=sma"), r"sampling\.metric = 'psnr' compares with a reference"),
+        (("sampling.metric=nime",), "sampling.metric: unknown metric 'nime'; known: niqe"),
+        (("data.patch=32",), r"data\.patch = 32 is too small for sampling\.metric = 'srq'.*set data\.patch to 64"),
+        (
+            ("data.patch=32", "sampling.metric=musiq", "objective.lambda_q=0.05"),
+            r"data\.patch = 32 is too small for objective\.quality = 'srq'",
+        ),
+    ],
+)
+def test_a_metric_that_cannot_score_patches_is_told_with_its_setting(changes: tuple[str, ...], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        tiny("cpu-amo", *changes)
+
+
+def test_a_metric_that_nothing_asks_for_may_be_any() -> None:
+    recipe = tiny("cpu-origins", "sampling.metric=psnr", "data.patch=32", "objective.lambda_q=0.0")
+    assert recipe.sampling.metric == "psnr"
 
 
 def test_labels_that_a_sampler_needs_are_asked_for() -> None:

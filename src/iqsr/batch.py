@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _WRITABLE = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"})
 _PICTURES_OF_OTHERS = frozenset({".bmp", ".gif", ".jxl", ".jp2", ".ppm", ".svg", ".pdf", ".psd", ".tga"})
+_LOSSLESS = frozenset({".png", ".tif", ".tiff"})
 FORMATS = ("auto", "png", "jpg", "webp", "tiff")
 
 
@@ -27,6 +28,11 @@ class Job:
 
     source: Path
     out: Path
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the result is a PNG or TIFF, which have no quality to choose."""
+        return self.out.suffix.lower() in _LOSSLESS
 
 
 @dataclass(frozen=True)

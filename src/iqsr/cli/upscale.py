@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ from iqsr.cli.progress import Bars, JsonLines, Reporter, printable
 from iqsr.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from iqsr.batch import Job
     from iqsr.sizes import Wish
     from iqsr.upscale import Upscaler
@@ -50,6 +53,7 @@ MODELS = (
 """For the help, which has no time to import the networks."""
 
 _GO_ON = "the same command with --skip-existing goes on from here"
+logger = logging.getLogger(__name__)
 _SIZE, _HOW, _FILES, _SAY = "Size", "How it is computed", "Files", "Output of the command"
 
 
@@ -110,7 +114,7 @@ def command(
     ] = "auto",
     quality: Annotated[
         int | None,
-        typer.Option(help="1 to 100 for JPEG (95) and WebP (90).", rich_help_panel=_FILES),
+        typer.Option(help="1 to 100 for JPEG (95) and WebP (90); PNG and TIFF are lossless.", rich_help_panel=_FILES),
     ] = None,
     suffix: Annotated[
         str | None, typer.Option(help="Added to every name, before the dot.", rich_help_panel=_FILES)
@@ -127,17 +131,21 @@ def command(
     ] = False,
 ) -> None:
     """Enlarge pictures (see HELP)."""
-    from iqsr.batch import plan, upscale_batch
+    from iqsr.backends.device import check_device_name
+    from iqsr.batch import plan
     from iqsr.sizes import Wish
 
     if skip_existing and overwrite:
         raise UsageError("--skip-existing and --overwrite exclude each other")
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"--quality goes from 1 to 100, got {quality}")
+    check_device_name(device)
     wish = Wish(scale, width, height)
     jobs = plan(inputs, out, format=format, suffix=suffix)
     if not (skip_existing or overwrite):
         _refuse_existing(jobs)
+    if quality is not None:
+        _warn_of_lossless(jobs)
 
     def upscaler() -> Upscaler:
         from iqsr.upscale import Upscaler
@@ -151,16 +159,7 @@ def command(
     if dry_run:
         states = _dry_run(jobs, upscaler(), wish, skip_existing, as_json)
     else:
-        with interruptible(_GO_ON), _reporter(len(jobs), as_json=as_json) as reporter:
-            done = upscale_batch(
-                upscaler,
-                jobs,
-                wish=wish,
-                quality=quality,
-                skip_existing=skip_existing,
-                on_progress=reporter.share,
-            )
-            states = [reporter.finished(result) for result in done]
+        states = _enlarge(jobs, upscaler, wish, quality, skip_existing, as_json)
     if "failed" in states:
         raise typer.Exit(1)
 
@@ -173,6 +172,25 @@ def _refuse_existing(jobs: list[Job]) -> None:
         others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         verb = "exist" if others else "exists"
         raise UsageError(f"'{existing[0]}'{others} {verb}: use --skip-existing or --overwrite")
+
+
+def _warn_of_lossless(jobs: list[Job]) -> None:
+    """Say that a quality was asked for where there is none to choose."""
+    lossless = sum(job.lossless for job in jobs)
+    if lossless:
+        of = "" if lossless == len(jobs) else f" for {lossless} of {len(jobs)} results"
+        logger.warning("--quality changes nothing%s: PNG and TIFF are lossless", of)
+
+
+def _enlarge(
+    jobs: list[Job], upscaler: Callable[[], Upscaler], wish: Wish, quality: int | None, skip: bool, as_json: bool
+) -> list[str]:
+    """Do the jobs and tell of each; their states. `upscaler` is called when the first picture needs it."""
+    from iqsr.batch import upscale_batch
+
+    with interruptible(_GO_ON), _reporter(len(jobs), as_json=as_json) as reporter:
+        done = upscale_batch(upscaler, jobs, wish=wish, quality=quality, skip_existing=skip, on_progress=reporter.share)
+        return [reporter.finished(result) for result in done]
 
 
 def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: Wish, skip: bool, as_json: bool) -> list[str]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Literal
 
+from iqsr.backends.device import check_device_name
 from iqsr.errors import IqsrError, UsageError
 from iqsr.quality import MetricCard, availability, card, load_metric, metric_names
 
@@ -38,12 +39,13 @@ class Judges:
 
     names: as `iqsr metrics` lists them, or aliases; None for the default. A name that comes twice counts once. device:
     `cpu`, `cuda`, `cuda:N`, `mps` or `auto`. precision: of networks, see `load_metric`. Raises UnknownNameError for a
-    name, UsageError for a device that is not there.
+    name, UsageError for a device's name that is none; `device` raises it for one that is not there.
     """
 
     def __init__(
         self, names: Sequence[str] | None = None, *, device: str = "cpu", precision: Precision = "fp32"
     ) -> None:
+        check_device_name(device)
         chosen = default_metrics() if names is None else names
         if not chosen:
             raise UsageError("no metric was named")

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from iqsr.degrade import degrade, pipeline
 from iqsr.errors import UsageError
-from iqsr.images import read_rgb
+from iqsr.images import open_picture, read_rgb
 from iqsr.multigt import GroundTruths, GtSet, every_set, has_positive, has_verdict, open_sets
 from iqsr.training.sr.recipe import DataRecipe
 
@@ -30,7 +30,10 @@ class Place(NamedTuple):
 
 
 class Sets:
-    """The sets that a recipe takes, read and checked once. UsageError where none is left."""
+    """The sets that a recipe takes, read and checked once.
+
+    UsageError where none is left, an original is smaller than `data.source`, or a degradation has no such name.
+    """
 
     def __init__(self, folder: Path, recipe: DataRecipe) -> None:
         self.ground_truths: GroundTruths = open_sets(folder)
@@ -39,9 +42,19 @@ class Sets:
         self.chosen: Sequence[GtSet] = [s for s in self.ground_truths if FILTERS[recipe.sets](s)]
         if not self.chosen:
             raise UsageError(f"'{folder}' has no set that data.sets = '{recipe.sets}' takes")
+        for gts in self.chosen:
+            _check_size(gts, recipe.source)
+        self.pipelines = [pipeline(name) for name in recipe.degradations]
 
     def __len__(self) -> int:
         return len(self.chosen)
+
+
+def _check_size(gts: GtSet, side: int) -> None:
+    original = open_picture(gts.paths[0]).info
+    if min(original.width, original.height) < side:
+        size = f"{original.width}x{original.height}"
+        raise UsageError(f"the set '{gts.name}' is {size}, data.source is {side}: --set data.source=...")
 
 
 def load_set(gts: GtSet) -> Tensor:
@@ -71,7 +84,7 @@ class Batches(Dataset[Batch]):
         scores: Mapping[str, Tensor] | None = None,
         grid: int = 1,
     ) -> None:
-        self.sets, self.recipe, self.pipelines = sets, recipe, [pipeline(name) for name in recipe.degradations]
+        self.sets, self.recipe, self.pipelines = sets, recipe, sets.pipelines
         self.batch, self.seed, self.rank, self.ranks = batch, seed, rank, ranks
         self.scores, self.grid = scores, max(grid, self.pipelines[0].scale)
         self._order: tuple[int, list[int]] = (-1, [])
@@ -123,8 +136,6 @@ class Batches(Dataset[Batch]):
         """The square that is degraded, of all ground truths: (K, 3, S, S) uint8, and where it lies."""
         pictures, side = load_set(gts), self.recipe.source
         height, width = pictures.shape[2:]
-        if min(height, width) < side:
-            raise UsageError(f"the set '{gts.name}' is {width}x{height}, data.source is {side}: --set data.source=...")
         at = Place(self._offset(height - side, generator), self._offset(width - side, generator))
         return pictures[:, :, at.top : at.top + side, at.left : at.left + side], at
 

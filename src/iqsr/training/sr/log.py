@@ -9,10 +9,11 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from iqsr.errors import IqsrError
+from iqsr.errors import IqsrError, UsageError
 from iqsr.recipes import Recipe, recipe_hash, resolved_toml
 
 _PACKAGES = ("iqsr", "torch", "torchvision", "spandrel", "peft", "accelerate", "timm", "numpy")
+_NOTE = "run.json"
 
 
 class Log:
@@ -42,21 +43,31 @@ def origin(recipe: Recipe) -> dict[str, str]:
 
 
 def claim(folder: Path, recipe: Recipe, *, resume: bool) -> None:
-    """Write recipe and origin into the run's folder, or check that it is the same run that goes on.
-
-    IqsrError where the folder has a run and `resume` is not asked for, or has the run of another recipe.
-    """
-    note = folder / "run.json"
-    if note.exists():
-        if not resume:
-            raise IqsrError(f"'{folder}' holds a run: add --resume to go on with it, or name another folder")
-        there = json.loads(note.read_text())["recipe"]
-        if there != recipe_hash(recipe):
-            raise IqsrError(f"'{folder}' holds a run of another recipe ({there}): name another folder")
+    """Make the run's folder with recipe and origin in it; nothing where the run goes on. Errors: `check_free`'s."""
+    check_free(folder, recipe, resume=resume)
+    if resume:
         return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.toml").write_text(resolved_toml(recipe))
-    note.write_text(json.dumps(origin(recipe), indent=1) + "\n")
+    (folder / _NOTE).write_text(json.dumps(origin(recipe), indent=1) + "\n")
+
+
+def check_free(folder: Path, recipe: Recipe, *, resume: bool) -> None:
+    """See that a run can begin in the folder, or that the same run goes on there; nothing is written.
+
+    IqsrError where the folder has a run and `resume` is not asked for, or has the run of another recipe; UsageError
+    where `resume` is asked for and there is none.
+    """
+    note = folder / _NOTE
+    if not note.exists():
+        if resume:
+            raise UsageError(f"'{folder}' holds no run to go on with: leave --resume out to start one there")
+        return
+    if not resume:
+        raise IqsrError(f"'{folder}' holds a run: add --resume to go on with it, or name another folder")
+    there = json.loads(note.read_text())["recipe"]
+    if there != recipe_hash(recipe):
+        raise IqsrError(f"'{folder}' holds a run of another recipe ({there}): name another folder")
 
 
 def _commit() -> str:

@@ -28,7 +28,7 @@ from iqsr.training.sr.checkpoint import Checkpoints
 from iqsr.training.sr.critic import Critic
 from iqsr.training.sr.data import Batch, Batches, Sets, mirrored, seed_of
 from iqsr.training.sr.guard import Guard
-from iqsr.training.sr.log import Log, claim, origin
+from iqsr.training.sr.log import Log, check_free, claim, origin
 from iqsr.training.sr.networks import keep, start
 from iqsr.training.sr.objective import Objective
 from iqsr.training.sr.recipe import TrainRecipe
@@ -64,21 +64,24 @@ class Training:
     ) -> None:
         self.recipe, self.out = recipe, out
         self.accelerator = _accelerator(recipe)
+        if self.accelerator.is_main_process:
+            check_free(out, recipe, resume=resume)
         device = self.device = self.accelerator.device
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
         self.sets = Sets(data, recipe.data)
         self.generator = start(recipe)
-        objective, metric = recipe.objective, recipe.sampling.metric
-        self.objective = Objective(objective, self.generator.scale, str(device))
+        self.objective = Objective(recipe.objective, self.generator.scale, str(device))
         self.validation = None
         if validation is not None and self.accelerator.is_main_process:
             quality, degradation = self.objective.quality, recipe.data.degradations[0]
             self.validation = Validation(validation, recipe.validation, degradation, quality, str(device))
         self.sampler = sampler(recipe.sampling.sampler, recipe.sampling.tau)
-        self.online = self.sampler.needs == "patch scores" and not recipe.sampling.grid
-        self.metric = load_metric(metric, device=str(device)) if self.online else None
+        scored = self.sampler.needs not in ("nothing", "labels")
+        metric = load_metric(recipe.sampling.metric, device=str(device)) if scored else None
+        online = self.sampler.needs == "patch scores" and not recipe.sampling.grid
+        self.metric = metric if online else None
         if self.accelerator.is_main_process:
-            claim(out, recipe, resume=resume)
+            claim(out, recipe, resume=resume)  # last: a command that is wrong leaves no folder behind
         self.accelerator.wait_for_everyone()
         self.module = self.generator.module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.composed = Composed(self.module) if recipe.lora else None
@@ -86,7 +89,7 @@ class Training:
         learning = [p for p in self.module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learning, lr=recipe.optimiser.lr, betas=recipe.optimiser.betas, fused=True)
         self.model = self.accelerator.prepare(self.module)
-        self.critic = Critic(recipe, self.accelerator) if objective.gan else None
+        self.critic = Critic(recipe, self.accelerator) if recipe.objective.gan else None
         drawing = torch.Generator().manual_seed(seed_of(recipe.seed, rank, 3))
         self.pool = Pool(recipe.data.pool, drawing) if recipe.data.pool else None
         self.guard = Guard(recipe.guard)

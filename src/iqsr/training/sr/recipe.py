@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from iqsr.errors import UnknownNameError
+from iqsr.quality import MetricCard, card
 from iqsr.recipes import Recipe
 
 
@@ -187,3 +189,38 @@ class TrainRecipe(Recipe):
         if labelled and self.data.sets == "every":
             raise ValueError("upos, smp and the negative term need people's labels: data.sets = positive or verdict")
         return self
+
+    @model_validator(mode="after")
+    def _metrics_fit(self) -> "TrainRecipe":
+        sampling, patch = self.sampling, self.data.patch
+        if sampling.sampler in ("sma", "smp", "amo"):
+            chosen = _card(sampling.metric, "sampling.metric")
+            if chosen.reference == "full":
+                raise ValueError(
+                    f"sampling.metric = '{chosen.name}' compares with a reference, and ground truths have none: "
+                    "choose one without, such as srq"
+                )
+            if sampling.sampler == "amo":
+                _check_patch(patch, chosen, "sampling.metric")
+        if self.objective.lambda_q:
+            for name in (name for name, share in self.objective.quality.items() if share):
+                _check_patch(patch, _card(name, "objective.quality"), "objective.quality")
+        return self
+
+
+def _card(name: str, setting: str) -> MetricCard:
+    """The card of the metric that the setting names; ValueError, which pydantic expects, where there is none."""
+    try:
+        return card(name)
+    except UnknownNameError as error:
+        raise ValueError(f"{setting}: {error}") from None
+
+
+def _check_patch(patch: int, chosen: MetricCard, setting: str) -> None:
+    """ValueError where the metric that the setting names cannot measure a patch of so many pixels."""
+    if patch < chosen.minimum_size:
+        raise ValueError(
+            f"data.patch = {patch} is too small for {setting} = '{chosen.name}', which needs at least "
+            f"{chosen.minimum_size} x {chosen.minimum_size} pixels: set data.patch to {chosen.minimum_size} or more, "
+            "or choose another metric"
+        )

@@ -23,8 +23,9 @@ def train(
 
     Started by `accelerate launch`, each process calls this and learns from its share of every batch.
 
-    Raises UsageError for arguments that do not fit together, IqsrError where `out` holds another run or a step
-    fails, its child GamedError where the guard stops, KeyboardInterrupt when it was asked to stop.
+    Raises UsageError for arguments that do not fit together and for nothing to resume, IqsrError where `out` holds
+    another run or a step fails, its child GamedError where the guard stops, KeyboardInterrupt when it was asked to
+    stop.
     """
     training = Training(recipe, data, out, validation=validation, resume=resume)
     return training.run(on_progress)

@@ -1,0 +1,123 @@
+"""Errors of the `iqsr` command: one line each, and the exit code."""
+
+from pathlib import Path
+
+import pytest
+
+from cli_pictures import ESCAPE, FAST, everything, picture, process, size_of
+from commands import Run
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+# Wrong arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "realesrgan-x4"], "unknown model 'realesrgan-x4'; known: realesrgan-x4plus, realesrgan-"),
+        (["--model", "animevideov3-x2"], "unknown model 'animevideov3-x2'; known: realesr-animevideov3-x2, "),
+        (["--scale", "0.5"], "--scale goes from 1 to 16, got 0.5"),
+        (["--scale", "17"], "--scale goes from 1 to 16, got 17"),
+        (["--scale", "nan"], "--scale goes from 1 to 16, got nan"),
+        (["--scale", "big"], "Invalid value for '-s' / '--scale'"),
+        (["--scale", "2", "--width", "100"], "give either --scale or --width/--height, not both"),
+        (["--width", "0"], "--width and --height are at least 1 pixel"),
+        (["--precision", "int4"], "unknown precision 'int4'; choose auto, fp32, bf16, fp16"),
+        (["--device", "tpu"], "unknown device 'tpu'; choose auto, cpu, cuda, cuda:N or mps"),
+        (["--device", "mps"], "no mps device on this machine"),
+        (["--backend", "tensorrt"], "unknown backend 'tensorrt'; choose torch or openvino"),
+        (["--format", "bmp"], "unknown format 'bmp'; choose auto, png, jpg, webp, tiff"),
+        (["--tile", "8"], "a tile has at least 16 pixels a side, got 8"),
+        (["--quality", "0"], "--quality goes from 1 to 100, got 0"),
+        (["--quality", "101"], "--quality goes from 1 to 100, got 101"),
+        (["--threads", "0"], "Invalid value for '--threads'"),
+        (["--memory", "-1"], "Invalid value for '--memory'"),
+        (["--suffix", "/x"], "a suffix is a part of a file's name"),
+        (["--skip-existing", "--overwrite"], "--skip-existing and --overwrite exclude each other"),
+        (
+            ["--backend", "openvino", "--device", "cuda"],
+            "the backend openvino computes on the CPU",
+        ),
+        ([""], "a name is empty"),
+        (["-o", ""], "a name is empty"),
+        (["missing.png"], "no such picture, folder or pattern: 'missing.png'"),
+        (["--skale", "2"], "No such option: --skale"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_code_2(iqsr: Run, arguments: list[str], message: str) -> None:
+    picture("a.png")
+    fast = FAST if "--model" not in arguments else FAST[2:]
+    ended = iqsr("upscale", "a.png", "-o", "o/", *fast, *arguments)
+    assert ended.code == 2
+    assert ended.out == ""
+    assert ended.err.startswith(f"iqsr: {message}")
+    assert ended.err.count("\n") == 1
+    assert sorted(everything()) == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["upscale"], "iqsr: Missing argument 'INPUT...'; see `iqsr upscale --help`\n"),
+        (["zzz"], "iqsr: No such command 'zzz'; see `iqsr --help`\n"),
+        (["weights", "fetch"], "iqsr: Missing argument 'NAME'; see `iqsr weights fetch --help`\n"),
+    ],
+)
+def test_a_wrong_command_says_where_the_help_is(iqsr: Run, arguments: list[str], message: str) -> None:
+    ended = iqsr(*arguments)
+    assert (ended.code, ended.out, ended.err.lower()) == (2, "", message.lower())
+
+
+def test_wrong_arguments_have_no_traceback_in_a_process_of_their_own() -> None:
+    picture("a.png")
+    ended = process("upscale", "a.png", "--model", "realesrgan-x4")
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert ESCAPE not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["weights", "fetch", "realesrgan"], 2, "unknown weights 'realesrgan'; known: realesrgan-x"),
+        (["weights", "import", "gone"], 2, "no such folder: 'gone'"),
+        (["export", "realesrgan-x4", "-o", "a.onnx"], 2, "unknown model 'realesrgan-x4'; known: realesrgan-x4plus"),
+        (["export", "realesr-animevideov3", "-o", "a.txt"], 2, "a.txt: expected a name that ends in"),
+        (["export", "realesr-animevideov3", "-o", "no/a.safetensors"], 1, "no/a.safetensors: cannot be written: No "),
+        (["export", "gone.pth", "-o", "a.safetensors"], 2, "no such checkpoint: 'gone.pth'"),
+        (["upscale", "a.png", "--model", "gone.pth"], 2, "no such checkpoint: 'gone.pth'"),
+    ],
+)
+def test_errors_are_one_line_and_their_exit_code(iqsr: Run, arguments: list[str], code: int, message: str) -> None:
+    picture("a.png")
+    ended = iqsr(*arguments)
+    assert (ended.code, ended.out) == (code, "")
+    assert ended.err.startswith(f"iqsr: {message}")
+    assert ended.err.count("\n") == 1
+
+
+def test_export_and_weights_succeed(iqsr: Run) -> None:
+    ended = iqsr("export", "realesr-animevideov3", "-o", "a.safetensors")
+    assert ended.code == 0
+    assert ended.out.splitlines()[-1].startswith("a.safetensors  ")
+    picture("a.png")
+    assert iqsr("upscale", "a.png", "-o", "o.png", "--model", "a.safetensors").code == 0
+    assert size_of("o.png") == (128, 96)
+    assert iqsr("weights").code == 0
+
+
+def test_missing_weights_end_the_batch_with_the_command_that_brings_them(
+    iqsr: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("IQSR_WEIGHTS", str(tmp_path / "weights"))
+    picture("a.png")
+    ended = iqsr("upscale", "a.png", "--model", "realesrgan-x2plus")
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert "iqsr weights fetch realesrgan-x2plus" in ended.err

@@ -1,0 +1,309 @@
+"""`iqsr upscale`: sizes, formats, what is there already, what it says."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import pyvips
+from PIL import Image
+
+import heic_samples
+from cli_pictures import ESCAPE, FAST, IQSR, everything, picture, process, size_of
+from commands import Run
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+# One picture
+
+
+def test_the_module_is_the_command_and_a_pipe_stays_clean() -> None:
+    picture("über 写真.png")
+    ended = process("upscale", "über 写真.png", "-o", "new folder/out [1].png", *FAST)
+    assert ended.code == 0
+    assert ended.out == ""
+    assert re.fullmatch(r"new folder/out \[1\]\.png: 128 x 96 in \d+\.\d s\n", ended.err)
+    assert size_of("new folder/out [1].png") == (128, 96)
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ((), (128, 96)),
+        (("--scale", "1"), (32, 24)),
+        (("-s", "2.5"), (80, 60)),
+        (("--scale", "5"), (160, 120)),
+        (("--width", "100"), (100, 75)),
+        (("--height", "50"), (67, 50)),
+        (("--width", "50", "--height", "99"), (50, 99)),
+        (("--model", "realesr-animevideov3-x2"), (64, 48)),
+        (("--tile", "32", "--precision", "fp32", "--device", "cpu"), (128, 96)),
+        (("--memory", "0.5"), (128, 96)),
+    ],
+)
+def test_options_make_the_size(iqsr: Run, options: tuple[str, ...], size: tuple[int, int]) -> None:
+    picture("a.png")
+    assert iqsr("upscale", "a.png", "-o", "o.png", *FAST, *options).code == 0
+    assert size_of("o.png") == size
+
+
+@pytest.mark.parametrize(
+    ("source", "format", "out", "kind"),
+    [
+        ("a.png", "png", "a.png", "PNG"),
+        ("a.png", "jpg", "a.jpg", "JPEG"),
+        ("a.png", "webp", "a.webp", "WEBP"),
+        ("a.png", "tiff", "a.tiff", "TIFF"),
+        ("a.jpeg", "auto", "a.jpeg", "JPEG"),
+        ("a.webp", "auto", "a.webp", "WEBP"),
+        ("a.tif", "auto", "a.tif", "TIFF"),
+    ],
+)
+def test_format_makes_the_file(iqsr: Run, source: str, format: str, out: str, kind: str) -> None:
+    picture(source)
+    assert iqsr("upscale", source, "-o", "o", "--format", format, *FAST).code == 0
+    assert [path.name for path in Path("o").iterdir()] == [out]
+    with Image.open(Path("o") / out) as image:
+        assert (image.format, image.size) == (kind, (128, 96))
+
+
+def test_heic_and_avif_become_png(iqsr: Run) -> None:
+    Path("a.heic").write_bytes(heic_samples.with_alpha())
+    noise = pyvips.Image.gaussnoise(48, 32, mean=128).cast("uchar").bandjoin([90, 200]).copy(interpretation="srgb")
+    noise.heifsave("b.avif", compression="av1")
+    assert iqsr("upscale", "a.heic", "b.avif", "-o", "o", *FAST).code == 0
+    with Image.open("o/a.png") as a, Image.open("o/b.png") as b:
+        assert (a.format, a.mode, a.size) == ("PNG", "RGBA", (256, 192))
+        assert (b.format, b.mode, b.size) == ("PNG", "RGB", (192, 128))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+def test_quality_makes_the_files_weight(iqsr: Run, suffix: str) -> None:
+    picture("a.png")
+    weights: list[int] = []
+    for quality in ("10", "60", "100"):
+        assert iqsr("upscale", "a.png", "-o", f"{quality}.{suffix}", "--quality", quality, *FAST).code == 0
+        weights.append(Path(f"{quality}.{suffix}").stat().st_size)
+    assert weights[0] * 1.5 < weights[1]
+    assert weights[1] * 1.5 < weights[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("-o", "o/"), " for 2 of 4 results"),
+        (("-o", "o/", "--format", "tiff"), ""),
+        (("-o", "o/", "--format", "webp"), None),
+    ],
+)
+def test_a_quality_that_png_and_tiff_do_not_have_is_told_in_a_line(
+    iqsr: Run, options: tuple[str, ...], told: str | None
+) -> None:
+    for name in ("a.png", "b.jpg", "c.tif", "d.webp"):
+        picture(f"in/{name}")
+    ended = iqsr("upscale", "in", *options, "--quality", "80", "--dry-run", *FAST)
+    assert ended.code == 0
+    line = f"iqsr: --quality changes nothing{told}: PNG and TIFF are lossless\n"
+    assert ended.err == ("" if told is None else line)
+
+
+def test_suffix_beside_the_source_and_twice_the_same_command(iqsr: Run) -> None:
+    picture("in/a.png")
+    picture("in/b.jpg")
+    command = ("upscale", "in/*", "--suffix", "_x4", *FAST)
+    assert iqsr(*command).code == 0
+    once = everything()
+    assert sorted(once) == ["in/a.png", "in/a_x4.png", "in/b.jpg", "in/b_x4.jpg"]
+    again = iqsr(*command, "--skip-existing")
+    assert (again.code, again.err) == (0, "2 skipped\n")
+    assert everything() == once
+
+
+def test_a_tree_is_mirrored_and_the_output_inside_it_is_not_read_again(iqsr: Run) -> None:
+    picture("in/a.png")
+    picture("in/deep/er/b.png")
+    picture("in/.hidden/c.png")
+    command = ("upscale", "in", "-o", "in/large", *FAST)
+    assert iqsr(*command).err == "2 upscaled\n"
+    assert iqsr(*command, "--skip-existing").err == "2 skipped\n"
+    assert sorted(everything("in/large")) == ["in/large/a.png", "in/large/deep/er/b.png"]
+
+
+# What is there already
+
+
+def test_existing_results_are_refused_skipped_or_overwritten_as_told(iqsr: Run) -> None:
+    picture("in/a.png")
+    picture("in/b.png")
+    names = ["o/a.png", "o/b.png"]
+    Path("o").mkdir()
+    for name in names:
+        Path(name).write_bytes(b"mine")
+    for more in ([], ["--dry-run"]):
+        refused = iqsr("upscale", "in", "-o", "o", *FAST, *more)
+        assert refused.code == 2
+        assert refused.err == "iqsr: 'o/a.png' and 1 more exist: use --skip-existing or --overwrite\n"
+    assert all(Path(name).read_bytes() == b"mine" for name in names)
+
+    skipped = iqsr("upscale", "in", "-o", "o", "--skip-existing", *FAST)
+    assert (skipped.code, skipped.err) == (0, "2 skipped\n")
+    assert all(Path(name).read_bytes() == b"mine" for name in names)
+
+    replaced = iqsr("upscale", "in", "-o", "o", "--overwrite", *FAST)
+    assert (replaced.code, replaced.err) == (0, "2 upscaled\n")
+    assert [size_of(name) for name in names] == [(128, 96), (128, 96)]
+
+
+@pytest.mark.parametrize("more", [[], ["--overwrite"], ["--skip-existing"]])
+def test_a_source_is_never_replaced(iqsr: Run, more: list[str]) -> None:
+    source = picture("a.png").read_bytes()
+    ended = iqsr("upscale", "a.png", "-o", "a.png", *FAST, *more)
+    assert ended.code == 2
+    assert "would replace a source" in ended.err
+    assert Path("a.png").read_bytes() == source
+
+
+# What it says
+
+
+def test_a_dry_run_tells_all_and_writes_nothing(iqsr: Run) -> None:
+    picture("in/a.png")
+    Path("in/b.png").write_text("no picture")
+    before = everything()
+    ended = iqsr("upscale", "in", "-o", "o", "--scale", "2", "--dry-run", "--precision", "fp32", *FAST)
+    assert ended.code == 1  # as the run itself would end
+    assert ended.out == "in/a.png (32 x 24) -> o/a.png (64 x 48) [exact streaming, fp32, cpu]\n"
+    assert ended.err.startswith("iqsr: cannot read 'in/b.png': it is a text file")
+    assert everything() == before
+    assert not Path("o").exists()
+
+
+def test_a_dry_run_as_json_tells_what_will_be_skipped(iqsr: Run) -> None:
+    picture("in/a.png")
+    picture("in/b.png")
+    picture("o/b.png")
+    ended = iqsr("upscale", "in", "-o", "o", "--dry-run", "--json", "--skip-existing", *FAST)
+    states = {facts["source"]: facts["state"] for facts in map(json.loads, ended.out.splitlines())}
+    assert states == {"in/a.png": "planned", "in/b.png": "skipped"}
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_json_lines_hold_the_facts(iqsr: Run) -> None:
+    picture("in/a.png")
+    Path("in/b.png").write_bytes(b"")
+    picture("in/c.png")
+    picture("o/c.png")
+    command = ("upscale", "in", "-o", "o", "--json", "--skip-existing", "--precision", "fp32", *FAST)
+    ended = iqsr(*command)
+    assert (ended.code, ended.err) == (1, "")
+    a, b, c = map(json.loads, ended.out.splitlines())
+    assert 0 < a.pop("seconds") < 60
+    assert a == {
+        "source": "in/a.png",
+        "output": "o/a.png",
+        "state": "done",
+        "size_in": [32, 24],
+        "size": [128, 96],
+        "how": "exact streaming, fp32, cpu",
+    }
+    assert b == {
+        "source": "in/b.png",
+        "output": "o/b.png",
+        "state": "failed",
+        "error": "cannot read 'in/b.png': the file is empty (0 bytes)",
+    }
+    assert c == {"source": "in/c.png", "output": "o/c.png", "state": "skipped"}
+
+
+def test_a_bad_picture_is_one_line_and_the_rest_goes_on(iqsr: Run) -> None:
+    picture("in/a.png")
+    Path("in/b.png").write_text("no picture")
+    picture("in/c.png")
+    ended = iqsr("upscale", "in", "-o", "o", *FAST)
+    assert ended.code == 1
+    failure, counts = ended.err.splitlines()
+    assert failure.startswith("iqsr: cannot read 'in/b.png': it is a text file")
+    assert counts == "2 upscaled, 1 failed"
+    assert sorted(everything("o")) == ["o/a.png", "o/c.png"]
+
+
+def test_a_warning_is_a_line_like_an_error(iqsr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture("in/a.png")
+    walk = os.walk
+
+    def locked(top: Path, onerror: Callable[[OSError], None]) -> Iterator[tuple[str, list[str], list[str]]]:
+        onerror(PermissionError(13, "Permission denied", "in/locked\n"))
+        return walk(top)
+
+    monkeypatch.setattr(os, "walk", locked)
+    for _ in range(2):  # and once a command
+        ended = iqsr("upscale", "in", "-o", "o", "--dry-run", *FAST)
+        assert (ended.code, ended.err) == (0, "iqsr: left out 'in/locked\\n': Permission denied\n")
+
+
+def test_no_file_name_breaks_a_line(iqsr: Run) -> None:
+    odd = os.fsdecode(b"in/a\xff\n\x1b[31m:smile:[bold].png")
+    Path("in").mkdir()
+    Path(odd).write_text("no picture")
+    for more in ([], ["--dry-run"]):
+        ended = iqsr("upscale", "in", "-o", "o", *FAST, *more)
+        assert ended.code == 1
+        assert r"'in/a\udcff\n\x1b[31m:smile:[bold].png'" in ended.err.splitlines()[0]
+        assert ESCAPE not in ended.err
+    ended = iqsr("upscale", "in", "-o", "o", *FAST, "--json")
+    assert json.loads(ended.out)["source"] == odd
+
+
+@contextmanager
+def on_a_terminal(*arguments: str) -> Generator[tuple[subprocess.Popen[bytes], Iterator[str]]]:
+    """The command with a pseudo-terminal for its standard error: the process, and what comes as it comes."""
+    import pty
+
+    mine, its = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    process = subprocess.Popen([*IQSR, *arguments], stderr=its, stdout=subprocess.PIPE, env=environment)
+    os.close(its)
+
+    def pieces() -> Iterator[str]:
+        while True:
+            try:
+                piece = os.read(mine, 1 << 16)
+            except OSError:  # how Linux says that the other side is closed
+                return
+            if not piece:
+                return
+            yield piece.decode(errors="replace")
+
+    try:
+        yield process, pieces()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(mine)
+
+
+def test_a_terminal_gets_bars_which_vanish(tmp_path: Path) -> None:
+    picture("in/a.png", (160, 200))
+    Path("in/b :smile: [bold].png").write_text("no picture")
+    with on_a_terminal("upscale", "in", "-o", "o", *FAST) as (process, pieces):
+        said = "".join(pieces)
+        assert process.wait(60) == 1
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+    assert re.search("━━━━", said)
+    assert "of 2 pictures" in said
+    assert re.search(r"a\.png.*\d MP/s", said)
+    assert re.search(r"\d+ %", said)
+    assert re.search(r"\d:\d\d:\d\d", said)  # time left
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
+    assert "iqsr: cannot read 'in/b :smile: [bold].png': it is a text file" in " ".join(text.split())
+    assert text.rstrip().endswith("1 upscaled, 1 failed")
