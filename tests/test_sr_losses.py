@@ -267,6 +267,23 @@ def test_perceptual_equals_the_metric_it_is_named_after(photo: Tensor) -> None:
     )
 
 
+def test_flat_areas_ask_for_no_grain_where_the_recipe_says_so(photo: Tensor) -> None:
+    original = (photo * 255).round() / 255
+    original[..., 64:] = 0.5
+    batch = {"gts": (original * 255).round().byte()[:, None]}
+    target = original.clone()
+    target[..., 64:] += 0.1 * (rand(1, 3, 128, 64) - 0.5)
+    losses, gradients = [], []
+    for on_flat in (1.0, 0.0):
+        recipe = ObjectiveRecipe(l1=0, gan=0, perceptual_features="lpips-st-alex", perceptual_on_flat=on_flat)
+        output = original.clone().requires_grad_(True)
+        (term,) = Objective(recipe, 4, "cpu").terms(output, target, batch).values()
+        losses.append(float(term.detach()))
+        gradients.append(float(torch.autograd.grad(term, output)[0][..., 100:].norm()))
+    assert losses[1] < 0.5 * losses[0]
+    assert gradients[1] < 0.01 * gradients[0]
+
+
 def test_vgg19_gives_its_named_layers_before_the_rectifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -287,7 +304,7 @@ def test_vgg19_gives_its_named_layers_before_the_rectifier(tmp_path: Path, monke
     found = ours.features(x)
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, seen, strict=True))
     wanted = sum(w * F.l1_loss(a, b) for w, a, b in zip((0.1, 0.1, 1, 1, 1), found, ours.features(y), strict=True))
-    assert float(ours(x, y)) == pytest.approx(float(wanted))
+    assert float(sum(m.mean() for m in ours.distance_maps(x, y))) == pytest.approx(float(wanted))
 
 
 def test_missing_weights_are_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from iqsr.training.sr.data import Batch
 from iqsr.training.sr.discriminator import gan_loss
-from iqsr.training.sr.losses import consistency_loss, flat_loss, l1, ldl_loss, negative_loss
+from iqsr.training.sr.losses import consistency_loss, flat_loss, flatness, l1, ldl_loss, negative_loss
 from iqsr.training.sr.perceptual import Perceptual
 from iqsr.training.sr.quality_term import QualityTerm
 from iqsr.training.sr.recipe import ObjectiveRecipe
@@ -43,7 +43,7 @@ class Objective:
         if recipe.l1:
             found["l1"] = recipe.l1 * l1(output, target)
         if self.perceptual is not None:
-            found["perceptual"] = recipe.perceptual * self.perceptual(output, target)
+            found["perceptual"] = recipe.perceptual * self.perceptual(output, target, self._weight(batch))
         if discriminator is not None:
             found["gan"] = recipe.gan * gan_loss(discriminator(output), real=True)
         if averaged is not None:
@@ -57,6 +57,11 @@ class Objective:
         if recipe.lambda_q:
             found["quality"] = -recipe.lambda_q * self.quality(output).mean()
         return found
+
+    def _weight(self, batch: Batch) -> Tensor | None:
+        """How much each place counts for the perceptual term."""
+        on_flat = self.recipe.perceptual_on_flat
+        return None if on_flat == 1 else 1 - (1 - on_flat) * flatness(batch["gts"][:, 0].float() / 255)
 
     def _negative(self, output: Tensor, batch: Batch) -> Tensor:
         gts = batch["gts"].float() / 255

@@ -35,14 +35,20 @@ class Perceptual(nn.Module):
                 if FrozenConv.fits(layer):
                     setattr(part, name, FrozenConv(layer))
 
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """See the class. In fp32 also under autocast: small differences of large features do not survive 8 bits."""
+    def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """See the class. In fp32 also under autocast: small differences of large features do not survive 8 bits.
+
+        weight: (N, 1, H, W), how much each place counts; all as 1 by default.
+        """
         with torch.autocast(output.device.type, enabled=False):
-            return self.network(output.float(), target.detach().float()).mean()
+            maps = self.network.distance_maps(output.float(), target.detach().float())
+            if weight is not None:
+                maps = [m * F.adaptive_avg_pool2d(weight, (m.shape[2], m.shape[3])) for m in maps]
+            return torch.stack([m.mean() for m in maps]).sum()
 
 
 class Vgg19(nn.Module):
-    """Weighted L1 distance of VGG19's features (Simonyan & Zisserman, arXiv:1409.1556), (N,) each."""
+    """Weighted L1 distance of VGG19's features (Simonyan & Zisserman, arXiv:1409.1556)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,16 +60,15 @@ class Vgg19(nn.Module):
         layers = list(network.features.children())[: max(VGG19_LAYERS) + 1]
         self.layers = nn.ModuleList(nn.ReLU() if isinstance(layer, nn.ReLU) else layer for layer in layers)
 
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """output, target: (N, 3, H, W) in [0, 1], not clamped."""
+    def distance_maps(self, output: Tensor, target: Tensor) -> list[Tensor]:
+        """output, target: (N, 3, H, W) in [0, 1], not clamped. Returns a (N, 1, h, w) a layer."""
         with torch.no_grad():
             wanted = self.features(target)
         found = self.features(output)
-        terms = [
-            w * F.l1_loss(f, g, reduction="none").mean((1, 2, 3))
+        return [
+            w * (f - g).abs().mean(1, keepdim=True)
             for w, f, g in zip(VGG19_LAYERS.values(), found, wanted, strict=True)
         ]
-        return torch.stack(terms).sum(0)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """One (N, C, h, w) for each of `VGG19_LAYERS`, before its ReLU."""

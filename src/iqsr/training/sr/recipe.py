@@ -73,6 +73,8 @@ class ObjectiveRecipe(Recipe):
     perceptual: float = Field(default=1.0, ge=0)
     perceptual_features: Literal["vgg19", "lpips-st-vgg", "lpips-st-alex"] = "vgg19"
     """HGGT's VGG19 needs torchvision's weights; LPIPS-ST's come from the package index."""
+    perceptual_on_flat: float = Field(default=1.0, ge=0, le=1)
+    """How much flat areas of the original count for it; where nothing is to be seen it asks for the photo's grain."""
     gan: float = Field(default=0.1, ge=0)
     """Weight of the vanilla GAN loss with a U-Net discriminator (the paper's lambda_A)."""
     ldl: float = Field(default=0.0, ge=0)
