@@ -292,16 +292,18 @@ def test_labels_that_a_sampler_needs_are_asked_for() -> None:
 @pytest.mark.slow
 def test_a_kill_by_sigterm_from_outside_resumes_to_the_same_result(sets: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text(resolved_toml(tiny("cpu-amo-ft", "steps=12", "checkpoint_every=100")))
+    recipe.write_text(resolved_toml(tiny("cpu-amo-ft", "steps=12", "checkpoint_every=100", "data.workers=1")))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "iqsr", "train", str(recipe), "--data", str(sets)]
     subprocess.run([*command, "-o", str(tmp_path / "whole")], check=True, env=environment)
     run = tmp_path / "parts"
-    process = subprocess.Popen([*command, "-o", str(run)], env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "-o", str(run)], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     while not (run / "log.jsonl").exists() or len((run / "log.jsonl").read_text().splitlines()) < 3:
         time.sleep(0.05)
         assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)  # as schedulers do: the processes that make batches get it, too
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "--resume goes on" in said

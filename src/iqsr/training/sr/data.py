@@ -1,5 +1,6 @@
 """Batches by their number: a pure function of sets, recipe, seed and process; a stopped run needs nothing of them."""
 
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -94,7 +95,12 @@ class Batches(Dataset[Batch]):
         workers = self.recipe.workers
         ahead = 2 if workers else None
         return DataLoader(
-            self, batch_size=None, sampler=range(first, steps), num_workers=workers, prefetch_factor=ahead
+            self,
+            batch_size=None,
+            sampler=range(first, steps),
+            num_workers=workers,
+            prefetch_factor=ahead,
+            worker_init_fn=_deaf,
         )
 
     def __getitem__(self, step: int) -> Batch:
@@ -165,3 +171,9 @@ def mirrored(batch: Batch) -> Batch:
     lr, gts = batch["lr"].clone(), batch["gts"].clone()
     lr[flip], gts[flip] = lr[flip].flip(3), gts[flip].flip(4)
     return {name: value for name, value in batch.items() if name != "flip"} | {"lr": lr, "gts": gts}
+
+
+def _deaf(worker: int) -> None:
+    """Schedulers and terminals signal all processes at once; what a run's signal means, its first process decides."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
