@@ -1,7 +1,7 @@
 """iqsr: image-quality-guided super-resolution.
 
 >>> import iqsr
->>> iqsr.Upscaler("realesrgan-x4plus").upscale_file("photo.jpg", "photo_x4.png")
+>>> iqsr.Upscaler().upscale_file("photo.jpg", "photo_x4.png")
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
 """Enlarging pictures: files, tensors and arrays of any size, in bounded memory and without seams.
 
 >>> from iqsr import Upscaler
->>> upscaler = Upscaler("realesrgan-x4plus")
+>>> upscaler = Upscaler()
 >>> upscaler.upscale_file("photo.jpg", "photo_x2.png", scale=2)
 """
 
@@ -28,7 +28,7 @@ from iqsr.rows import NotFiniteError, OnProgress, Rows
 from iqsr.sizes import Wish, passes_for
 from iqsr.tiles import out_of_memory
 
-DEFAULT_MODEL = "realesrgan-x4plus"
+DEFAULT_MODEL = "iqsr-x4"
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -102,8 +102,8 @@ class Network:
 
 _ANIMEVIDEO = Network("realesr-animevideov3", partial(compact_shapes, 16))
 NETWORKS = {
-    "realesrgan-x4plus": Network("realesrgan-x4plus", partial(rrdbnet_shapes, 23)),
     "iqsr-x4": Network("realesrgan-x4plus", partial(rrdbnet_shapes, 23), adapter="iqsr-x4.safetensors"),
+    "realesrgan-x4plus": Network("realesrgan-x4plus", partial(rrdbnet_shapes, 23)),
     "realesrgan-x4plus-anime": Network("realesrgan-x4plus-anime", partial(rrdbnet_shapes, 6)),
     "realesr-animevideov3-x2": Network("realesr-animevideov3", partial(compact_shapes, 16), reduce=(1, 2)),
     "realesr-animevideov3-x3": Network("realesr-animevideov3", partial(compact_shapes, 16), reduce=(3, 4)),
