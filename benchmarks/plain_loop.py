@@ -33,8 +33,9 @@ class PlainLoop:
 
     def step(self, batch: Batch) -> float:
         """Learn from a batch, as `iqsr.training.sr.loop.Training.draw` gives it; returns the loss."""
+        best = [self.best(pictures.float() / 255) for pictures in batch["gts"]]
         batch = mirrored(batch)
-        target = torch.stack([self.best(pictures.float() / 255) for pictures in batch["gts"]])
+        target = batch["gts"][torch.arange(len(best)), best].float() / 255
         output = self.model(batch["lr"])
         quality = self.metric(output.clamp(0, 1)).mean()
         loss = F.l1_loss(output, target) + self.perceptual(output, target).mean() - self.lambda_q * quality
@@ -44,7 +45,7 @@ class PlainLoop:
         return loss.item()
 
     @torch.no_grad()
-    def best(self, pictures: Tensor) -> Tensor:
-        """Of the ground truths of one patch, (K, 3, H, W), the one that the metric rates best."""
+    def best(self, pictures: Tensor) -> int:
+        """Of the ground truths of one patch, (K, 3, H, W), the number of the one that the metric rates best."""
         scores = [self.metric(picture.unsqueeze(0)).item() for picture in pictures]
-        return pictures[scores.index(max(scores))]
+        return scores.index(max(scores))

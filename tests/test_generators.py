@@ -15,6 +15,7 @@ from spandrel.architectures.SwinIR import SwinIR
 
 from iqsr.errors import ModelError, UnknownNameError, UsageError, WeightsError
 from iqsr.generators import generator_names, load_generator
+from iqsr.upscale import DEFAULT_MODEL
 
 PACKAGED = {
     "realesrgan-x4plus": (4, "ESRGAN", 16_697_987),
@@ -78,7 +79,7 @@ def test_loading_leaves_the_number_of_threads_alone():
 
 
 def test_default_comes_first_in_the_names():
-    assert generator_names()[0] == "realesrgan-x4plus"
+    assert generator_names()[0] == DEFAULT_MODEL
     assert set(PACKAGED) < set(generator_names())
 
 

@@ -32,7 +32,7 @@ def command(
 
       iqsr train recipes/cpu-first.toml --data sets/ -o first --resume
 
-      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o ft --set lora.start=first/adapter.safetensors
+      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o ft --set steps=200
 
       iqsr train recipes/swinir-amo.toml --data HGGT/Train -o amo --set batch=4
     """
