@@ -292,7 +292,7 @@ def on_a_terminal(*arguments: str) -> Generator[tuple[subprocess.Popen[bytes], I
 
 
 def test_a_terminal_gets_bars_which_vanish(tmp_path: Path) -> None:
-    picture("in/a.png", (160, 200))
+    picture("in/a.png", (480, 640))
     Path("in/b :smile: [bold].png").write_text("no picture")
     with on_a_terminal("upscale", "in", "-o", "o", *FAST) as (process, pieces):
         said = "".join(pieces)
