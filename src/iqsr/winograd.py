@@ -30,20 +30,19 @@ _AT = (0.0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))
 """Where the polynomials are evaluated, infinity besides: in fp32 half the error of Lavin and Gray's 0, +-1 and +-2."""
 
 
-class _Matrices(NamedTuple):
-    """Both axes at once: Kronecker products."""
+class Matrices(NamedTuple):
+    """B^T, G and A^T: for a row of pixels, or, as Kronecker products with themselves, for a square."""
 
     inputs: Tensor
-    """(36, 36)"""
+    """(6, 6) or (36, 36)"""
     kernel: Tensor
-    """(36, 9)"""
+    """(6, 3) or (36, 9)"""
     outputs: Tensor
-    """(16, 36)"""
+    """(4, 6) or (16, 36)"""
 
 
-@cache
-def _matrices(dtype: torch.dtype) -> _Matrices:
-    """B^T, G and A^T of Cook and Toom."""
+def cook_toom() -> Matrices:
+    """Cook's and Toom's, of a row, in fp64."""
     points = torch.tensor(_AT, dtype=torch.float64)
     inputs, kernel, outputs = (torch.zeros(_SIDE, n, dtype=torch.float64) for n in (_SIDE, KERNEL, TILE))
     for i, point in enumerate(points):
@@ -53,7 +52,13 @@ def _matrices(dtype: torch.dtype) -> _Matrices:
         outputs[i] = point ** torch.arange(TILE)
     inputs[-1] = _coefficients(points)
     kernel[-1, -1] = outputs[-1, -1] = 1
-    return _Matrices(*(torch.kron(m, m).to(dtype) for m in (inputs, kernel, outputs.T.contiguous())))
+    return Matrices(inputs, kernel, outputs.T.contiguous())
+
+
+@cache
+def _matrices(dtype: torch.dtype) -> Matrices:
+    """Of a square."""
+    return Matrices(*(torch.kron(m, m).to(dtype) for m in cook_toom()))
 
 
 def _coefficients(roots: Tensor) -> Tensor:
@@ -135,8 +140,8 @@ class FrozenConv(nn.Module):
     """A 3x3 convolution that does not learn, by tiles where that is faster; its input gets its gradient.
 
     By tiles: on a CPU, in full precision, with 128 channels and more (of fewer, moving tiles takes the time that is
-    saved: 64 are as fast directly, 128 take 0.77 of the time, 256 0.55, 512 0.5), and where few tiles hang over the
-    picture's edge. Needs four times the kernel's memory for it, once it is used.
+    saved), and where few tiles hang over the picture's edge. Needs four times the kernel's memory for it, once it is
+    used.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:

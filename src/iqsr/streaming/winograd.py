@@ -10,10 +10,12 @@ in fp32 loses half as much: no more, over a network, than the order of a direct 
 
 from __future__ import annotations
 
-from math import ceil, sqrt
+from math import ceil
 
 import torch
 from torch import Tensor
+
+from iqsr.winograd import cook_toom
 
 SIDE = 4
 """Pixels of a tile's side."""
@@ -24,33 +26,7 @@ PRODUCTS = (SIDE + 2) ** 2
 _ALIGNED = 8
 """Tiles; products of matrices of other lengths take up to a third longer."""
 
-_POINTS = (0.0, sqrt(1 / 2), -sqrt(1 / 2), sqrt(2), -sqrt(2))
-
-
-def _matrices() -> tuple[Tensor, Tensor, Tensor]:
-    """A^T (4, 6), G (6, 3) and B^T (6, 6) of Cook and Toom for `_POINTS` and infinity, in fp64."""
-    output, kernel, data = (torch.zeros(shape, dtype=torch.float64) for shape in ((4, 6), (6, 3), (6, 6)))
-    points = torch.tensor(_POINTS, dtype=torch.float64)
-    for number, point in enumerate(points):
-        others = torch.cat([points[:number], points[number + 1 :]])
-        output[:, number] = point ** torch.arange(4)
-        kernel[number] = point ** torch.arange(3) / (point - others).prod()
-        data[number, :5] = _from_roots(others)
-    output[3, 5] = kernel[5, 2] = 1
-    data[5] = _from_roots(points)
-    return output, kernel, data
-
-
-def _from_roots(roots: Tensor) -> Tensor:
-    """Coefficients of the polynomial, constant first."""
-    coefficients = torch.ones(1, dtype=torch.float64)
-    for root in roots:
-        zero = coefficients.new_zeros(1)
-        coefficients = torch.cat([zero, coefficients]) - root * torch.cat([coefficients, zero])
-    return coefficients
-
-
-_A, _G, _B = _matrices()
+_B, _G, _A = cook_toom()
 _ROWS_BACK = _A.float()  # (4, 6)
 _COLUMNS_BACK = _A.float().repeat(SIDE, 1, 1)  # (4, 4, 6)
 _ROWS = _B[:, 1:-1].float()  # (6, 4): without the neighbours' pixels, which count in one row each, and once
