@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +31,7 @@ from iqsr.training.sr.networks import keep, start
 from iqsr.training.sr.objective import Objective
 from iqsr.training.sr.recipe import TrainRecipe
 from iqsr.training.sr.scores import grid_scores, patch_scores, picture_scores
+from iqsr.training.sr.stop import Stop
 from iqsr.training.sr.validate import Validation, quality_names
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
@@ -98,7 +97,7 @@ class Training:
         self.done = 0
         self._batches: Batches | None = None
         self._sums: dict[str, float] = defaultdict(float)
-        self._stopped = threading.Event()
+        self._stop = Stop()
         if resume and (found := self.checkpoints.load()):
             self._restore(*found)
 
@@ -109,7 +108,7 @@ class Training:
         the guard stops it.
         """
         recipe = self.recipe
-        with self._stoppable():
+        with self._stop.heard():
             batches = self.batches(on_progress)
             if self.done == 0:
                 self._validate()
@@ -291,26 +290,10 @@ class Training:
 
     def _everyone_stops(self) -> bool:
         """Whether any process was asked to stop."""
-        asked = torch.tensor([float(self._stopped.is_set())], device=self.device)
+        asked = torch.tensor([float(self._stop.asked)], device=self.device)
         if self.accelerator.num_processes > 1:
             asked = cast("Tensor", self.accelerator.gather(asked))
         return bool(asked.sum() > 0)
-
-    def _stop(self, number: int, frame: object) -> None:
-        self._stopped.set()
-
-    @contextmanager
-    def _stoppable(self) -> Generator[None]:
-        """SIGTERM and SIGINT take effect between two steps; in another thread than the main one they are not ours."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {s: signal.signal(s, self._stop) for s in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _accelerator(recipe: TrainRecipe) -> Accelerator:
