@@ -57,7 +57,7 @@ def test_what_lies_beyond_the_edge_is_cleared() -> None:
 
 def test_fp32_takes_it_and_bf16_does_not() -> None:
     if not has_winograd(CPU, torch.float32) or not has_fused(CPU, torch.float32):
-        pytest.skip("Winograd needs MKL, which this torch was built without")
+        pytest.skip("needs MKL and, on x86, fused convolutions: this torch or CPU lacks one")
     program = compile_rows(load_generator("realesrgan-x4plus-anime").module)
     assert isinstance(StreamEngine(program, CPU, torch.float32, memory_bytes=1 << 33).trunk, TiledTrunk)
     assert not has_winograd(CPU, torch.bfloat16)
