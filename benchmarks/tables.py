@@ -55,6 +55,21 @@ def _side_by_side(part: Result) -> Iterator[str]:
     for share in part["share_of_gemm_rate"]:
         rate = median(part["gemm_flops_per_second"][share["precision"]]) / 1e9
         yield f"| {share['name']} | {rate:.0f} ({share['precision']}) | {_spread(share)} |"
+    yield ""
+    yield _ceiling(part)
+
+
+def _ceiling(part: Result) -> str:
+    """What the machine allows to anybody who multiplies as often as the network says."""
+    eager, flops = part["contenders"][0], part["flops"]
+    times = {
+        name: median(eager["seconds"]) * median(rates) / flops for name, rates in part["gemm_flops_per_second"].items()
+    }
+    bounds = " and ".join(f"{value:.2f} ({name})" for name, value in times.items())
+    return (
+        f"The ceiling: direct convolutions at the full speed of these products would be {bounds} times as fast as "
+        f"{eager['name']}."
+    )
 
 
 def _tall(part: Result) -> Iterator[str]:

@@ -6,8 +6,8 @@
     python benchmarks/training.py --quick --out /tmp/quick
 
 Contenders take turns; ratios are taken within a round. The plain loop (plain_loop.py) starts from the same adapters and
-learns from the same batches, and its losses have to be ours. Needs `pip install 'iqsr[bench,train]'` and a machine that
-does nothing else.
+learns from the same batches, and its losses have to be ours. Needs `pip install 'iqsr[bench,toolbox,train]'` and a
+machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from iqsr.generators.lora import load_lora_state, lora_state
+from iqsr.quality import load_metric
 from iqsr.recipes import read_recipe
 from iqsr.training.sr.data import Batch, Batches, Sets
 from iqsr.training.sr.loop import Training
@@ -33,19 +34,20 @@ from iqsr.training.sr.networks import start
 from iqsr.training.sr.recipe import TrainRecipe
 from measure import Spread, Work, alternate
 from photo_sets import write_sets
-from plain_loop import PlainLoop
+from plain_loop import PlainLoop, random_musiq
 from setting import Result, environment, measured, options, write
 from training_page import markdown
 
-PACKAGES = ("torch", "peft", "iqsr")
+PACKAGES = ("torch", "peft", "pyiqa", "iqsr")
 RECIPE = Path(__file__).with_suffix(".toml")
 UPOS = ("sampling.sampler=upos", "data.sets=positive")
 ONLINE = ("sampling.grid=0",)
 GRID = ("sampling.grid=32",)
 PAPERS_RANK = "lora.rank=24"
+MUSIQ = ("sampling.metric=musiq-paq2piq", "objective.quality.musiq-paq2piq=1", "objective.quality.srq=0")
 SAME = 1e-3
 """Relative difference of two losses that rounding may make, after some steps."""
-PARTS = ("samplers", "adapters", "plain", "plain-rank-24", "memory")
+PARTS = ("samplers", "adapters", "plain", "plain-rank-24", "plain-musiq", "memory")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Load:
     """By part."""
 
 
-FULL = Load((), 4, {"samplers": 13, "adapters": 7, "plain": 7, "plain-rank-24": 4})
+FULL = Load((), 4, {"samplers": 13, "adapters": 7, "plain": 7, "plain-rank-24": 4, "plain-musiq": 4})
 TINY = ("generator.start=new:rrdbnet-tiny", "objective.perceptual_features=lpips-st-alex")
 QUICK = Load((*TINY, "data.source=96", "data.patch=64"), 1, dict.fromkeys(FULL.rounds, 2))
 
@@ -87,11 +89,13 @@ class Bench:
         """Every weight learns."""
         return self._training(without_adapters(self.recipe(*changes)))
 
-    def plain_loop(self, *changes: str) -> PlainLoop:
+    def plain_loop(self, *changes: str, metric: nn.Module | None = None) -> PlainLoop:
+        """metric: srq by default."""
         recipe = self.recipe(*changes)
         assert recipe.lora is not None
         return PlainLoop(
             start(without_adapters(recipe)).module,
+            metric or load_metric("srq"),
             rank=recipe.lora.rank,
             trunk="alex" if recipe.objective.perceptual_features == "lpips-st-alex" else "vgg",
             lambda_q=recipe.objective.lambda_q,
@@ -141,6 +145,7 @@ def main() -> None:
             "adapters": partial(adapters, bench),
             "plain": partial(plain, bench, "plain"),
             "plain-rank-24": partial(plain, bench, "plain-rank-24", PAPERS_RANK),
+            "plain-musiq": partial(plain_with_musiq, bench),
             "memory": partial(memory, bench),
         }
         parts = measured(args, "training", works)
@@ -162,10 +167,13 @@ def adapters(bench: Bench) -> Result:
     return compared(bench, "adapters", {name: Contender.of(run) for name, run in runs.items()})
 
 
-def plain(bench: Bench, part: str, *changes: str) -> Result:
-    """From the same adapters, on batches that are there. SystemExit where the losses are not the same."""
+def plain(bench: Bench, part: str, *changes: str, metric: nn.Module | None = None) -> Result:
+    """From the same adapters, on batches that are there. SystemExit where the losses are not the same.
+
+    metric: of the plain loop, srq by default.
+    """
     online, grid = bench.training(*ONLINE, *changes), bench.training(*GRID, *changes)
-    loop = bench.plain_loop(*changes)
+    loop = bench.plain_loop(*changes, metric=metric)
     load_lora_state(loop.network, lora_state(online.module))
     steps = range(bench.load.rounds[part] + 1)
     given, scored = ([made[n] for n in steps] for made in (bench.batches(), grid.batches()))
@@ -180,6 +188,12 @@ def plain(bench: Bench, part: str, *changes: str) -> Result:
     if not difference < SAME:
         raise SystemExit(f"the plain loop learns something else: {theirs.tolist()} instead of {ours.tolist()}")
     return found | {"rank": bench.recipe(*changes).lora.rank, "largest_difference_of_losses": difference}
+
+
+def plain_with_musiq(bench: Bench) -> Result:
+    """The paper's predictor chooses the ground truth and is what is optimised."""
+    with random_musiq() as metric:
+        return plain(bench, "plain-musiq", *MUSIQ, metric=metric)
 
 
 def compared(bench: Bench, part: str, contenders: dict[str, Contender]) -> Result:

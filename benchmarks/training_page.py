@@ -12,6 +12,7 @@ TITLES = {
     "adapters": "LoRA against every weight",
     "plain": "iqsr against a plain loop",
     "plain-rank-24": "iqsr against a plain loop, at the paper's rank of 24",
+    "plain-musiq": "iqsr against a plain loop, with the paper's predictor",
     "memory": "Peak memory",
 }
 
@@ -19,8 +20,8 @@ TITLES = {
 def markdown(results: Result) -> str:
     recipe, parts = results["recipe"], results["parts"]
     lines = [
-        "To reproduce, on a machine that does nothing else (about 5 minutes on 2 cores):",
-        "`pip install 'iqsr[bench,train]' && python benchmarks/training.py`",
+        "To reproduce, on a machine that does nothing else (about 8 minutes on 2 cores):",
+        "`pip install 'iqsr[bench,toolbox,train]' && python benchmarks/training.py`",
         "",
         "# What a training step costs",
         "",
@@ -64,9 +65,10 @@ def _remarks(name: str, part: Result) -> Iterator[str]:
     elif name == "memory":
         yield "Of a process with PyTorch and all else that it takes (`ru_maxrss`), three steps, AMO online."
     elif name.startswith("plain"):
+        scored = "IQA-PyTorch's MUSIQ, the weights being random" if name == "plain-musiq" else "the same srq"
         yield (
             "The plain loop (`benchmarks/plain_loop.py`) is eager PyTorch in fp32, NCHW, with LoRA by peft, Adam, and "
-            "ground truths scored one by one by the same srq. Both started from the same adapters and learned from the "
+            f"ground truths scored one by one by {scored}. Both started from the same adapters and learned from the "
             f"same batches; their losses differed by at most {part['largest_difference_of_losses']:.1g} of their size. "
             "Aim for the plain loop: at least 2."
         )

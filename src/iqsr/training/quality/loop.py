@@ -83,7 +83,8 @@ class Run:
     def _ladders(self, batch: Batch) -> Tensor:
         """The loss on fresh ladders of the batch's clean crops."""
         rungs = random_ladders(batch.clean, self.recipe.ladders, self.generator)
-        return ladder_loss(self.model.predict(rungs.flatten(0, 1)).score.view(rungs.shape[:2]))
+        scores = self.model.predict(rungs.flatten(0, 1)).score.view(rungs.shape[:2])
+        return ladder_loss(scores, margin=self.recipe.ladder_margin)
 
     def _gaming(self, batch: Batch, ceiling: Tensor) -> Tensor:
         """The loss on freshly attacked pictures of the batch, which must not score above `ceiling`.

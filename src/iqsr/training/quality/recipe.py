@@ -55,6 +55,8 @@ class TrainingRecipe(Recipe):
     ladders: int = Field(default=4, ge=0)
     """Ladders of blur, noise, JPEG or ringing, made afresh for each batch."""
     ladder_weight: float = Field(default=0.1, ge=0)
+    ladder_margin: float = Field(default=1.0, ge=0)
+    """Points that each rung is to be worse than the one before."""
     attack: AttackRecipe | None = None
     bf16: bool = True
     """Compute in bf16 (autocast), on machines that do so natively."""

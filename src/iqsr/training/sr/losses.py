@@ -8,8 +8,6 @@ from iqsr.multigt.labels import Label
 
 NEGATIVE_FACTOR = 300.0
 """HGGT's factor of the negative term, before the recipe's weight."""
-FLAT_ENERGY = 6e-5
-"""Detail that a flat area may have: a standard deviation of 2/255. On average a fifth of a photo weighs."""
 
 
 def l1(output: Tensor, target: Tensor) -> Tensor:
@@ -34,24 +32,26 @@ def lr_consistency(output: Tensor, lr: Tensor) -> Tensor:
     return -10 * error.clamp_min(1e-10).log10()
 
 
-def flatness(original: Tensor) -> Tensor:
+def flatness(original: Tensor, allowed: float = 2.0) -> Tensor:
     """How flat a picture is: (N, 3, H, W) -> (N, 1, H, W), near 1 on sky and walls, 0 on texture and beside edges.
 
-    exp(-E / `FLAT_ENERGY`), E being the mean square of `detail` over 15x15 pixels and the channels.
+    exp(-E / (allowed / 255)^2), E being the mean square of `detail` over 15x15 pixels and the channels: where a picture
+    has detail of that standard deviation, in steps of 1/255, a third is left. Of a typical photo a fifth weighs at 2.
     """
-    return torch.exp(-_around(detail(original).square().mean(1, keepdim=True), 15) / FLAT_ENERGY)
+    return torch.exp(-_around(detail(original).square().mean(1, keepdim=True), 15) * (255 / allowed) ** 2)
 
 
-def flat_loss(output: Tensor, original: Tensor) -> Tensor:
-    """Grain on flat areas: the mean of flatness(original) * |detail(output - original)|.
+def flat_loss(output: Tensor, original: Tensor, *, square: float = 0.0, allowed: float = 2.0) -> Tensor:
+    """Grain on flat areas: mean of flatness(original, allowed) * (|d| + square * d^2); d = detail(output - original).
 
     original: the photo, whichever ground truth is learned from: what another has of grain is no reason to learn it, and
     makes nothing less flat. No gradient passes through it. The absolute value, for the square's gradient fades with the
-    grain, so that the weaker half of it would stay, and goes to the few places where most is wrong; this one pushes
-    all grain alike, as hard as L1 does.
+    grain, so that the weaker half of it would stay; this one pushes all grain alike, as hard as L1 does. The square
+    beside it pushes hardest where a whole texture was drawn on nothing, harder from d = 1 / (2 square) on.
     """
     original = original.detach()
-    return (flatness(original) * detail(output - original).abs()).mean()
+    off = detail(output - original).abs()
+    return (flatness(original, allowed) * (off + square * off.square())).mean()
 
 
 def detail(x: Tensor) -> Tensor:

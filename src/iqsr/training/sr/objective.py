@@ -53,7 +53,9 @@ class Objective:
         if recipe.consistency:
             found["consistency"] = recipe.consistency * consistency_loss(output, batch["lr"], self.scale)
         if recipe.flat:
-            found["flat"] = recipe.flat * flat_loss(output, batch["gts"][:, 0].float() / 255)
+            original = batch["gts"][:, 0].float() / 255
+            term = flat_loss(output, original, square=recipe.flat_square, allowed=recipe.flat_detail)
+            found["flat"] = recipe.flat * term
         if recipe.lambda_q:
             found["quality"] = -recipe.lambda_q * self.quality(output).mean()
         return found
@@ -61,7 +63,9 @@ class Objective:
     def _weight(self, batch: Batch) -> Tensor | None:
         """How much each place counts for the perceptual term."""
         on_flat = self.recipe.perceptual_on_flat
-        return None if on_flat == 1 else 1 - (1 - on_flat) * flatness(batch["gts"][:, 0].float() / 255)
+        if on_flat == 1:
+            return None
+        return 1 - (1 - on_flat) * flatness(batch["gts"][:, 0].float() / 255, self.recipe.flat_detail)
 
     def _negative(self, output: Tensor, batch: Batch) -> Tensor:
         gts = batch["gts"].float() / 255

@@ -85,6 +85,10 @@ class ObjectiveRecipe(Recipe):
     """Weight of the L1 between the reduced output and the input."""
     flat: float = Field(default=0.0, ge=0)
     """Weight of the term against grain on flat areas of the original."""
+    flat_detail: float = Field(default=2.0, gt=0)
+    """The detail of an area that still counts as flat, as a standard deviation in steps of 1/255."""
+    flat_square: float = Field(default=0.0, ge=0)
+    """How much the square of the grain counts in that term, beside its absolute value."""
     lambda_q: float = Field(default=0.0, ge=0)
     """Weight of the predicted quality, on a scale of 0 to 100."""
     quality: dict[str, float] = Field(default={"srq": 1.0}, min_length=1)
