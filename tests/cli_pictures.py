@@ -27,6 +27,13 @@ def picture(path: str, size: tuple[int, int] = (32, 24), mode: str = "RGB") -> P
     return place
 
 
+def names(*paths: str) -> None:
+    """Empty files: a plan asks only for their names."""
+    for path in paths:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+
+
 def everything(folder: str = ".") -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,15 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("IQSR_TEST_THREADS", "1")))
+
+
+@pytest.fixture
+def inference_mode() -> Iterator[None]:
+    """For whole files that compute without gradients: pytest.mark.usefixtures."""
+    import torch
+
+    with torch.inference_mode():
+        yield
 
 
 @pytest.fixture

@@ -1,27 +1,21 @@
-"""Training of predictors: what the data is, what each term asks for, and that stopping a run changes nothing."""
+"""Training of predictors: where it starts, that stopping changes nothing, and that it learns what it is told."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
 import torch
 from PIL import Image
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from iqsr.errors import IqsrError, PictureError, UsageError
+from iqsr.errors import IqsrError, PictureError
 from iqsr.quality.dense import DenseHead, Prediction, quality_of
-from iqsr.quality.lpips_st import LpipsSt
 from iqsr.quality.srq import Srq, fold_batch_norms, load_srq
 from iqsr.training.quality.batches import Versions
-from iqsr.training.quality.dataset import Shard, make_data, read_shards
+from iqsr.training.quality.dataset import make_data, read_shards
 from iqsr.training.quality.defects import DEFECTS
-from iqsr.training.quality.gaming import tuned_outputs
 from iqsr.training.quality.loop import Run
-from iqsr.training.quality.measures import agreement, monotone, rise_under_attack
-from iqsr.training.quality.objective import attacked, gaming_loss, preference_loss, rank_loss
 from iqsr.training.quality.preferences import train_on_pairs
 from iqsr.training.quality.recipe import (
     AttackRecipe,
@@ -31,18 +25,8 @@ from iqsr.training.quality.recipe import (
     PreferenceRecipe,
     TrainingRecipe,
 )
-from iqsr.training.quality.sources import find_photos, is_held_out, photos_within
-from iqsr.training.quality.teachers import Teachers
 from iqsr.training.quality.train import new_predictor, train_quality
-from iqsr.training.quality.versions import interpolate
-
-
-def picture(seed: int = 0, size: int = 96) -> Tensor:
-    """Soft shapes and some texture, (1, 3, size, size) in [0, 1]."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(1, 3, 7, 7, generator=generator)
-    base = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic", align_corners=False)
-    return (base + 0.08 * torch.randn(1, 3, size, size, generator=generator)).clamp(0, 1)
+from quality_samples import made_versions, picture
 
 
 @pytest.fixture
@@ -53,75 +37,6 @@ def photos(tmp_path: Path) -> Path:
         pixels = (picture(seed, 224)[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"photo{seed}.png")
     return folder
-
-
-def made_versions(crops: int = 4, side: int = 64, seed: int = 0) -> Versions:
-    """Crops under ever more noise, judged by how much: something to learn in seconds."""
-    shards: list[Shard] = []
-    for number in range(crops):
-        clean = picture(seed + number, side)
-        strengths = torch.linspace(0, 0.4, 6)
-        generator = torch.Generator().manual_seed(number)
-        noisy = torch.cat([(clean + s * torch.randn(clean.shape, generator=generator)).clamp(0, 1) for s in strengths])
-        places = strengths.view(1, 6, 1, 1).expand(1, 6, side // 8, side // 8).half()
-        stored = (noisy * 255).round().byte()[None]
-        kinds = [["original"] + ["noise"] * 5]
-        shards.append(Shard(f"{number}.png", kinds, stored, strengths[None], strengths[None], places.clone()))
-    return Versions(shards)
-
-
-@pytest.mark.parametrize("photo", ["astronaut", "coffee", "chelsea"])
-@pytest.mark.parametrize("name", list(DEFECTS))
-def test_a_stronger_defect_is_further_from_the_original(name: str, photo: str) -> None:
-    """On photographs: from white noise the first median takes more than the next ones change."""
-    pixels = torch.from_numpy(getattr(skimage.data, photo)()[64:192, 128:256])
-    x = pixels.permute(2, 0, 1)[None].float() / 255
-    errors = [
-        float((DEFECTS[name](x, s, torch.Generator().manual_seed(5)).clamp(0, 1) - x).square().mean())
-        for s in (0.0, 0.5, 1.0)
-    ]
-    assert errors[0] < errors[1] < errors[2]
-
-
-@pytest.mark.parametrize("name", list(DEFECTS))
-def test_a_defect_depends_on_its_generator_alone(name: str) -> None:
-    x = picture(1)
-    first, second = (DEFECTS[name](x, 0.6, torch.Generator().manual_seed(9)) for _ in range(2))
-    assert torch.equal(first, second)
-    assert first.shape == x.shape
-
-
-def test_lanczos_enlarging_keeps_a_constant_and_follows_a_ramp() -> None:
-    ramp = torch.linspace(0.1, 0.9, 20).expand(1, 3, 20, 20)
-    large = interpolate(ramp, "lanczos")
-    expected = 0.1 + 0.8 * ((torch.arange(80) + 0.5) / 4 - 0.5) / 19
-    assert (large[0, 0, 40, 16:-16] - expected[16:-16]).abs().max() < 2e-3
-    assert torch.allclose(interpolate(torch.full((1, 3, 9, 9), 0.3), "lanczos"), torch.tensor(0.3), atol=1e-6)
-
-
-def test_teachers_judge_as_lpips_st_does_and_their_map_has_nearly_their_mean() -> None:
-    x = picture(2)
-    noisy = DEFECTS["noise"](x, 0.7, torch.Generator().manual_seed(0)).clamp(0, 1)
-    judged = Teachers().judge(torch.cat([x, noisy]), x, 12)
-    assert float(judged.alex[0]) == float(judged.vgg[0]) == 0
-    assert float(judged.alex[1]) == pytest.approx(float(LpipsSt("alex")(noisy, x)), rel=1e-4)
-    assert float(judged.vgg[1]) == pytest.approx(float(LpipsSt("vgg")(noisy, x)), rel=1e-4)
-    assert torch.allclose(judged.places.mean((1, 2, 3)), (judged.alex + judged.vgg) / 2, rtol=0.03, atol=1e-3)
-
-
-def test_disjoint_ranges_of_photos_share_none_and_together_are_all() -> None:
-    photos = [Path(f"{i}.jpg") for i in range(500)]
-    first, second = photos_within(photos, (0.0, 0.75)), photos_within(photos, (0.75, 1.0))
-    assert sorted(first + second) == sorted(photos)
-    assert not set(first) & set(second)
-    assert 330 < len(first) < 420
-    held = sum(is_held_out(p.name, 0.2) for p in first) / len(first)
-    assert 0.1 < held < 0.3
-
-
-def test_no_photos_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no pictures found"):
-        find_photos([tmp_path])
 
 
 def test_folding_batch_norms_changes_nothing() -> None:
@@ -160,105 +75,6 @@ def test_the_weights_of_places_add_up_to_one_and_the_score_is_between_the_places
     places = quality_of(found.distance).flatten(1)
     assert (found.score <= places.max(1).values).all()
     assert (found.score >= places.min(1).values).all()
-
-
-def test_ranking_the_wrong_way_round_costs_more() -> None:
-    target = torch.tensor([[90.0, 50.0, 10.0]])
-    right, wrong = rank_loss(target, target), rank_loss(target.flip(1), target)
-    assert right < 0.01 < wrong
-    assert rank_loss(target, torch.full((1, 3), 50.0)) == 0  # no pair to learn from
-
-
-def test_preference_loss_is_least_at_the_peoples_share() -> None:
-    gaps = torch.linspace(-30, 30, 121)
-    losses = torch.stack([preference_loss(g[None], torch.zeros(1), torch.tensor([0.8])) for g in gaps])
-    best = float(gaps[losses.argmin()])
-    assert torch.sigmoid(torch.tensor(best / 10)) == pytest.approx(0.8, abs=0.02)
-
-
-class Mean(nn.Module):
-    """Likes bright pictures: distance = 1 - value, everywhere alike."""
-
-    def predict(self, x: Tensor) -> Prediction:
-        distance = 1 - x.mean(1, keepdim=True)
-        return Prediction(distance, torch.full_like(distance, 1 / distance[0].numel()))
-
-
-def test_an_attack_stays_within_eps_and_finds_the_known_optimum() -> None:
-    x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.8
-    adversarial = attacked(Mean(), x, eps=0.02, steps=10)
-    assert torch.allclose(adversarial, x + 0.02, atol=1e-6)
-    rise = rise_under_attack(Mean(), x, eps=0.02, steps=10)
-    expected = quality_of(1 - x.mean((1, 2, 3)) - 0.02) - quality_of(1 - x.mean((1, 2, 3)))
-    assert torch.allclose(rise, expected, atol=1e-3)
-
-
-def test_only_scores_above_the_ceiling_are_punished() -> None:
-    assert float(gaming_loss(torch.tensor([30.0]), torch.tensor([40.0]))) == 0
-    # Smooth L1 of 20 points, a fifth of the scale: 0.2 less half of where it is round (0.05).
-    assert float(gaming_loss(torch.tensor([60.0]), torch.tensor([40.0]))) == pytest.approx(0.2 - 0.025)
-
-
-def test_agreement_by_hand() -> None:
-    """Two crops of three versions. Trunks agree on all pairs of the first; on (a, b) of the second they do not."""
-    versions = Versions(())
-    versions.alex = [torch.tensor([0.0, 0.2, 0.4]), torch.tensor([0.1, 0.2, 0.6])]
-    versions.vgg = [torch.tensor([0.0, 0.3, 0.5]), torch.tensor([0.3, 0.1, 0.6])]
-    scores = [torch.tensor([90.0, 60.0, 70.0]), torch.tensor([80.0, 75.0, 20.0])]
-    found = agreement(scores, versions)
-    # Means .0 .25 .45 | .2 .15 .6: right are (0,1) (0,2) of the first, (0,2) (1,2) of the second; of 6, agreed 5.
-    assert (found.pairs, found.n_pairs, found.agreed, found.n_agreed) == (
-        pytest.approx(4 / 6),
-        6,
-        pytest.approx(4 / 5),
-        5,
-    )
-    expected = spearmanr([90, 60, 70, 80, 75, 20], [0, -0.5, -0.9, -0.4, -0.3, -1.2]).statistic
-    assert found.srcc == pytest.approx(expected)
-
-
-def test_clear_pairs_are_those_whose_distances_differ_by_a_twentieth() -> None:
-    versions = Versions(())
-    versions.alex = versions.vgg = [torch.tensor([0.0, 0.04, 0.1, 0.2])]
-    found = agreement([torch.tensor([50.0, 60.0, 40.0, 45.0])], versions)
-    # Clear are all but (0,1) .04: (0,2) (0,3) (1,2) (1,3) (2,3); wrong is (2,3).
-    assert (found.clear, found.n_clear) == (pytest.approx(4 / 5), 5)
-
-
-def test_a_ladder_is_climbed_by_what_measures_the_defect() -> None:
-    clean = [picture(i) for i in range(3)]
-    truth = {id(x): x for x in clean}
-
-    def knows(x: Tensor) -> Tensor:
-        reference = min(truth.values(), key=lambda t: float((x[:1] - t).abs().sum()))
-        return -(x - reference).square().mean((1, 2, 3))
-
-    assert monotone(knows, clean, "noise") == 1
-    assert monotone(lambda x: torch.zeros(len(x)), clean, "noise") == 0
-
-
-def test_a_window_is_cut_and_turned_alike_from_pictures_and_maps() -> None:
-    """The map holds the mean of each cell, so a cut in the wrong place, or a turn of one alone, shows."""
-    generator = torch.Generator().manual_seed(4)
-    coarse = torch.rand(1, 3, 3, 16, 16, generator=generator)
-    pictures = (coarse.repeat_interleave(8, 3).repeat_interleave(8, 4) * 255).round().byte()
-    places = coarse.mean(2).half()
-    whole = places.float().mean((2, 3))
-    versions = Versions([Shard("a.png", [["original", "b", "c"]], pictures, whole, whole, places)])
-    for _ in range(8):
-        batch = versions.draw(1, 3, generator, 64)
-        assert batch.pictures.shape == (3, 3, 64, 64)
-        cells = torch.nn.functional.avg_pool2d(batch.pictures.mean(1, keepdim=True), 8)
-        assert torch.allclose(cells, batch.places, atol=4e-3)
-        assert torch.allclose(batch.distance, cells.mean((1, 2, 3)), atol=4e-3)
-
-
-def test_a_whole_crops_distance_is_the_teachers() -> None:
-    """The mean of overlapping cells is near it, and scaled to it."""
-    versions = made_versions(1)
-    versions.alex, versions.vgg = [versions.alex[0] * 1.1], [versions.vgg[0] * 1.1]
-    batch = versions.draw(1, 6, torch.Generator().manual_seed(0))
-    assert torch.allclose(batch.distance.sort().values, versions.alex[0].sort().values, atol=2e-3)
 
 
 def small(steps: int, **changes: object) -> TrainingRecipe:
@@ -338,15 +154,6 @@ def test_a_predictor_learns_the_order_of_noise(tmp_path: Path) -> None:
     run.fit(learn, check, lambda *_: None)
     after = run.check(check)["pairs"]
     assert before < 0.8 < 0.95 < after
-
-
-def test_a_tuned_generator_pleases_the_predictor_it_is_tuned_for() -> None:
-    generator = torch.Generator().manual_seed(0)
-    module = nn.Sequential(nn.Conv2d(3, 48, 3, padding=1), nn.PixelShuffle(4))
-    lrs, originals = torch.rand(4, 3, 16, 16, generator=generator), torch.rand(4, 3, 64, 64, generator=generator)
-    recipe = GamingRecipe(moments=(1, 40), batch=4, lr=1e-2, l1_weight=0.0)
-    early, late = tuned_outputs(module, lrs, originals, Mean(), recipe, generator)
-    assert Mean().predict(late).score.mean() > Mean().predict(early).score.mean() + 5
 
 
 @pytest.mark.slow

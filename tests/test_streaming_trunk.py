@@ -1,7 +1,5 @@
 """The part before the enlargement at once, and fused convolutions: the same output, whatever the device offers."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,15 +13,10 @@ from iqsr.streaming import StreamEngine, compile_rows
 from iqsr.streaming.kernels import FusedConvolution, has_fused
 from iqsr.streaming.trunk import Trunk
 
+pytestmark = pytest.mark.usefixtures("inference_mode")
 CPU = torch.device("cpu")
 needs_fused = pytest.mark.skipif(not has_fused(CPU, torch.float32), reason="torch has no fused convolutions here")
 needs_fused_bf16 = pytest.mark.skipif(not has_fused(CPU, torch.bfloat16), reason="no fused bf16 convolutions here")
-
-
-@pytest.fixture(autouse=True)
-def _inference() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
 
 
 def noise(*size: int) -> Tensor:

@@ -1,0 +1,24 @@
+"""People's labels for five sets and a metric's scores for them, whose misalignment is known, for tests."""
+
+import numpy as np
+
+ORIGINAL, POSITIVE, SIMILAR, NEGATIVE = _O, _P, _S, _N = 0, 1, 2, 3
+LABELS = np.array(
+    [
+        [_O, _P, _P, _S, _N],
+        [_O, _P, _S, _S, _N],
+        [_O, _S, _S, _S, _S],
+        [_O, _N, _N, _S, _S],
+        [_O, _P, _P, _P, _P],
+    ],
+    np.int8,
+)
+QUALITY = np.array(
+    [
+        [3, 5, 4, 4.5, 1],  # 4.5 (similar) above 4 (positive): misaligned; the negative is last
+        [1, 9, 2, 3, 10],  # the negative is above all
+        [1, 2, 3, 4, 5],  # nothing positive or negative
+        [2, 3, 1, 4, 0],  # a negative (3) above a similar (0), but below another (4)
+        [1, 2, 2, 1, 3],  # the original ties with a positive
+    ]
+)

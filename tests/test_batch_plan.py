@@ -1,0 +1,219 @@
+"""Which file becomes which: names, patterns, folders, and what would be lost."""
+
+from pathlib import Path
+
+import pytest
+
+from cli_pictures import names
+from iqsr.batch import Job, plan
+from iqsr.errors import UsageError
+from iqsr.images import output_formats
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def planned(*inputs: str, out: str | None = None, format: str = "auto", suffix: str | None = None) -> dict[str, str]:
+    jobs = plan(inputs, out, format=format, suffix=suffix)
+    assert len({job.source for job in jobs}) == len(jobs)
+    return {job.source.as_posix(): job.out.as_posix() for job in jobs}
+
+
+# Files
+
+
+def test_one_file_to_a_file_a_folder_or_beside_itself() -> None:
+    names("a.png")
+    assert planned("a.png", out="b.jpg") == {"a.png": "b.jpg"}
+    assert planned("a.png", out="new/b.TIF") == {"a.png": "new/b.TIF"}
+    assert planned("a.png", out="new") == {"a.png": "new/a.png"}
+    assert planned("a.png") == {"a.png": "a_upscaled.png"}
+    assert planned("a.png", suffix="_x4") == {"a.png": "a_x4.png"}
+
+
+def test_a_name_like_a_picture_is_a_folder_where_it_is_one_or_ends_in_a_slash() -> None:
+    names("a.png")
+    assert planned("a.png", out="new.png/") == {"a.png": "new.png/a.png"}
+    Path("is.png").mkdir()
+    assert planned("a.png", out="is.png") == {"a.png": "is.png/a.png"}
+
+
+def test_a_file_named_twice_is_enlarged_once() -> None:
+    names("a.png", "b.png")
+    assert planned("a.png", "b.png", "a.png", "*.png", out="o") == {"a.png": "o/a.png", "b.png": "o/b.png"}
+
+
+def test_many_pictures_do_not_go_into_one_file() -> None:
+    names("a.png", "b.png")
+    with pytest.raises(UsageError, match=r"2 pictures cannot go into the one file 'o\.png': give a folder"):
+        planned("a.png", "b.png", out="o.png")
+
+
+@pytest.mark.parametrize("out", ["o.bmp", "o.gif", "o.heic", "o.avif", "o.jxl"])
+def test_formats_that_are_not_written_are_refused_and_not_taken_for_folders(out: str) -> None:
+    names("a.png")
+    with pytest.raises(UsageError, match=r"cannot write 'o\.\w+': its name must end in"):
+        planned("a.png", out=out)
+
+
+@pytest.mark.parametrize(
+    ("source", "format", "out"),
+    [
+        ("a.PNG", "auto", "a.PNG"),
+        ("a.jpeg", "auto", "a.jpeg"),
+        ("a.heic", "auto", "a.png"),
+        ("a.avif", "auto", "a.png"),
+        ("a", "auto", "a.png"),
+        ("a.b.webp", "auto", "a.b.webp"),
+        ("a.png", "webp", "a.webp"),
+        ("a.jpeg", "jpg", "a.jpg"),
+        ("a.png", "tiff", "a.tiff"),
+    ],
+)
+def test_the_format_makes_the_suffix(source: str, format: str, out: str) -> None:
+    names(source)
+    assert planned(source, out="o", format=format) == {source: f"o/{out}"}
+
+
+def test_jobs_know_which_formats_have_no_quality() -> None:
+    for known in output_formats():
+        for suffix in known.suffixes:
+            assert Job(Path("a.png"), Path(f"b{suffix.upper()}")).lossless == (known.quality is None)
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
+    names("a.png")
+    with pytest.raises(UsageError, match="unknown format 'bmp'; choose auto, png, jpg, webp, tiff"):
+        planned("a.png", out="o", format="bmp")
+
+
+def test_a_file_name_that_contradicts_the_format_or_the_suffix_is_refused() -> None:
+    names("a.png")
+    with pytest.raises(UsageError, match=r"'o\.png' is not the name of a webp file"):
+        planned("a.png", out="o.png", format="webp")
+    with pytest.raises(UsageError, match=r"'o\.png' is a whole name: leave --suffix out"):
+        planned("a.png", out="o.png", suffix="_x4")
+    assert planned("a.png", out="o.JPEG", format="jpg") == {"a.png": "o.JPEG"}
+
+
+@pytest.mark.parametrize("suffix", ["/x", "a/b", "x/.."])
+def test_a_suffix_that_is_a_path_is_refused(suffix: str) -> None:
+    names("a.png")
+    with pytest.raises(UsageError, match="a suffix is a part of a file's name, not a path"):
+        planned("a.png", suffix=suffix)
+
+
+@pytest.mark.parametrize("text", ["no.png", "no/*.png", "no", "x" * 5000, "[", "~/no-such-picture.png"])
+def test_inputs_that_do_not_exist_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="no such picture, folder or pattern"):
+        planned(text, out="o")
+
+
+def test_a_path_in_quotes_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    names("pics/a.png")
+    assert planned("~/pics/*.png", out="o") == {f"{tmp_path.as_posix()}/pics/a.png": "o/a.png"}
+
+
+# Patterns
+
+
+def test_a_pattern_mirrors_the_tree_below_its_first_wildcard() -> None:
+    names("pics/a.png", "pics/one/a.png", "pics/one/two/b.jpg", "pics/one/notes.txt")
+    assert planned("pics/*.png", out="o") == {"pics/a.png": "o/a.png"}
+    assert planned("pics/**/*.png", out="o") == {"pics/a.png": "o/a.png", "pics/one/a.png": "o/one/a.png"}
+    assert planned("pics/*/two/*", out="o") == {"pics/one/two/b.jpg": "o/one/two/b.jpg"}
+
+
+def test_a_pattern_that_ends_in_a_star_means_pictures_others_what_they_say() -> None:
+    names("pics/a.png", "pics/notes.txt", "pics/b.dat")
+    assert planned("pics/*", out="o") == {"pics/a.png": "o/a.png"}
+    assert planned("pics/**", out="o") == {"pics/a.png": "o/a.png"}
+    assert planned("pics/*.dat", out="o") == {"pics/b.dat": "o/b.png"}
+
+
+def test_brackets_in_names_are_literal_where_such_a_file_or_folder_is() -> None:
+    names("a[1].png", "a1.png", "my [x]/b.png", "my x/c.png")
+    assert planned("a[1].png", out="o") == {"a[1].png": "o/a[1].png"}
+    assert planned("a[0-9].png", out="o") == {"a1.png": "o/a1.png"}
+    assert planned("my [x]/*.png", out="o") == {"my [x]/b.png": "o/b.png"}
+
+
+@pytest.mark.parametrize(
+    "name", ["über 写真 🎞️.png", " two  spaces .png", "-o.png", "a'b\"c.png", "%s{0}.png", "x\ny.png"]
+)
+def test_odd_names_are_kept(name: str) -> None:
+    names(f"pics/{name}")
+    assert planned("pics/*.png", out="o") == {f"pics/{name}": f"o/{name}"}
+    assert planned("pics", out="o") == {f"pics/{name}": f"o/{name}"}
+
+
+# Folders
+
+
+def test_a_folder_mirrors_its_tree_without_hidden_files_and_others() -> None:
+    names("in/a.png", "in/x/b.jpg", "in/x/y/c.webp", "in/notes.txt", "in/.hidden.png", "in/.cache/d.png")
+    assert planned("in", out="o") == {
+        "in/a.png": "o/a.png",
+        "in/x/b.jpg": "o/x/b.jpg",
+        "in/x/y/c.webp": "o/x/y/c.webp",
+    }
+
+
+def test_a_folder_needs_an_output() -> None:
+    names("in/a.png")
+    with pytest.raises(UsageError, match="'in' is a folder: say with -o where the results go"):
+        planned("in")
+
+
+def test_a_folder_without_pictures_is_an_error() -> None:
+    names("in/notes.txt")
+    with pytest.raises(UsageError, match="no pictures in 'in'"):
+        planned("in", out="o")
+
+
+def test_two_folders_with_the_same_names_would_overwrite_each_other() -> None:
+    names("one/a.png", "two/a.png")
+    with pytest.raises(UsageError, match=r"'one/a\.png' and 'two/a\.png' would both become 'o/a\.png'"):
+        planned("one", "two", out="o")
+
+
+def test_two_formats_of_a_picture_would_become_one() -> None:
+    names("a.png", "a.jpg")
+    with pytest.raises(UsageError, match=r"'a\.png' and 'a\.jpg' would both become 'o/a\.webp'"):
+        planned("a.png", "a.jpg", out="o", format="webp")
+
+
+@pytest.mark.parametrize("text", ["in", "in/**/*.png", "in/**"])
+def test_results_in_a_folder_inside_the_input_are_not_read_again(text: str) -> None:
+    names("in/a.png", "in/out/a.png", "in/out/deep/b.png", "in/outer/c.png")
+    assert planned(text, out="in/out") == {"in/a.png": "in/out/a.png", "in/outer/c.png": "in/out/outer/c.png"}
+
+
+def test_results_with_a_suffix_beside_their_sources_are_not_read_again() -> None:
+    names("a.png", "b.png", "in/c.png", "in/d/e.png")
+    for text, out, suffix in [("*.png", None, None), ("*.png", None, "_x4"), ("in", "in", "_x4"), ("*.png", ".", "-2")]:
+        first = planned(text, out=out, suffix=suffix)
+        names(*first.values())
+        assert planned(text, out=out, suffix=suffix) == first
+        for result in first.values():
+            Path(result).unlink()
+
+
+# What would be lost
+
+
+@pytest.mark.parametrize("out", ["a.png", "./a.png", "link.png", "."])
+def test_a_result_never_replaces_its_source(out: str) -> None:
+    names("a.png")
+    Path("link.png").symlink_to("a.png")
+    with pytest.raises(UsageError, match="would replace a source"):
+        planned("a.png", out=out)
+
+
+def test_a_result_never_replaces_the_source_of_another() -> None:
+    names("in/a.png", "in/a.jpg")
+    with pytest.raises(UsageError, match=r"'in/a\.jpg' would replace a source"):
+        planned("in", out="in", format="jpg")
