@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from iqsr.errors import WeightsError
 from iqsr.quality import load_metric
-from iqsr.quality.dists import DistsNetwork
+from iqsr.quality.dists import Dists, DistsNetwork
 from iqsr.quality.imagenet import load_stages
 from iqsr.quality.laplacian import laplacian
 from iqsr.quality.lpips import Lpips, LpipsNetwork
@@ -215,11 +216,54 @@ def test_trunks_take_torchvisions_files(tmp_path, monkeypatch, trunk, build):
     torch.testing.assert_close(found, expected)
 
 
-def test_lpips_and_dists_heads_are_the_published_ones():
-    from iqsr.quality.lpips import load_heads
+def test_lpips_and_dists_heads_are_the_files_that_pyiqa_names():
+    from pyiqa.archs import dists_arch, lpips_arch
 
-    heads = [torch.zeros(c) for c in (64, 192, 384, 256, 256)]
-    load_heads(heads, "lpips-heads-alex")
-    assert all((head >= 0).all() and head.max() > 0 for head in heads)
-    with pytest.raises(Exception, match="iqsr weights fetch vgg16-imagenet"):
-        Lpips("vgg")
+    from iqsr.weights import known_weight
+
+    urls = {f"lpips-heads-{trunk}": lpips_arch.default_model_urls[f"0.1_{trunk}"] for trunk in ("alex", "vgg")}
+    urls["dists-weights"] = dists_arch.default_model_urls["url"]
+    for name, url in urls.items():  # which end in the first 8 digits of the SHA-256
+        assert known_weight(name).sha256.startswith(Path(url).stem.rsplit("-", 1)[1])
+
+
+# Channels, sum and the place of the largest weight of each head in the authors' files, weights/v0.1/{alex,vgg}.pth.
+HEADS = {
+    "alex": [(64, 2.3495, 60), (192, 16.1430, 166), (384, 39.2684, 233), (256, 27.1972, 81), (256, 20.3172, 62)],
+    "vgg": [(64, 6.9260, 20), (128, 8.8583, 1), (256, 17.5150, 120), (512, 51.5213, 215), (512, 47.0349, 119)],
+}
+
+
+@pytest.mark.parametrize("trunk", HEADS)
+def test_each_stage_of_lpips_has_its_published_head(monkeypatch, trunk):
+    monkeypatch.setattr("iqsr.quality.lpips.load_stages", lambda stages, name: None)
+    for head, (channels, total, largest) in zip(Lpips(trunk).heads, HEADS[trunk], strict=True):
+        assert head.shape == (channels,)
+        assert head.min() >= 0  # so that it is a distance
+        assert head.sum().item() == pytest.approx(total, abs=1e-4)
+        assert head.argmax() == largest
+
+
+def test_weights_of_dists_are_the_published_ones_and_sum_to_1(monkeypatch):
+    """Sums of alpha and beta in the authors' file, weights.pt; the paper has both together make 1."""
+    monkeypatch.setattr("iqsr.quality.dists.load_stages", lambda stages, name: None)
+    network = Dists()
+    assert network.alpha.shape == network.beta.shape == (3 + 64 + 128 + 256 + 512 + 512,)
+    assert min(network.alpha.min(), network.beta.min()) >= 0
+    assert network.alpha.sum().item() == pytest.approx(0.87605, abs=1e-5)
+    assert network.beta.sum().item() == pytest.approx(0.12395, abs=1e-5)
+    assert (network.alpha.sum() + network.beta.sum()).item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("metric", "trunk"),
+    [(Lpips, "alexnet"), (lambda: Lpips("vgg"), "vgg16"), (Dists, "vgg16")],
+    ids=["lpips", "lpips-vgg", "dists"],
+)
+def test_a_missing_trunk_is_named_with_the_command_that_fetches_it(weights_folder, metric, trunk):
+    with pytest.raises(WeightsError) as error:
+        metric()
+    assert str(error.value) == (
+        f"the weights '{trunk}-imagenet' are not on this machine; "
+        f"run: iqsr weights fetch {trunk}-imagenet (or, offline: iqsr weights import FOLDER)"
+    )

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from typer.testing import CliRunner
 
+from commands import Run as Command
 from iqsr.errors import IqsrError, PictureError
 from iqsr.quality.dense import DenseHead, Prediction, quality_of
 from iqsr.quality.srq import Srq, fold_batch_norms, load_srq
@@ -178,7 +178,7 @@ def test_from_photos_to_weights_with_every_stage_and_again_without_work(photos: 
     assert weights.stat().st_mtime_ns == written
 
 
-def test_data_of_another_recipe_is_not_taken(photos: Path, tmp_path: Path) -> None:
+def test_data_of_another_recipe_is_not_taken(tmp_path: Path) -> None:
     make_data([], tmp_path, DataRecipe(seed=1), on_photo=lambda *_: None)
     with pytest.raises(IqsrError, match="another recipe"):
         make_data([], tmp_path, DataRecipe(seed=2), on_photo=lambda *_: None)
@@ -226,14 +226,11 @@ def test_a_pair_of_two_sizes_is_one_line(preferred_bright: Path, tmp_path: Path)
         )
 
 
-def test_the_command_wants_photos_or_pairs(tmp_path: Path) -> None:
-    from iqsr.cli import app
-
-    recipe = tmp_path / "r.toml"
-    recipe.write_text("")
-    result = CliRunner().invoke(app, ["train-quality", str(recipe)])
-    assert result.exit_code != 0
-    assert "either --photos DIR or --pairs CSV" in str(result.exception)
+@pytest.mark.parametrize("given", [(), ("--photos", "photos", "--pairs", "pairs.csv")])
+def test_the_command_wants_photos_or_pairs(iqsr: Command, tmp_path: Path, given: tuple[str, ...]) -> None:
+    (tmp_path / "r.toml").write_text("")
+    ended = iqsr("train-quality", str(tmp_path / "r.toml"), *given)
+    assert (ended.code, ended.out, ended.err) == (2, "", "iqsr: give either --photos DIR or --pairs CSV\n")
 
 
 def test_shipped_recipes_can_be_read() -> None:

@@ -40,7 +40,9 @@ def test_result_has_the_type_of_the_tensor(dtype: torch.dtype):
     picture = probe(9, 9).to(dtype)
     out = upscaler().upscale(picture)
     assert out.dtype == dtype
-    assert torch.equal(out, network(picture.float()).to(dtype)) or (out - network(picture.float())).abs().max() < 0.01
+    assert torch.equal(out, upscaler().upscale(picture.float()).to(dtype))
+    rounding = torch.finfo(dtype).eps / 4  # half a step below 1
+    assert (out.double() - network(picture.float())).abs().max() <= rounding + 1e-5
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_result_can_be_used_for_training():
 
 
 def test_result_lies_in_the_range_of_pictures():
-    wide = upscaler(COMPACT).generator.module(torch.eye(16).expand(1, 3, 16, 16))
+    wide = upscaler().generator.module(torch.eye(16).expand(1, 3, 16, 16))
     assert wide.min() < 0
     out = upscaler().upscale(torch.eye(16).expand(1, 3, 16, 16))
     assert out.min() == 0
@@ -99,7 +101,7 @@ def test_gray_array_stays_gray(kind: str):
     out = upscaler().upscale(gray)
     assert (out.shape, out.dtype) == ((40, 52), np.dtype(kind))
     colour = upscaler().upscale(gray[..., None].repeat(3, 2))
-    assert np.abs(out / one - (colour / one).mean(2)).max() <= 1 / one if one > 1 else 1e-5
+    assert np.abs(out / one - (colour / one).mean(2)).max() <= (1 / one if one > 1 else 1e-5)
 
 
 # What is refused
@@ -134,7 +136,7 @@ def test_wrong_input_is_named(image: object, message: str):
         ({"device": "tpu"}, "unknown device 'tpu'"),
         ({"device": "cuda:99"}, "cuda"),
         ({"backend": "tensorrt"}, "unknown backend 'tensorrt'; choose torch or openvino"),
-        ({"tile": 8}, "at least 16 pixels a side, got 8"),
+        ({"tile": 15}, "at least 16 pixels a side, got 15"),
         ({"backend": "openvino", "precision": "fp16"}, "OpenVINO computes in fp32, bf16 or int8"),
     ],
 )
