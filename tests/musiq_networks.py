@@ -1,21 +1,9 @@
-"""IQA-PyTorch's MUSIQ with random weights, as a network and as a file, and pictures to score, for tests."""
+"""IQA-PyTorch's MUSIQ with random weights, as a network and as a file, for tests."""
 
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-
-
-def picture(count: int, height: int, width: int, seed: int = 0) -> Tensor:
-    """Edges and texture at several scales: (N, 3, H, W) in [0, 1]."""
-    generator = torch.Generator().manual_seed(seed)
-    layers = [
-        nn.functional.interpolate(
-            torch.rand(count, 3, height // step + 2, width // step + 2, generator=generator), (height, width)
-        )
-        for step in (1, 4, 16)
-    ]
-    return torch.stack(layers).mean(0)
+from torch import nn
 
 
 def network(bins: int) -> nn.Module:

@@ -21,10 +21,10 @@ def smooth(size: tuple[int, int] = SIZE) -> np.ndarray:
     return np.rint(np.dstack([x / size[0] * 255, y / size[1] * 255, (x + y) / sum(size) * 255])).astype(np.uint8)
 
 
-def write_vips(path: Path, pixels: np.ndarray, **options: object) -> Path:
+def write_vips(path: Path, pixels: np.ndarray) -> Path:
     deep, colour = pixels.dtype == np.uint16, pixels.shape[2] > 2
     space = ("rgb16" if deep else "srgb") if colour else ("grey16" if deep else "b-w")
-    pyvips.Image.new_from_array(pixels).copy(interpretation=space).write_to_file(str(path), **options)
+    pyvips.Image.new_from_array(pixels).copy(interpretation=space).write_to_file(str(path))
     return path
 
 

@@ -146,7 +146,7 @@ def test_the_same_picture_may_have_several_originals(folder: Path) -> None:
 
 
 def test_each_picture_is_scored_once_and_remembered(folder: Path) -> None:
-    path, cache = write(folder, FOUR * 1 + "a.png,b.png,0.7\n" * 50), folder / "scores.sqlite"
+    path, cache = write(folder, FOUR + "a.png,b.png,0.7\n" * 50), folder / "scores.sqlite"
     seen: list[int] = []
     first = agreement(path, ["laplacian", "piqe"], cache=cache, on_progress=lambda done, total: seen.append(total))
     assert seen == [4] * 4

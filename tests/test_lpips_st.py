@@ -6,11 +6,11 @@ from types import ModuleType
 
 import pytest
 import torch
-from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from iqsr.errors import UsageError
 from iqsr.quality.lpips_st import LpipsSt, Trunk
+from textured_pictures import picture
 
 TRUNKS: list[Trunk] = ["alex", "vgg"]
 
@@ -18,18 +18,6 @@ TRUNKS: list[Trunk] = ["alex", "vgg"]
 @pytest.fixture(scope="module", params=TRUNKS)
 def metric(request) -> LpipsSt:
     return LpipsSt(request.param)
-
-
-def picture(height: int, width: int, seed: int = 0, count: int = 1) -> Tensor:
-    """Something with edges and textures at several scales: (N, 3, H, W) in [0, 1]."""
-    generator = torch.Generator().manual_seed(seed)
-    layers = [
-        torch.nn.functional.interpolate(
-            torch.rand(count, 3, height // step + 2, width // step + 2, generator=generator), (height, width)
-        )
-        for step in (1, 4, 16)
-    ]
-    return torch.stack(layers).mean(0)
 
 
 @pytest.fixture
@@ -45,7 +33,7 @@ def authors_metric(metric, monkeypatch):
 
 def test_equals_the_authors_code(metric, authors_metric):
     for size in [(64, 64), (61, 83), (130, 47), (21, 22)]:
-        x = picture(*size, seed=1, count=2)
+        x = picture(2, *size, seed=1)
         y = (x + 0.2 * torch.randn(x.shape, generator=torch.Generator().manual_seed(2))).clamp(0, 1)
         with torch.no_grad():
             expected = authors_metric(x, y, normalize=True).flatten()
@@ -54,17 +42,17 @@ def test_equals_the_authors_code(metric, authors_metric):
 
 
 def test_identical_pictures_have_distance_zero(metric):
-    x = picture(48, 40)
+    x = picture(1, 48, 40)
     assert metric(x, x).item() == 0
 
 
 def test_is_symmetric(metric):
-    x, y = picture(48, 40, seed=1), picture(48, 40, seed=2)
+    x, y = picture(1, 48, 40, seed=1), picture(1, 48, 40, seed=2)
     torch.testing.assert_close(metric(x, y), metric(y, x))
 
 
 def test_grows_with_blur(metric):
-    x = picture(96, 96)
+    x = picture(1, 96, 96)
     distances = [metric(x, gaussian_blur(x, [13, 13], [sigma])).item() for sigma in (0.4, 0.7, 1.2, 2.0)]
     assert distances == sorted(distances)
     assert distances[0] > 0
@@ -72,21 +60,21 @@ def test_grows_with_blur(metric):
 
 
 def test_one_pixel_shift_costs_less_than_a_light_blur(metric):
-    x = gaussian_blur(picture(97, 97), [5, 5], [0.8])
+    x = gaussian_blur(picture(1, 97, 97), [5, 5], [0.8])
     shifted = metric(x[..., :-1, :-1], x[..., 1:, 1:])
     blurred = metric(x, gaussian_blur(x, [9, 9], [1.5]))
     assert shifted.item() < blurred.item()
 
 
 def test_scores_each_picture_on_its_own(metric):
-    x, y = picture(40, 56, seed=1, count=3), picture(40, 56, seed=2, count=3)
+    x, y = picture(3, 40, 56, seed=1), picture(3, 40, 56, seed=2)
     alone = torch.cat([metric(x[i : i + 1], y[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(metric(x, y), alone)
     assert alone.unique().numel() == 3
 
 
 def test_gradient_leads_to_a_smaller_distance(metric):
-    y = picture(48, 48)
+    y = picture(1, 48, 48)
     x = gaussian_blur(y, [9, 9], [1.5]).requires_grad_()
     before = metric(x, y).sum()
     (gradient,) = torch.autograd.grad(before, x)
@@ -97,13 +85,13 @@ def test_gradient_leads_to_a_smaller_distance(metric):
 
 def test_gradient_is_finite_on_flat_black(metric):
     x = torch.zeros(1, 3, 32, 32, requires_grad=True)
-    (gradient,) = torch.autograd.grad(metric(x, picture(32, 32)).sum(), x)
+    (gradient,) = torch.autograd.grad(metric(x, picture(1, 32, 32)).sum(), x)
     assert gradient.isfinite().all()
 
 
 def test_is_frozen_and_draws_nothing_at_random(metric):
     metric.train()  # as an outer module's .train() would
-    x, y = picture(32, 32, seed=1), picture(32, 32, seed=2)
+    x, y = picture(1, 32, 32, seed=1), picture(1, 32, 32, seed=2)
     assert torch.equal(metric(x, y), metric(x, y))
     assert not any(p.requires_grad for p in metric.parameters())
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
 from iqsr.quality.musiq import Musiq
 from iqsr.quality.musiq_tokens import tokens
-from musiq_networks import network, picture, saved
+from musiq_networks import network, saved
+from textured_pictures import picture
 
 pytest.importorskip("pyiqa")
 

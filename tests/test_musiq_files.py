@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from iqsr.errors import UnknownNameError, WeightsError
 from iqsr.quality.musiq import Musiq, load_musiq
-from musiq_networks import network, picture, saved
+from musiq_networks import network, saved
+from textured_pictures import picture
 
 pytest.importorskip("pyiqa")
 

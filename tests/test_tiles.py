@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from iqsr import Upscaler
 from iqsr.engines import Runner
-from iqsr.errors import UsageError
 from iqsr.generators import Generator, load_generator
 from iqsr.rows import of_tensor
 from iqsr.tiles import MARGINS, TileEngine, cuts, measured_margin, probe
@@ -154,11 +153,6 @@ def test_tiles_keep_to_the_size_multiple(size: tuple[int, int]):
     assert (run(engine, picture) - network(picture)).abs().max() <= 1e-4
 
 
-def test_tiles_smaller_than_a_tile_should_be_are_refused():
-    with pytest.raises(UsageError, match="at least 16 pixels"):
-        Upscaler(COMPACT, tile=15)
-
-
 def test_progress_ends_at_one():
     told: list[float] = []
     rows = TileEngine(local(1), 2, tile=16, margin=8).apply(of_tensor(probe(70, 20)), told.append)
@@ -187,11 +181,11 @@ def test_margin_does_not_depend_on_the_precision():
 # A network with attention
 
 
-def swinir(scale: int = 2, window: int = 8) -> Generator:
+def swinir() -> Generator:
     torch.manual_seed(0)
-    module = SwinIR(img_size=16, window_size=window, depths=[2, 2], num_heads=[2, 2], embed_dim=12, mlp_ratio=2,
-                    upscale=scale, upsampler="pixelshuffledirect", resi_connection="1conv")  # fmt: skip
-    return Generator("tiny", module.eval().requires_grad_(False), scale, "SwinIR", "unknown", window, minimum_size=16)
+    module = SwinIR(img_size=16, window_size=8, depths=[2, 2], num_heads=[2, 2], embed_dim=12, mlp_ratio=2,
+                    upscale=2, upsampler="pixelshuffledirect", resi_connection="1conv")  # fmt: skip
+    return Generator("tiny", module.eval().requires_grad_(False), 2, "SwinIR", "unknown", 8, minimum_size=16)
 
 
 @pytest.mark.parametrize(("precision", "tile"), [("fp32", 16), ("fp32", 32), ("bf16", 48)])

@@ -16,10 +16,10 @@ from iqsr.upscale import Upscaled
 from upscalers import COMPACT, upscaler
 
 
-def noise(*shape: int, kind: str = "uint8") -> np.ndarray:
+def noise(*shape: int) -> np.ndarray:
     smooth = probe(shape[0], shape[1])[0].permute(1, 2, 0).numpy()
     smooth = np.concatenate([smooth, smooth], 2)[..., : shape[2]] if len(shape) > 2 else smooth[..., 0]
-    return (smooth * np.iinfo(kind).max).round().astype(kind)
+    return (smooth * 255).round().astype(np.uint8)
 
 
 def test_file_holds_what_the_array_gives(tmp_path: Path):

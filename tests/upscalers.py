@@ -12,14 +12,14 @@ COMPACT = "realesr-animevideov3"
 
 
 @cache
-def upscaler(name: str = COMPACT) -> Upscaler:
-    return Upscaler(name, precision="fp32")
+def upscaler() -> Upscaler:
+    return Upscaler(COMPACT, precision="fp32")
 
 
 @torch.inference_mode()
-def network(picture: Tensor, name: str = COMPACT) -> Tensor:
+def network(picture: Tensor) -> Tensor:
     """The untiled output, as a file would hold it."""
-    return upscaler(name).generator.module(picture).clamp(0, 1)
+    return upscaler().generator.module(picture).clamp(0, 1)
 
 
 def generator(*layers: nn.Module, scale: int = 1, **requirements: int) -> Generator:
