@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -37,10 +38,19 @@ def results() -> list[Path]:
     return sorted(path for path in Path("o").glob("*") if not path.name.startswith("."))
 
 
+INTERRUPTIBLE = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have it ignored
+runpy.run_module("iqsr", run_name="__main__", alter_sys=True)
+"""
+
+
 @contextmanager
 def in_mid_batch(command: list[str]) -> Generator[subprocess.Popen[str]]:
     """The command, running, at a moment when a result is there and another is being written."""
-    process = subprocess.Popen([*IQSR, *command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTIBLE, *command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         until = time.monotonic() + PATIENCE
         while not (results() and parts()):

@@ -140,7 +140,8 @@ def test_rows_that_do_not_add_up_are_no_picture(tmp_path: Path, height: int) -> 
 
 
 SLOW_WRITE = """
-    import sys, time
+    import signal, sys, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have it ignored
     from pathlib import Path
     from iqsr.images import open_picture, write_picture
     picture = open_picture(Path(sys.argv[1]))
