@@ -128,3 +128,15 @@ def test_a_recipe_says_how_much_the_square_counts(photo: Tensor) -> None:
     recipe = ObjectiveRecipe(l1=0, perceptual=0, gan=0, flat=2.0, flat_square=50.0, flat_detail=4.0)
     terms = Objective(recipe, 4, "cpu").terms(noisy, photo, batch)
     assert terms["flat"] == 2 * flat_loss(noisy, originals / 255, square=50.0, allowed=4.0)
+
+
+def test_the_same_areas_count_as_flat_for_the_perceptual_term() -> None:
+    original = (127.5 + 8 * (rand(1, 3, 64, 64) - 0.5)).round() / 255  # detail of some 2/255
+    target = original + 0.05 * (rand(1, 3, 64, 64, seed=1) - 0.5)
+    batch, found = {"gts": (original * 255).round().byte()[:, None]}, list[float]()
+    for allowed in (1.0, 8.0):
+        recipe = ObjectiveRecipe(
+            l1=0, gan=0, perceptual_features="lpips-st-alex", perceptual_on_flat=0.0, flat_detail=allowed
+        )
+        found.append(float(Objective(recipe, 4, "cpu").terms(original, target, batch)["perceptual"]))
+    assert 0 < found[1] < 0.2 * found[0]

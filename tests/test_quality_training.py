@@ -137,6 +137,16 @@ def test_all_that_a_step_learns_from_has_one_size(tmp_path: Path) -> None:
     assert {64, 96} == set.union(*steps)
 
 
+def test_a_recipe_says_how_far_apart_rungs_are_to_be(tmp_path: Path) -> None:
+    found: list[float] = []
+    for margin in (1.0, 5.0):
+        torch.manual_seed(0)
+        recipe = small(1, ladders=2, ladder_weight=1.0, ladder_margin=margin)
+        run = Run(tiny(), recipe, tmp_path / str(margin))
+        run.fit(made_versions(), Versions(()), lambda _, figures: found.append(figures["ladders"]))
+    assert 2 < found[1] - found[0] < 4.01  # the loss grows by as much, where all rungs score alike at first
+
+
 def test_another_recipes_or_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
     Run(tiny(), small(2), tmp_path).fit(made_versions(), made_versions(), lambda *_: None)
     with pytest.raises(IqsrError, match="another recipe"):
