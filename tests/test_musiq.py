@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
 from iqsr.quality.musiq import Musiq
 from iqsr.quality.musiq_tokens import tokens
-from musiq_networks import network, saved
+from musiq_networks import network
 from textured_pictures import picture
 
 pytest.importorskip("pyiqa")
@@ -28,46 +28,31 @@ SIZES = {
 }
 
 
-@pytest.fixture(scope="module")
-def theirs() -> nn.Module:
-    return network(1)
-
-
-@pytest.fixture(scope="module")
-def file(theirs, tmp_path_factory) -> Path:
-    return saved(theirs, tmp_path_factory.mktemp("musiq"))
-
-
-@pytest.fixture(scope="module")
-def ours(file) -> Musiq:
-    return Musiq().load(file)
-
-
 def gradient(metric: nn.Module, x: Tensor) -> Tensor:
     x = x.clone().requires_grad_()
     return torch.autograd.grad(metric(x).sum(), x)[0]
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-def test_scores_equal_iqa_pytorchs(ours, theirs, size):
+def test_scores_equal_iqa_pytorchs(musiq, iqa_musiq, size):
     x = picture(*size)
     with torch.inference_mode():
-        expected = theirs(x)[:, 0]
-        torch.testing.assert_close(ours(x), expected, atol=1e-5, rtol=0)
-        assert (ours(1 - x) - expected).abs().min() > 1e-3, "a score that ignores the picture would prove nothing"
+        expected = iqa_musiq(x)[:, 0]
+        torch.testing.assert_close(musiq(x), expected, atol=1e-5, rtol=0)
+        assert (musiq(1 - x) - expected).abs().min() > 1e-3, "a score that ignores the picture would prove nothing"
 
 
 @pytest.mark.parametrize("size", [(1, 97, 131), (1, 150, 40), (1, 33, 51)], ids=["odd", "portrait", "small"])
-def test_input_gradients_equal_iqa_pytorchs(ours, theirs, tmp_path, size):
+def test_input_gradients_equal_iqa_pytorchs(musiq, iqa_musiq, tmp_path, size):
     x = picture(*size)
-    reference = copy.deepcopy(theirs).double()
+    reference = copy.deepcopy(iqa_musiq).double()
     torch.save(reference.state_dict(), tmp_path / "double.pth")
     expected = gradient(reference, x.double())
     assert expected.abs().max() > 1e-3
     exact = gradient(Musiq().double().load(tmp_path / "double.pth"), x.double())
     torch.testing.assert_close(exact, expected, atol=1e-9, rtol=0)
     # In float32 a max-pool with two nearly equal values sends the gradient of a patch either way, in both networks.
-    single, their_single = gradient(ours, x), gradient(theirs, x)
+    single, their_single = gradient(musiq, x), gradient(iqa_musiq, x)
     assert ((single - their_single).abs() < 1e-5).double().mean() > 0.97
     assert (single - expected).norm() < 2 * (their_single - expected).norm() < 0.02 * expected.norm()
 
@@ -83,58 +68,58 @@ def test_ava_is_the_mean_of_a_distribution_over_ten_ratings(tmp_path):
     assert ((score > 1) & (score < 10)).all()
 
 
-def test_sizes_can_be_mixed_in_one_call(ours):
+def test_sizes_can_be_mixed_in_one_call(musiq):
     pictures = [picture(1, 64, 90, 1)[0], picture(2, 200, 131, 2), picture(1, 33, 300, 3), picture(1, 64, 90, 4)]
     with torch.inference_mode():
-        alone = torch.cat([ours(p if p.ndim == 4 else p[None]) for p in pictures])
-        torch.testing.assert_close(ours(pictures), alone, atol=1e-5, rtol=0)
+        alone = torch.cat([musiq(p if p.ndim == 4 else p[None]) for p in pictures])
+        torch.testing.assert_close(musiq(pictures), alone, atol=1e-5, rtol=0)
     assert alone.shape == (5,)
     assert len(alone.unique()) == 5
 
 
-def test_a_picture_in_a_mixed_batch_does_not_see_the_others(ours):
+def test_a_picture_in_a_mixed_batch_does_not_see_the_others(musiq):
     small, large = picture(1, 40, 40, 1).requires_grad_(), picture(1, 160, 200, 2).requires_grad_()
-    ours([small, large])[0].backward()
+    musiq([small, large])[0].backward()
     assert small.grad is not None
     assert small.grad.abs().max() > 0
     assert large.grad is not None
     assert large.grad.abs().max() == 0
 
 
-def test_a_training_step_moves_the_picture_and_not_the_metric(ours):
-    before = {name: value.clone() for name, value in ours.state_dict().items()}
+def test_a_training_step_moves_the_picture_and_not_the_metric(musiq):
+    before = {name: value.clone() for name, value in musiq.state_dict().items()}
     generator = nn.Conv2d(3, 3, 1)
     optimizer = torch.optim.SGD(generator.parameters(), lr=0.01)
     x = picture(1, 64, 64)
     scores = []
     for _ in range(3):
-        score = ours.train()(generator(x).sigmoid())
+        score = musiq.train()(generator(x).sigmoid())
         optimizer.zero_grad()
         (-score.mean()).backward()
         optimizer.step()
         scores.append(score.item())
     assert scores == sorted(scores)
     assert scores[-1] > scores[0]
-    assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
-    assert not any(parameter.requires_grad for parameter in ours.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in musiq.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in musiq.parameters())
 
 
-def test_scoring_first_does_not_stand_in_the_way_of_training(ours):
+def test_scoring_first_does_not_stand_in_the_way_of_training(musiq):
     x = picture(1, 50, 50)
     with torch.inference_mode():
-        scored = ours(x)
-    assert gradient(ours, x).abs().max() > 0
-    torch.testing.assert_close(ours.train()(x), ours.eval()(x), atol=0, rtol=0)
-    torch.testing.assert_close(scored.clone(), ours(x), atol=1e-6, rtol=0)
+        scored = musiq(x)
+    assert gradient(musiq, x).abs().max() > 0
+    torch.testing.assert_close(musiq.train()(x), musiq.eval()(x), atol=0, rtol=0)
+    torch.testing.assert_close(scored.clone(), musiq(x), atol=1e-6, rtol=0)
 
 
-def test_bf16_is_close_and_returns_float32(ours, file):
-    fast = Musiq(precision="bf16").load(file)
+def test_bf16_is_close_and_returns_float32(musiq, musiq_file):
+    fast = Musiq(precision="bf16").load(musiq_file)
     pictures = [picture(1, 64 + 8 * seed, 100, seed) for seed in range(4)]
     with torch.inference_mode():
-        exact, quick = ours(pictures), fast(pictures)
+        exact, quick = musiq(pictures), fast(pictures)
         with torch.autocast("cpu", torch.bfloat16):
-            automatic = ours(pictures)
+            automatic = musiq(pictures)
     assert quick.dtype == automatic.dtype == torch.float32
     for rounded in (quick, automatic):
         error = (rounded - exact).square().mean().sqrt()
@@ -157,9 +142,9 @@ def test_never_scores_without_weights():
         ([], "at least one picture"),
     ],
 )
-def test_pictures_that_cannot_be_right(ours, bad, message):
+def test_pictures_that_cannot_be_right(musiq, bad, message):
     with pytest.raises(UsageError, match=message):
-        ours(bad)
+        musiq(bad)
 
 
 @pytest.mark.slow

@@ -7,29 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from iqsr.errors import UnknownNameError, WeightsError
 from iqsr.quality.musiq import Musiq, load_musiq
-from musiq_networks import network, saved
 from textured_pictures import picture
 
 pytest.importorskip("pyiqa")
-
-
-@pytest.fixture(scope="module")
-def theirs() -> nn.Module:
-    return network(1)
-
-
-@pytest.fixture(scope="module")
-def file(theirs, tmp_path_factory) -> Path:
-    return saved(theirs, tmp_path_factory.mktemp("musiq"))
-
-
-@pytest.fixture(scope="module")
-def ours(file) -> Musiq:
-    return Musiq().load(file)
 
 
 def flax_arrays(state: dict[str, Tensor]) -> dict[str, np.ndarray]:
@@ -73,21 +57,21 @@ def flax_arrays(state: dict[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def google_file(theirs, tmp_path_factory) -> Path:
+def google_file(iqa_musiq, tmp_path_factory) -> Path:
     """As Google's: with the optimizer's state in a type that NumPy does not know (bfloat16 arrives as 2 raw bytes)."""
     path = tmp_path_factory.mktemp("google") / "koniq_ckpt.npz"
     moments = {"opt/state/step": np.int32(7), "opt/state/param_states/head/kernel/momentum": np.zeros((384, 1), "V2")}
-    np.savez(path, **flax_arrays(theirs.state_dict()), **moments)
+    np.savez(path, **flax_arrays(iqa_musiq.state_dict()), **moments)
     return path
 
 
-def test_googles_layout_gives_the_same_weights(ours, google_file):
+def test_googles_layout_gives_the_same_weights(musiq, google_file):
     loaded = Musiq().load(google_file)
-    for name, value in ours.state_dict().items():
+    for name, value in musiq.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value), name
 
 
-def test_is_loaded_by_the_metrics_name_from_the_weights_folder(google_file, file, ours, tmp_path, monkeypatch):
+def test_is_loaded_by_the_metrics_name_from_the_weights_folder(google_file, musiq_file, musiq, tmp_path, monkeypatch):
     monkeypatch.setenv("IQSR_WEIGHTS", str(tmp_path))
     with pytest.raises(
         WeightsError, match=r"'musiq-koniq' are not on this machine; run: iqsr weights fetch musiq-koniq"
@@ -96,10 +80,10 @@ def test_is_loaded_by_the_metrics_name_from_the_weights_folder(google_file, file
     with pytest.raises(WeightsError, match=r"gresearch/musiq/paq2piq_ckpt\.npz and save it as .*musiq-paq2piq\.npz"):
         load_musiq("musiq-paq2piq")
     (tmp_path / "musiq-koniq.npz").write_bytes(google_file.read_bytes())
-    (tmp_path / "musiq-paq2piq.pth").write_bytes(file.read_bytes())
+    (tmp_path / "musiq-paq2piq.pth").write_bytes(musiq_file.read_bytes())
     x = picture(1, 48, 64)
-    assert torch.equal(load_musiq("musiq")(x), ours(x))
-    assert torch.equal(load_musiq("musiq-paq2piq")(x), ours(x))
+    assert torch.equal(load_musiq("musiq")(x), musiq(x))
+    assert torch.equal(load_musiq("musiq-paq2piq")(x), musiq(x))
     with pytest.raises(UnknownNameError, match="musiq-spaq"):
         load_musiq("musiq-spak")
 
@@ -111,14 +95,14 @@ class Bomb:
         return exec, ("raise SystemExit('code from a weight file was run')",)
 
 
-def test_files_that_are_not_musiqs_weights(file, google_file, tmp_path):
-    state = torch.load(file, weights_only=True)
+def test_files_that_are_not_musiqs_weights(musiq_file, google_file, tmp_path):
+    state = torch.load(musiq_file, weights_only=True)
     torch.save({"head.weight": torch.zeros(1, 384), "x": Bomb()}, tmp_path / "bomb.pth")
     torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "other.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     torch.save({k: v for k, v in state.items() if k != "gn_root.bias"}, tmp_path / "incomplete.pth")
     torch.save(state | {"embedding.bias": torch.zeros(7)}, tmp_path / "shape.pth")
-    (tmp_path / "cut.pth").write_bytes(file.read_bytes()[:100_000])
+    (tmp_path / "cut.pth").write_bytes(musiq_file.read_bytes()[:100_000])
     (tmp_path / "cut.npz").write_bytes(google_file.read_bytes()[:100_000])
     (tmp_path / "empty.npz").write_bytes(b"")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
@@ -131,4 +115,4 @@ def test_files_that_are_not_musiqs_weights(file, google_file, tmp_path):
     with pytest.raises(WeightsError, match="cannot be read: No such file"):
         Musiq().load(tmp_path / "nothing.npz")
     with pytest.raises(WeightsError, match=r"predicts one score, not a distribution over 10 .* another variant"):
-        Musiq("ava").load(file)
+        Musiq("ava").load(musiq_file)
