@@ -5,6 +5,7 @@ import subprocess
 import sys
 from math import isfinite
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -61,6 +62,9 @@ def test_one_part_holds_every_contender(tmp_path):
     # 16 layers of 64 to 64 channels, 3 to 64 before them and 64 to 48 behind, 3 x 3 each.
     assert compact["flops"] == 2 * 9 * (3 * 64 + 16 * 64 * 64 + 64 * 48) * 40 * 136
     assert compact["share_of_flops_that_iqsr_does"] == pytest.approx(1)
+    seconds = median(compact["contenders"][0]["seconds"])
+    for precision, rates in compact["gemm_flops_per_second"].items():
+        assert f"{seconds * median(rates) / compact['flops']:.2f} ({precision})" in page.partition("The ceiling")[2]
     assert page.startswith("To reproduce")
     assert "A quick run" in page
     assert str(tmp_path) not in page + json.dumps(results)

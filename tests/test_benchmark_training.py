@@ -105,11 +105,13 @@ def test_photos_of_a_folder_are_cut_twice(training: ModuleType, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_whole_run(tmp_path: Path) -> None:
+    pytest.importorskip("pyiqa")
     command = [sys.executable, str(BENCHMARKS / "training.py"), "--quick", "--threads", "1", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     parts = json.loads((tmp_path / "training.json").read_text())["parts"]
-    assert list(parts) == ["samplers", "adapters", "plain", "plain-rank-24", "memory"]
+    assert list(parts) == ["samplers", "adapters", "plain", "plain-rank-24", "plain-musiq", "memory"]
+    assert {row["name"] for row in parts["plain-musiq"]["contenders"]} == CONTENDERS["plain"]
     assert parts["memory"]["peak_gb"].keys() == {"LoRA", "every weight", "plain loop"}
     assert min(parts["memory"]["peak_gb"].values()) > 0.2
     assert str(tmp_path) not in (tmp_path / "training.json").read_text()
