@@ -10,7 +10,7 @@ benchmarks/results/score.md and score.json. Needs `pip install 'iqsr[bench,toolb
 from __future__ import annotations
 
 import tempfile
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from iqsr.backends.device import computes_bf16
 from iqsr.quality import load_metric
 from iqsr.scoring import score_files
 from measure import Spread, Work, alternate
-from setting import RESULTS, Result, cores, write
+from setting import RESULTS, Result, cores, described, environment, write
 
 SIDE = 512
+PACKAGES = ("torch", "pyiqa", "timm", "iqsr")
 
 
 def main() -> None:
@@ -41,7 +42,8 @@ def main() -> None:
         seconds = alternate(contenders(paths), args.rounds)
     names = list(seconds)
     ratios = {n: Spread.of_ratios(seconds[names[0]], seconds[n]).plain() for n in names[1:]}
-    found = {"pictures": args.pictures, "side": SIDE, "threads": cores(), "times as fast as NIMA": ratios}
+    ran_on = environment(Namespace(quick=False, threads=cores()), PACKAGES)
+    found = {"environment": ran_on, "pictures": args.pictures, "side": SIDE, "times as fast as NIMA": ratios}
     write(found, markdown(found), args.out, "score")
 
 
@@ -98,7 +100,14 @@ def pictures(folder: Path, count: int) -> list[Path]:
 
 def markdown(found: Result) -> str:
     lines = [
-        f"{found['pictures']} PNG pictures of {SIDE} x {SIDE}, {found['threads']} threads. Times as fast as "
+        "To reproduce, on a machine that does nothing else: `pip install 'iqsr[bench,toolbox]' && "
+        "python benchmarks/score.py`",
+        "",
+        "# Scoring speed",
+        "",
+        described(found["environment"]),
+        "",
+        f"{found['pictures']} PNG pictures of {found['side']} x {found['side']}. Times as fast as "
         "IQA-PyTorch's NIMA (random weights, one picture at a time), median and range over the rounds.",
         "",
         "| contender | times as fast |",

@@ -8,7 +8,7 @@ from statistics import median
 from setting import Result, described
 
 _HOW = [
-    "To reproduce, on a machine that does nothing else (about 12 minutes on 2 cores):",
+    "To reproduce, on a machine that does nothing else (2 cores: 12 minutes with bf16, 27 without):",
     "`pip install 'iqsr[bench]' && python benchmarks/upscale.py`",
 ]
 _MEASURE = (
