@@ -53,9 +53,9 @@ def test_impossible_wish_is_refused(wish: dict[str, float], message: str):
 
 @pytest.mark.parametrize(("wish", "picture", "message"), [
     (Wish(width=161), (10, 10), "161 x 161 is 16.1 times the picture's 10 x 10; the most is 16"),
-    (Wish(width=1601), (100, 50), "1601 x 800 is 16.0 times the picture's 100 x 50; the most is 16"),
-    (Wish(height=801), (100, 50), "1602 x 801 is 16.0 times the picture's 100 x 50; the most is 16"),
-    (Wish(width=100, height=900), (100, 50), "100 x 900 is 18.0 times the picture's 100 x 50; the most is 16"),
+    (Wish(width=1601), (100, 50), "1601 x 800 is 16.01 times the picture's 100 x 50; the most is 16"),
+    (Wish(height=801), (100, 50), "1602 x 801 is 16.02 times the picture's 100 x 50; the most is 16"),
+    (Wish(width=100, height=900), (100, 50), "100 x 900 is 18 times the picture's 100 x 50; the most is 16"),
 ])  # fmt: skip
 def test_wish_for_more_than_16_times_is_refused(wish: Wish, picture: tuple[int, int], message: str):
     with pytest.raises(UsageError) as error:

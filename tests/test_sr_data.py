@@ -120,6 +120,13 @@ def test_scores_of_whole_pictures_are_the_metrics_own(
     assert torch.allclose(found[sets[2].name], wanted, rtol=1e-5)
 
 
+def test_a_picture_too_small_for_the_metric_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IQSR_CACHE", str(tmp_path))
+    sets = Sets(write_sets(tmp_path / "sets", count=1, side=48), RECIPE.model_copy(update={"source": 48, "patch": 48}))
+    with pytest.raises(UsageError, match=r"photo0-0-0\.png': srq needs at least 64 x 64"):
+        picture_scores(sets.chosen, "srq", "cpu")
+
+
 def test_filters_need_labels(tmp_path: Path) -> None:
     plain = write_sets(tmp_path, count=2)
     with pytest.raises(UsageError, match="no labels of people"):

@@ -48,7 +48,7 @@ class Wish:
         ratio = max(size[0] / across, size[1] / down)
         if ratio > LARGEST_SCALE:
             raise UsageError(
-                f"{size[0]} x {size[1]} is {ratio:.1f} times the picture's {across} x {down}; "
+                f"{size[0]} x {size[1]} is {ratio:.6g} times the picture's {across} x {down}; "
                 f"the most is {LARGEST_SCALE}"
             )
         return size

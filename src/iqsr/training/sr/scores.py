@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from iqsr.errors import UsageError
 from iqsr.multigt import GtSet
 from iqsr.quality import load_metric
 from iqsr.quality.metric import Metric
@@ -32,9 +33,14 @@ def patch_scores(metric: Metric, gts: Tensor) -> Tensor:
 
 
 def picture_scores(sets: Iterable[GtSet], name: str, device: str) -> dict[str, Tensor]:
-    """(K,) for each set by its name, higher is better: what SMA and SMP go by. Remembered by content."""
+    """(K,) for each set by its name, higher is better: what SMA and SMP go by. Remembered by content.
+
+    UsageError for a picture that the metric has no score for, as one that is too small.
+    """
     metric, sets = load_metric(name), list(sets)
     table = score_files([p for s in sets for p in s.paths], [name], device=device, cache=default_cache())
+    if (missing := table[name].isna()).any():
+        raise UsageError(table[missing].iloc[0]["error"])
     found = dict(zip(map(Path, table["path"]), table[name], strict=True))
     sign = 1 if metric.card.higher_is_better else -1
     return {s.name: torch.tensor([sign * float(found[p]) for p in s.paths]) for s in sets}
