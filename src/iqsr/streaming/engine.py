@@ -28,8 +28,8 @@ _LEAST_BAND = 4
 _WHOLE_VALUES = 10 << 20
 """As _BAND_VALUES, of pictures that go through in one band: the delay lines never start."""
 
-_WHOLE_PIXELS = 160 << 10
-"""And what such a picture may have, for the sake of its enlarged rows."""
+_WHOLE_PIXELS = 96 << 10
+"""And what such a picture may have: beyond it, the enlarged rows leave the cache and bands are faster."""
 
 _TRUNK_PIXELS = 1 << 19
 """Pictures up to this size go through a network with dense connections at once, up to its enlargement."""
