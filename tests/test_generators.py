@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from spandrel import ImageModelDescriptor
 from spandrel.architectures.Compact import Compact
 from spandrel.architectures.DnCNN import DnCNN
 from spandrel.architectures.ESRGAN import ESRGAN
 from spandrel.architectures.MMRealSR import MMRealSR
 from spandrel.architectures.SwinIR import SwinIR
 
+from iqsr import Upscaler
 from iqsr.errors import ModelError, UnknownNameError, UsageError, WeightsError
 from iqsr.generators import generator_names, load_generator
 from iqsr.upscale import DEFAULT_MODEL
@@ -204,10 +206,26 @@ def test_bare_tensor_is_not_a_network(tmp_path):
         load_generator(tmp_path / "tensor.pth")
 
 
-def test_denoiser_is_refused(tmp_path):
-    torch.save(DnCNN(in_nc=3, out_nc=3, nc=16, nb=4, mode="DnCNN").state_dict(), tmp_path / "denoise.pth")
-    with pytest.raises(ModelError, match=r"a DnCNN network \(Restoration\), not one for super-resolution"):
-        load_generator(tmp_path / "denoise.pth")
+@pytest.mark.parametrize("restorer", [
+    DnCNN(in_nc=3, out_nc=3, nc=16, nb=4, mode="DnCNN"),
+    Compact(num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=2, upscale=1),
+    ESRGAN(num_filters=8, num_blocks=1, scale=1),
+], ids=["DnCNN", "Compact", "ESRGAN"])  # fmt: skip
+def test_restorer_keeps_the_size(tmp_path, restorer):
+    torch.save(restorer.state_dict(), tmp_path / "restorer.pth")
+    generator = load_generator(tmp_path / "restorer.pth")
+    x = torch.rand(1, 3, 34, 41, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wanted = restorer.eval()(x).clamp(0, 1)
+    assert generator.scale == 1
+    assert (Upscaler(generator, precision="fp32").upscale(x).clamp(0, 1) - wanted).abs().max() < 1e-5
+
+
+def test_network_for_another_purpose_is_refused(tmp_path, monkeypatch):
+    torch.save(Compact(num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=2).state_dict(), tmp_path / "face.pth")
+    monkeypatch.setattr(ImageModelDescriptor, "purpose", "FaceSR")
+    with pytest.raises(ModelError, match=r"a Compact network \(FaceSR\), not one for super-resolution or restoration"):
+        load_generator(tmp_path / "face.pth")
 
 
 def test_gray_network_is_refused(tmp_path):

@@ -153,6 +153,27 @@ def test_tiles_keep_to_the_size_multiple(size: tuple[int, int]):
     assert (run(engine, picture) - network(picture)).abs().max() <= 1e-4
 
 
+class InPlace(nn.Module):
+    """Scales its input where it stands, as RCAN does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = local(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x *= 255
+        return self.inner(x) / 255
+
+
+def test_a_network_that_changes_its_input_changes_no_other_tile():
+    network = InPlace()
+    picture = probe(96, 32).contiguous(memory_format=torch.channels_last)  # as files are read
+    wanted, before = network(picture.clone()), picture.clone()
+    engine = Runner(Generator("in place", network, 2, "InPlace", "unknown"), precision="fp32", tile=32).engine()
+    assert (run(engine, picture) - wanted).abs().max() <= 1e-5
+    assert torch.equal(picture, before)
+
+
 def test_progress_ends_at_one():
     told: list[float] = []
     rows = TileEngine(local(1), 2, tile=16, margin=8).apply(of_tensor(probe(70, 20)), told.append)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import lcm
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
@@ -26,6 +28,8 @@ Backend = Literal["torch", "openvino"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _DEFAULT_TILE = 256
 _LEAST_BAND_PIXELS = 512
+_CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Of Linux' control groups, second and first version."""
 _GOOD_PRECISION = 50.0
 """dB to fp32 that a lower precision must keep to be chosen on its own."""
 
@@ -77,7 +81,7 @@ class Runner:
         if tile is not None and tile < 16:
             raise UsageError(f"a tile has at least 16 pixels a side, got {tile}")
         self._generator = generator
-        memory = int(memory_gb * 1e9) if memory_gb else _physical_memory() // 4
+        memory = int(memory_gb * 1e9) if memory_gb else _memory() // 4
         self._limits = Limits(memory, tile or _DEFAULT_TILE)
         if backend == "openvino" and device not in ("auto", "cpu"):
             raise UsageError(f"the backend openvino computes on the CPU: leave --device {device} out")
@@ -160,7 +164,7 @@ class Runner:
         module = self._generator.module.to(device=device)
 
         def run(x: Tensor) -> Tensor:
-            x = x.to(device).contiguous(memory_format=torch.channels_last)
+            x = x.to(device, memory_format=torch.channels_last, copy=True)  # some networks change their input
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 return module(x)
 
@@ -196,8 +200,13 @@ def _program(generator: Generator) -> RowProgram | None:
     return program
 
 
-def _physical_memory() -> int:
+def _memory() -> int:
+    """The machine's memory in bytes, or what a container's control group leaves of it."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     except (AttributeError, ValueError, OSError):  # no sysconf on this platform
-        return 8 << 30
+        sizes = [8 << 30]
+    for limit in _CONTAINER_LIMITS:
+        with suppress(OSError, ValueError):  # not there; "max"
+            sizes.append(int(limit.read_text()))
+    return min(sizes)

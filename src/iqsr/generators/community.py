@@ -77,15 +77,18 @@ def _read_pickle(path: Path) -> object:
 
 
 def recognise(state: dict[str, Any], path: Path) -> Descriptor:
-    """The network that spandrel makes of what was read from `path`. Raises ModelError if it is not RGB SR."""
+    """The network that spandrel makes of what was read from `path`: for super-resolution, or a restorer (x1).
+
+    Raises ModelError for any other, and if it is not from RGB to RGB.
+    """
     try:
         with _one_thread():
             found = ModelLoader("cpu").load_from_state_dict(canonicalize_state_dict(state))
     except Exception as error:  # each of spandrel's many parsers fails in its own way
         raise ModelError(f"{path}: not a super-resolution network that spandrel knows") from error
     kind = found.architecture.id
-    if not isinstance(found, ImageModelDescriptor) or found.purpose != "SR":
-        raise ModelError(f"{path}: a {kind} network ({found.purpose}), not one for super-resolution")
+    if not isinstance(found, ImageModelDescriptor) or found.purpose not in {"SR", "Restoration"}:
+        raise ModelError(f"{path}: a {kind} network ({found.purpose}), not one for super-resolution or restoration")
     if (found.input_channels, found.output_channels) != (3, 3):
         channels = f"{found.input_channels} to {found.output_channels}"
         raise ModelError(f"{path}: a {kind} network from {channels} channels; only RGB (3 to 3) is supported")
