@@ -7,3 +7,4 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     (apt-get update -qq && apt-get install -qq -y chromium) >/dev/null 2>&1 && exit 0
 fi
 echo "No Chromium found: tests marked 'browser' will be skipped. Install it to run them." >&2
+exit 1
