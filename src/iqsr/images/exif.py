@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-_SUBFILE, _DNG_VERSION, _MAKER_NOTE = 254, 50706, 0x927C
+_MAKER_NOTE = 0x927C
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 _POINTERS = {_EXIF, _GPS, _INTEROPERABILITY}
 _PIXEL_X, _PIXEL_Y = 0xA002, 0xA003
@@ -40,11 +40,13 @@ _SIZES = {
 }
 _RATIONALS = (5, 10)
 _INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
-_PIXELS = ((273, 279), (324, 325))  # offsets and lengths of strips, of tiles
-_PLACES = {tag for pair in _PIXELS for tag in pair}
+PIXELS = ((273, 279), (324, 325))  # offsets and lengths of strips, of tiles
+_PLACES = {tag for pair in PIXELS for tag in pair}
 _LONG, _LONG8 = 4, 16
 # No file may ask for much memory: directories and values beyond this are not read (but where the pixels are).
 _MOST_TAGS, _LONGEST = 512, 65536
+# A segment of JPEG has 65533 bytes; libvips adds some tags of its own.
+_LONGEST_BLOCK = 65000
 
 Buffer = bytes | mmap.mmap
 
@@ -79,14 +81,18 @@ class _Layout(NamedTuple):
         return "little" if self.order == "<" else "big"
 
 
-class _Tag(NamedTuple):
+class Tag(NamedTuple):
+    """A value of a directory, as its bytes."""
+
     kind: int
     value: bytes
+    at: int = 0
+    """where it stands in the file, if it has been read from one"""
 
 
 @dataclass
 class _Directory:
-    tags: dict[int, _Tag] = field(default_factory=dict[int, _Tag])
+    tags: dict[int, Tag] = field(default_factory=dict[int, Tag])
     children: "dict[int, _Directory]" = field(default_factory=dict[int, "_Directory"])
 
 
@@ -94,43 +100,31 @@ def exif_of_tiff(path: Path) -> bytes | None:
     """The EXIF of a TIFF file as the one block that other formats carry, None where there is none."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            layout, main = _parse(data)
+            layout, main = parse(data)
         except (struct.error, ValueError):
             return None
     main.tags = {tag: value for tag, value in main.tags.items() if tag in _TELLING}
     if not main.tags and not main.children:
         return None
-    small = _Layout(layout.order, big=False)
-    body, first = _pack(main, small, 8)
-    return (b"II*\0" if layout.order == "<" else b"MM\0*") + struct.pack(small.offset, first) + body
+    return _block(main, layout)
 
 
-def is_camera_raw(path: Path) -> bool:
-    """Whether a TIFF is a camera's raw file, whose first picture is a thumbnail (DNG, NEF, ARW, CR2)."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if data[8:10] == b"CR":
-            return True
-        try:
-            layout, main = _parse(data)
-        except (struct.error, ValueError):
-            return False
-    subfile = main.tags.get(_SUBFILE)
-    reduced = subfile is not None and bool(int.from_bytes(subfile.value, layout.endianness) & 1)
-    return reduced or _DNG_VERSION in main.tags
+def within_limits(exif: bytes) -> bytes:
+    """EXIF that fits into one segment of JPEG, beyond which libvips may drop all of it, whatever the format.
 
-
-def is_cut_short(path: Path) -> bool:
-    """Whether strips or tiles of a TIFF's pixels lie beyond the end of the file (libvips would make them up)."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            layout, main = _parse(data)
-            for offsets, lengths in _PIXELS:
-                places = zip(_integers(main, offsets, layout), _integers(main, lengths, layout), strict=False)
-                if any(offset + length > len(data) for offset, length in places):
-                    return True
-        except (struct.error, ValueError):
-            return False  # not a matter of length, and libvips has read the header
-    return False
+    Where it is too long, the thumbnail and the maker note are left out, then the longest values.
+    """
+    if len(exif) <= _LONGEST_BLOCK:
+        return exif
+    try:
+        layout, main = parse(exif)
+    except (struct.error, ValueError):
+        return exif
+    while len(block := _block(main, layout)) > _LONGEST_BLOCK:
+        values = [(directory, tag) for directory in _directories(main) for tag in directory.tags]
+        directory, longest = max(values, key=lambda value: len(value[0].tags[value[1]].value))
+        del directory.tags[longest]
+    return block
 
 
 def add_exif_to_tiff(path: Path, exif: bytes, size: tuple[int, int]) -> None:
@@ -140,18 +134,18 @@ def add_exif_to_tiff(path: Path, exif: bytes, size: tuple[int, int]) -> None:
     makes no sense is left out: it is not worth a picture. OSError as the file system says.
     """
     try:
-        layout_of_exif, tree = _parse(exif)
+        layout_of_exif, tree = parse(exif)
     except (struct.error, ValueError):
         return
     with path.open("r+b") as file:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            layout, main = _parse(data, longest=len(data))
+            layout, main = parse(data, longest=len(data))
             start = len(data) + len(data) % 2
         if layout_of_exif.order != layout.order:
             _swap(tree)
         if detail := tree.children.get(_EXIF):
             for tag, length in zip((_PIXEL_X, _PIXEL_Y), size, strict=True):
-                detail.tags[tag] = _Tag(_LONG, struct.pack(layout.order + "I", length))
+                detail.tags[tag] = Tag(_LONG, struct.pack(layout.order + "I", length))
         main.tags |= {tag: value for tag, value in tree.tags.items() if tag in _TELLING}
         main.children |= tree.children
         body, first = _pack(main, layout, start)
@@ -171,7 +165,7 @@ def bare(exif: bytes) -> bytes:
     return exif.removeprefix(b"Exif\0\0")
 
 
-def _parse(data: Buffer, longest: int = _LONGEST) -> tuple[_Layout, _Directory]:
+def parse(data: Buffer, longest: int = _LONGEST) -> tuple[_Layout, _Directory]:
     """The first directory and those it points to. struct.error or ValueError where that makes no sense."""
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     if order is None:
@@ -203,30 +197,42 @@ def _parse_directory(data: Buffer, layout: _Layout, at: int, longest: int, depth
                 if depth < 2:  # main > EXIF > interoperability; deeper is a loop
                     directory.children[tag] = _parse_directory(data, layout, target, longest, depth + 1)
         elif tag in _PLACES or (tag != _MAKER_NOTE and length <= longest):
-            directory.tags[tag] = _Tag(kind, bytes(data[start : start + length]))
+            directory.tags[tag] = Tag(kind, bytes(data[start : start + length]), start)
     return directory
 
 
-def _integers(directory: _Directory, tag: int, layout: _Layout) -> tuple[int, ...]:
-    kind, value = directory.tags.get(tag, _Tag(1, b""))
+def integers(directory: _Directory, tag: int, layout: _Layout) -> tuple[int, ...]:
+    """The whole numbers of a tag, none where there is no tag. ValueError where they are of another kind."""
+    kind, value, _ = directory.tags.get(tag, Tag(1, b""))
     code = _INTEGERS.get(kind)
     if code is None:
         raise ValueError(f"tag {tag} of kind {kind}")
     return struct.unpack(f"{layout.order}{len(value) // _SIZES[kind]}{code}", value)
 
 
+def _directories(directory: _Directory) -> "list[_Directory]":
+    return [directory, *(below for child in directory.children.values() for below in _directories(child))]
+
+
+def _block(main: _Directory, layout: _Layout) -> bytes:
+    """The directories as the block that files other than TIFF carry, in the byte order of `layout`."""
+    small = _Layout(layout.order, big=False)
+    body, first = _pack(main, small, 8)
+    return (b"II*\0" if layout.order == "<" else b"MM\0*") + struct.pack(small.offset, first) + body
+
+
 def _pack(directory: _Directory, layout: _Layout, at: int) -> tuple[bytes, int]:
     """Bytes to be put at offset `at` (even), and the offset of the directory among them."""
     body = b""
-    pointers: dict[int, _Tag] = {}
+    pointers: dict[int, Tag] = {}
     for tag, child in directory.children.items():
         packed, first = _pack(child, layout, at + len(body))
         body += packed
-        pointers[tag] = _Tag(_LONG8 if layout.big else _LONG, struct.pack(layout.offset, first))
+        pointers[tag] = Tag(_LONG8 if layout.big else _LONG, struct.pack(layout.offset, first))
     inline = struct.calcsize(layout.offset)
     tags = sorted((directory.tags | pointers).items())
     entries = struct.pack(layout.tags, len(tags))
-    for tag, (kind, value) in tags:
+    for tag, (kind, value, _) in tags:
         entries += struct.pack(layout.entry, tag, kind, len(value) // _SIZES.get(kind, 1))
         if len(value) <= inline:
             entries += value.ljust(inline, b"\0")
@@ -239,9 +245,9 @@ def _pack(directory: _Directory, layout: _Layout, at: int) -> tuple[bytes, int]:
 
 def _swap(directory: _Directory) -> None:
     """Turn the byte order of every value round, in place."""
-    for tag, (kind, value) in directory.tags.items():
+    for tag, (kind, value, _) in directory.tags.items():
         unit = 4 if kind in _RATIONALS else _SIZES.get(kind, 1)
         swapped = b"".join(value[i : i + unit][::-1] for i in range(0, len(value), unit))
-        directory.tags[tag] = _Tag(kind, swapped)
+        directory.tags[tag] = Tag(kind, swapped)
     for child in directory.children.values():
         _swap(child)

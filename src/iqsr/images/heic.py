@@ -9,7 +9,6 @@ import pyvips
 from iqsr.errors import PictureError
 from iqsr.images import vips
 
-_DISPLAY_P3_PRIMARIES = 12  # ITU-T H.273, colour primaries SMPTE EG 432-1
 _FAILURES = (ValueError, EOFError, SyntaxError, RuntimeError, OSError)  # what pi-heif says it raises
 
 
@@ -28,15 +27,16 @@ class HeicHeader:
 
 
 def read_header(path: Path) -> HeicHeader:
-    """Header of the primary picture. PictureError."""
+    """Header of the primary picture, which AVIF has as well. PictureError."""
     image = _primary(path)
     facts: dict[str, Any] = image.info
+    nclx: dict[str, object] = facts.get("nclx_profile") or {}
     return HeicHeader(
         width=image.size[0],
         height=image.size[1],
         bands=len(_channels(image.mode)),
         depth=16 if _bits(image) > 8 else 8,
-        icc=facts.get("icc_profile") or _profile_of_primaries(facts.get("nclx_profile")),
+        icc=facts.get("icc_profile") or vips.profile_of_primaries(nclx.get("color_primaries")),
         exif=facts.get("exif"),
         xmp=facts.get("xmp"),
     )
@@ -86,10 +86,3 @@ def _bits(image: Any) -> int:
 
 def _channels(mode: str) -> str:
     return mode.split(";")[0]
-
-
-def _profile_of_primaries(nclx: dict[str, object] | None) -> bytes | None:
-    """A Display-P3 picture may say so by number only, which readers of PNG or JPEG would not see."""
-    if nclx is None or nclx.get("color_primaries") != _DISPLAY_P3_PRIMARIES:
-        return None
-    return vips.builtin_profile("p3")

@@ -1,11 +1,10 @@
 """What a file is, told from its first bytes. Its name is never asked."""
 
-import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
 
 from iqsr.errors import PictureError
+from iqsr.images import png
 
 READABLE = "PNG, JPEG, WebP, TIFF, HEIC and AVIF are read"
 
@@ -45,7 +44,7 @@ def kind_of(path: Path) -> str:
         with path.open("rb") as file:
             head = file.read(_HEAD)
             kind = _known_kind(head)
-            animated = kind == "png" and _is_animated_png(file)
+            animated = kind == "png" and png.chunk(file, b"acTL") is not None  # libvips would read the first frame
     except OSError as error:
         raise PictureError(f"cannot read '{path}': {error.strerror or error}") from None
     if kind is None or animated:
@@ -93,15 +92,4 @@ def _is_text(head: bytes) -> bool:
         except UnicodeDecodeError:
             continue
         return all(character.isprintable() or character in "\t\n\r\f\ufeff" for character in text)
-    return False
-
-
-def _is_animated_png(file: BinaryIO) -> bool:
-    """Whether an animation control chunk stands before the pixels (libvips would read the first frame)."""
-    file.seek(8)
-    while len(header := file.read(8)) == 8:
-        name = header[4:]
-        if name in (b"acTL", b"IDAT"):
-            return name == b"acTL"
-        file.seek(int.from_bytes(header[:4], "big") + 4, os.SEEK_CUR)
     return False

@@ -1,8 +1,9 @@
 """Reading: an opened file tells its facts from the header; its rows come later, top to bottom."""
 
 import os
+import re
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import pyvips
 
 from iqsr.errors import PictureError, UsageError
-from iqsr.images import exif, heic, vips
+from iqsr.images import exif, heic, jpeg, png, tiff, vips
 from iqsr.images.alpha import FETCH_ROWS, fill_hidden
 from iqsr.images.kinds import kind_of
 
@@ -22,9 +23,13 @@ _LOADERS = {
     "jpeg": "jpegload_source",
     "png": "pngload_source",
     "webp": "webpload_source",
-    "tiff": "tiffload_source",
     "avif": "heifload_source",
 }
+# libvips' level from which on a file counts as damaged. TIFF: an error of libtiff's leaves black or garbage where
+# pixels should be, while its warnings are of unknown tags and the like. JPEG: see jpeg.fail_on. PNG, WebP and
+# AVIF have no pixels for what their decoders refuse, and say nothing more at a stricter level.
+_FAIL_ON = {"png": "truncated", "webp": "truncated", "avif": "truncated", "tiff": "error"}
+_NOT_SUPPORTED = re.compile(r"(\w+) compression support is not configured|compression scheme (\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -117,9 +122,10 @@ def decoded(info: PictureInfo) -> pyvips.Image:
     if info.kind == "heic":
         image = heic.decode(info.path)
     else:
-        raw = _load(info.path, info.kind, "sequential")
+        fail_on = jpeg.fail_on(info.path) if info.kind == "jpeg" else _FAIL_ON[info.kind]
+        raw = _load(info.path, info.kind, "sequential", fail_on)
         if _orientation(raw) > 2:
-            raw = _load(info.path, info.kind, "random")
+            raw = _load(info.path, info.kind, "random", fail_on)
         image = _plain(raw, info.path)
         with _reading(info.path):
             image = image.autorot()
@@ -131,12 +137,14 @@ def decoded(info: PictureInfo) -> pyvips.Image:
 
 
 def _vips_info(path: Path, kind: str) -> PictureInfo:
-    if kind == "tiff" and exif.is_camera_raw(path):
+    if kind == "tiff" and tiff.is_camera_raw(path):
         raise PictureError(f"cannot read '{path}': it is a camera's raw file; develop it to TIFF or JPEG first")
-    raw = _load(path, kind, "sequential")
+    raw = _load(path, kind, "sequential", "truncated")
     _check_size(path, raw.width, raw.height)
-    if kind == "tiff" and exif.is_cut_short(path):
+    if kind == "tiff" and tiff.is_cut_short(path):
         raise PictureError(f"cannot read '{path}': the file is damaged or cut short (pixels beyond its end)")
+    if kind == "jpeg" and jpeg.is_cut_short(path):
+        raise PictureError(f"cannot read '{path}': the file is damaged or cut short (no end of the picture)")
     frames = vips.field(raw, "n-pages")
     # In AVIF these may be views of one picture; the first is the one to show.
     if isinstance(frames, int) and frames > 1 and kind != "avif":
@@ -155,8 +163,8 @@ def _vips_info(path: Path, kind: str) -> PictureInfo:
         gray=image.bands < 3,
         depth=16 if image.format == "ushort" else 8,
         has_alpha=image.bands in (2, 4),
-        icc=vips.blob(image, "icc-profile-data"),
-        exif=exif.bare(block) if block else None,
+        icc=_profile(image, path, kind),
+        exif=exif.within_limits(exif.bare(block)) if block else None,
         xmp=vips.blob(raw, "xmp-data"),
         iptc=vips.blob(raw, "iptc-data"),
         resolution=_resolution(raw),
@@ -175,27 +183,28 @@ def _heic_info(path: Path) -> PictureInfo:
         depth=16 if header.depth == 16 else 8,
         has_alpha=header.bands in (2, 4),
         icc=header.icc,
-        exif=exif.bare(header.exif) if header.exif else None,
+        exif=exif.within_limits(exif.bare(header.exif)) if header.exif else None,
         xmp=header.xmp,
         iptc=None,
         resolution=None,
     )
 
 
-def _load(path: Path, kind: str, access: str) -> pyvips.Image:
+def _load(path: Path, kind: str, access: str, fail_on: str) -> pyvips.Image:
     with _reading(path):
-        return pyvips.Operation.call(_LOADERS[kind], vips.source(path), access=access, fail_on="truncated")
+        if kind == "tiff":
+            return tiff.load(path, access, fail_on)
+        return pyvips.Operation.call(_LOADERS[kind], vips.source(path), access=access, fail_on=fail_on)
 
 
 def _plain(image: pyvips.Image, path: Path) -> pyvips.Image:
-    """Gray or RGB, 8 or 16 bit; CMYK and Lab become sRGB. PictureError for what is something else."""
+    """Gray or RGB, 8 or 16 bit; CMYK and floating-point Lab become sRGB. PictureError for what is something else."""
     with _reading(path):
         if image.interpretation == "cmyk":
             depth = 16 if image.format == "ushort" else 8
             image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=depth)
-        elif image.interpretation in ("lab", "labs", "labq"):
-            image = image.colourspace("rgb16" if image.interpretation == "labs" else "srgb").copy()
-            image.remove("icc-profile-data")
+        elif image.interpretation == "lab":
+            image = image.icc_export(output_profile="srgb")
     if image.format not in ("uchar", "ushort"):
         raise PictureError(
             f"cannot read '{path}': its samples are of type {image.format}; save it with 8 or 16 bit first"
@@ -208,6 +217,19 @@ def _plain(image: pyvips.Image, path: Path) -> pyvips.Image:
         white = (2**bits - 1) << (16 - bits)
         image = image.linear([65535 / white], [0.0]).rint().cast("ushort")
     return image
+
+
+def _profile(image: pyvips.Image, path: Path, kind: str) -> bytes | None:
+    """The picture's profile; that of Display-P3 where PNG or AVIF tell it by number only."""
+    icc = vips.blob(image, "icc-profile-data")
+    if icc is None and image.bands > 2:
+        if kind == "png":
+            with path.open("rb") as file:
+                icc = vips.profile_of_primaries((png.chunk(file, b"cICP") or b"\0")[0])
+        elif kind == "avif":
+            with suppress(PictureError):  # not worth a picture that libvips reads
+                icc = heic.read_header(path).icc
+    return icc
 
 
 def _check_size(path: Path, width: int, height: int) -> None:
@@ -236,5 +258,10 @@ def _reading(path: Path) -> Generator[None]:
     try:
         yield
     except pyvips.Error as error:
+        if missing := _NOT_SUPPORTED.search(str(error.detail)):
+            name = missing[1] or f"number {missing[2]}"
+            raise PictureError(
+                f"cannot read '{path}': its compression ({name}) is not supported; save it with another one first"
+            ) from None
         said = vips.reason(error)
         raise PictureError(f"cannot read '{path}': the file is damaged or cut short ({said})") from None
