@@ -10,6 +10,7 @@ from PIL import Image
 from cli_pictures import names, picture
 from iqsr import Upscaler
 from iqsr.batch import Job, plan, upscale_batch
+from iqsr.errors import ModelError
 from iqsr.sizes import Wish
 
 
@@ -75,6 +76,22 @@ def test_skipped_pictures_are_untouched_and_need_no_network(upscaler: Upscaler) 
         raise AssertionError("loaded a network for nothing")
 
     assert [result.state for result in upscale_batch(needless, jobs, skip_existing=True)] == ["skipped", "skipped"]
+
+
+def test_what_fails_for_every_picture_ends_the_batch() -> None:
+    picture("in/a.png")
+    picture("in/b.png")
+    made: list[Upscaler] = []
+
+    class Unready(Upscaler):
+        def prepare(self) -> None:
+            made.append(self)
+            raise ModelError("cannot be made ready")
+
+    batch = upscale_batch(lambda: Unready("realesr-animevideov3"), plan(["in"], "o"))
+    with pytest.raises(ModelError, match="cannot be made ready"):
+        list(batch)
+    assert len(made) == 1
 
 
 def test_progress_rises_to_one_for_each_picture(upscaler: Upscaler) -> None:

@@ -15,8 +15,10 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def planned(*inputs: str, out: str | None = None, format: str = "auto", suffix: str | None = None) -> dict[str, str]:
-    jobs = plan(inputs, out, format=format, suffix=suffix)
+def planned(
+    *inputs: str, out: str | None = None, format: str = "auto", suffix: str | None = None, skip_existing: bool = False
+) -> dict[str, str]:
+    jobs = plan(inputs, out, format=format, suffix=suffix, skip_existing=skip_existing)
     assert len({job.source for job in jobs}) == len(jobs)
     return {job.source.as_posix(): job.out.as_posix() for job in jobs}
 
@@ -117,6 +119,17 @@ def test_a_path_in_quotes_may_begin_with_the_home_folder(tmp_path: Path, monkeyp
     assert planned("~/pics/*.png", out="o") == {f"{tmp_path.as_posix()}/pics/a.png": "o/a.png"}
 
 
+@pytest.mark.parametrize(
+    ("out", "place"), [("~/o", "o/a.png"), ("~/o.png/", "o.png/a.png"), ("~/b.jpg", "b.jpg"), ("~", "a.png")]
+)
+def test_an_output_may_begin_with_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, place: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    names("a.png", "home/.profile")
+    assert planned("a.png", out=out) == {"a.png": f"{tmp_path.as_posix()}/home/{place}"}
+
+
 # Patterns
 
 
@@ -202,6 +215,82 @@ def test_results_with_a_suffix_beside_their_sources_are_not_read_again() -> None
             Path(result).unlink()
 
 
+@pytest.mark.parametrize(
+    ("format", "sources", "results"),
+    [
+        ("webp", ["in/a.png", "in/d/b.jpg"], ["in/a.webp", "in/d/b.webp"]),
+        ("auto", ["in/a.heic", "in/d/b.avif"], ["in/a.png", "in/d/b.png"]),
+    ],
+)
+def test_results_of_another_format_beside_their_sources_are_not_read_again_when_they_are_skipped(
+    format: str, sources: list[str], results: list[str]
+) -> None:
+    names(*sources)
+    first = planned("in", out="in", format=format)
+    assert first == dict(zip(sources, results, strict=True))
+    names(results[0])  # then it was killed
+    assert planned("in", out="in", format=format, skip_existing=True) == first
+    names(*results)
+    for text in ("in", "in/**"):
+        assert planned(text, out="in", format=format, skip_existing=True) == first
+
+
+def test_links_to_folders_are_followed() -> None:
+    names("elsewhere/x/a.png", "in/b.png")
+    Path("in/link").symlink_to(Path("elsewhere").resolve())
+    expected = {"in/b.png": "o/b.png", "in/link/x/a.png": "o/link/x/a.png"}
+    assert planned("in", out="o") == planned("in/**", out="o") == expected
+
+
+@pytest.mark.parametrize("text", ["in", "in/**/*.png"])
+def test_a_link_that_leads_back_is_not_followed(text: str) -> None:
+    names("in/a.png", "in/x/b.png")
+    Path("in/x/up").symlink_to(Path("in").resolve())
+    assert planned(text, out="o") == {"in/a.png": "o/a.png", "in/x/b.png": "o/x/b.png"}
+
+
+def test_links_that_lead_to_each_other_and_above_end() -> None:
+    names("in/a/b.png", "in/c/d.png", "e.png")
+    Path("in/a/to").symlink_to(Path("in/c").resolve())
+    Path("in/c/to").symlink_to(Path("in/a").resolve())
+    Path("in/above").symlink_to(Path.cwd())
+    found = {"in/a/b.png", "in/a/to/d.png", "in/c/d.png", "in/c/to/b.png", "in/above/e.png"}
+    assert planned("in", out="o").keys() == found
+
+
+def test_a_link_to_the_folder_of_results_is_left_out() -> None:
+    names("in/a.png", "o/a.png", "o/deep/a.png")
+    Path("in/results").symlink_to(Path("o").resolve())
+    Path("in/some").symlink_to(Path("o/deep").resolve())
+    assert planned("in", out="o") == {"in/a.png": "o/a.png"}
+
+
+def test_a_folder_that_a_link_leads_to_again_is_enlarged_once_into_itself() -> None:
+    names("in/a/b.png")
+    Path("in/link").symlink_to(Path("in/a").resolve())
+    assert planned("in", out="in", format="webp") == {"in/a/b.png": "in/a/b.webp"}
+    assert planned("in", out="o") == {"in/a/b.png": "o/a/b.png", "in/link/b.png": "o/link/b.png"}
+
+
+@pytest.mark.parametrize("text", ["in", "in/**"])
+def test_pictures_of_formats_that_are_not_read_are_counted_in_a_line(
+    text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    names("in/a.png", "in/notes.txt", "in/.hidden.gif", "in/o/d.gif")
+    planned(text, out="in/o")
+    assert caplog.messages == []
+    names("in/b.gif")
+    planned(text, out="in/o")
+    names("in/x/b.GIF", "in/x/c.bmp", "in/x/d")
+    planned(text, out="in/o")
+    planned(text, "in/x/c.bmp", out="in/o")  # which is named, and will be told of as what it is
+    assert caplog.messages == [
+        "1 file passed over: .gif is not read",
+        "3 files passed over: .bmp, .gif are not read",
+        "2 files passed over: .gif is not read",
+    ]
+
+
 # What would be lost
 
 
@@ -217,3 +306,16 @@ def test_a_result_never_replaces_the_source_of_another() -> None:
     names("in/a.png", "in/a.jpg")
     with pytest.raises(UsageError, match=r"'in/a\.jpg' would replace a source"):
         planned("in", out="in", format="jpg")
+
+
+@pytest.mark.parametrize("skip_existing", [False, True])
+def test_a_picture_that_would_become_itself_is_refused_unless_it_is_the_result_of_another(skip_existing: bool) -> None:
+    names("in/a.png", "in/b.webp", "in/c/a.webp")  # c/a.webp is called like a result, but of no picture beside it
+    with pytest.raises(UsageError, match=r"'in/b\.webp' would replace a source"):
+        planned("in", out="in", format="webp", skip_existing=skip_existing)
+
+
+def test_a_source_elsewhere_that_is_called_like_a_result_is_no_result() -> None:
+    names("in/a.png", "in/x/a.webp", "o/a.webp")
+    with pytest.raises(UsageError, match=r"'o/a\.webp' would replace a source"):
+        planned("in/*.png", "o/*.webp", out="o", format="webp", skip_existing=True)

@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
+import typer
 
 from cli_pictures import ESCAPE, FAST, everything, picture, process, size_of
 from commands import Run
+from iqsr.cli import app
+from iqsr.errors import ModelError
+from iqsr.generators import Generator
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +104,59 @@ def test_errors_are_one_line_and_their_exit_code(iqsr: Run, arguments: list[str]
     assert (ended.code, ended.out) == (code, "")
     assert ended.err.startswith(f"iqsr: {message}")
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_precision_that_the_cpu_lacks_is_one_line_for_all_pictures(
+    iqsr: Run, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    monkeypatch.setattr("iqsr.backends.openvino.has_bf16", lambda: False)
+    picture("in/a.png")
+    picture("in/b.png")
+    ended = iqsr("upscale", "in", "-o", "o", "--backend", "openvino", "--precision", "bf16", *FAST, *more)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "iqsr: this CPU has no bf16 arithmetic that OpenVINO uses; take fp32\n"
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_network_that_cannot_be_converted_is_one_line_for_all_pictures(
+    iqsr: Run, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    def failing(generator: Generator) -> None:
+        raise ModelError(f"{generator.name}: OpenVINO cannot convert this network")
+
+    monkeypatch.setattr("iqsr.backends.openvino.convert", failing)
+    picture("in/a.png")
+    picture("in/b.png")
+    ended = iqsr("upscale", "in", "-o", "o", "--backend", "openvino", "--precision", "fp32", *FAST, *more)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == "iqsr: realesr-animevideov3: OpenVINO cannot convert this network\n"
+
+
+def test_outputs_in_the_home_folder_go_there(iqsr: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    Path("home").mkdir()
+    picture("a.png")
+    assert iqsr("upscale", "a.png", "--output=~/b.png", *FAST).code == 0
+    assert iqsr("export", "realesr-animevideov3", "--output=~/a.safetensors").code == 0
+    assert sorted(everything()) == ["a.png", "home/a.safetensors", "home/b.png"]
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        *[(name, "--output") for name in ("score", "agree", "prepare", "export", "merge", "train", "train-quality")],
+        *[("score", "--map"), ("score", "--cache"), ("agree", "--cache")],
+    ],
+)
+def test_every_output_may_begin_with_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, option: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    parser = typer.main.get_command(app).commands[command]
+    for text, path in [("~/b", tmp_path / "b"), ("a/~/b", Path("a/~/b")), ("b", Path("b"))]:
+        context = parser.make_context(command, [f"{option}={text}"], resilient_parsing=True)
+        assert path in context.params.values()
 
 
 def test_export_and_weights_succeed(iqsr: Run) -> None:

@@ -128,6 +128,25 @@ def test_suffix_beside_the_source_and_twice_the_same_command(iqsr: Run) -> None:
     assert everything() == once
 
 
+def test_a_stopped_run_into_the_folder_of_the_sources_goes_on_in_another_format(iqsr: Run) -> None:
+    picture("in/a.png")
+    picture("in/x/b.jpg")
+    sources = everything()
+    command = ("upscale", "in", "-o", "in", "--format", "webp", *FAST)
+    assert iqsr(*command).err == "2 upscaled\n"
+    whole = everything()
+    assert sorted(whole) == ["in/a.png", "in/a.webp", "in/x/b.jpg", "in/x/b.webp"]
+    Path("in/x/b.webp").unlink()  # as if it had been stopped
+    for more in ([], ["--overwrite"]):
+        refused = iqsr(*command, *more)
+        assert refused.code == 2
+        assert refused.err.startswith("iqsr: 'in/a.webp' would replace a source")
+    again = iqsr(*command, "--skip-existing")
+    assert (again.code, again.err) == (0, "1 upscaled, 1 skipped\n")
+    assert everything() == whole
+    assert whole.items() >= sources.items()
+
+
 def test_a_tree_is_mirrored_and_the_output_inside_it_is_not_read_again(iqsr: Run) -> None:
     picture("in/a.png")
     picture("in/deep/er/b.png")
@@ -236,18 +255,52 @@ def test_a_bad_picture_is_one_line_and_the_rest_goes_on(iqsr: Run) -> None:
     assert sorted(everything("o")) == ["o/a.png", "o/c.png"]
 
 
-def test_a_warning_is_a_line_like_an_error(iqsr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture("in/a.png")
+@pytest.fixture
+def _locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subfolder that cannot be searched; root, who may run the tests, can search any."""
     walk = os.walk
 
-    def locked(top: Path, onerror: Callable[[OSError], None]) -> Iterator[tuple[str, list[str], list[str]]]:
+    def locked(
+        top: Path, onerror: Callable[[OSError], None], followlinks: bool
+    ) -> Iterator[tuple[str, list[str], list[str]]]:
         onerror(PermissionError(13, "Permission denied", "in/locked\n"))
-        return walk(top)
+        return walk(top, onerror=onerror, followlinks=followlinks)
 
     monkeypatch.setattr(os, "walk", locked)
+
+
+@pytest.mark.usefixtures("_locked")
+def test_a_warning_is_a_line_like_an_error(iqsr: Run) -> None:
+    picture("in/a.png")
     for _ in range(2):  # and once a command
         ended = iqsr("upscale", "in", "-o", "o", "--dry-run", *FAST)
-        assert (ended.code, ended.err) == (0, "iqsr: left out 'in/locked\\n': Permission denied\n")
+        assert ended.err == "iqsr: left out 'in/locked\\n': Permission denied\n"
+
+
+@pytest.mark.usefixtures("_locked")
+def test_a_folder_that_cannot_be_searched_is_work_that_failed(iqsr: Run) -> None:
+    picture("in/a.png")
+    for more in (["--dry-run"], []):
+        ended = iqsr("upscale", "in", "-o", "o", "--json", *FAST, *more)
+        folder, done = map(json.loads, ended.out.splitlines())
+        assert ended.code == 1
+        assert folder == {
+            "source": "in/locked\n",
+            "output": None,
+            "state": "failed",
+            "error": "cannot read 'in/locked\n': Permission denied",
+        }
+        assert done["state"] in ("planned", "done")
+    assert sorted(everything("o")) == ["o/a.png"]
+
+
+def test_pictures_passed_over_are_a_line_and_no_failure(iqsr: Run) -> None:
+    picture("in/a.png")
+    picture("in/b.gif")
+    picture("in/c.bmp")
+    Path("in/notes.txt").touch()
+    ended = iqsr("upscale", "in", "-o", "o", "--dry-run", *FAST)
+    assert (ended.code, ended.err) == (0, "iqsr: 2 files passed over: .bmp, .gif are not read\n")
 
 
 def test_no_file_name_breaks_a_line(iqsr: Run) -> None:

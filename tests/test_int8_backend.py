@@ -11,9 +11,11 @@ import pytest
 import torch
 from spandrel.architectures.Compact import Compact
 
+from cli_pictures import picture
 from iqsr import Upscaler
 from iqsr.backends import int8
 from iqsr.backends.openvino import OpenVinoModule, core
+from iqsr.batch import plan, upscale_batch
 from iqsr.errors import ModelError, UsageError
 from iqsr.generators import Generator, load_generator
 
@@ -79,6 +81,20 @@ def test_network_that_8_bits_spoil_is_refused(cache: Path, monkeypatch: pytest.M
     with pytest.raises(ModelError, match=r"8 bits change its pictures too much \(\d+ dB to fp32, 200 needed\)"):
         int8.quantised(compact())
     assert not cache.exists()
+
+
+def test_a_batch_with_a_network_that_8_bits_spoil_ends_at_the_first_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("a.png", "b.png"):
+        picture(str(tmp_path / "in" / name))
+    made, quantise = [], int8._quantise
+    monkeypatch.setattr(int8, "LEAST", 200.0)
+    monkeypatch.setattr(int8, "_quantise", lambda generator: made.append(generator) or quantise(generator))
+    jobs = plan([str(tmp_path / "in")], str(tmp_path / "o"))
+    with pytest.raises(ModelError, match="8 bits change its pictures too much"):
+        list(upscale_batch(lambda: Upscaler(compact(), precision="int8", backend="openvino"), jobs))
+    assert len(made) == 1
 
 
 def test_quantising_leaves_other_peoples_log_handlers_alone():

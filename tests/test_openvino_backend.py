@@ -87,7 +87,7 @@ def test_bf16_is_used_and_close_to_fp32():
 
 def test_bf16_is_refused_where_the_cpu_has_none(monkeypatch):
     monkeypatch.setattr("iqsr.backends.openvino.has_bf16", lambda: False)
-    with pytest.raises(ModelError, match="no bf16"):
+    with pytest.raises(UsageError, match="no bf16"):
         OpenVinoModule(small_compact(), precision="bf16")
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from iqsr.errors import IqsrError, UsageError
-from iqsr.images.find import PICTURE_SUFFIXES, exists, find_pictures, in_home
+from iqsr.images.find import OTHER_PICTURES, PICTURE_SUFFIXES, OnUnread, exists, find_pictures, in_home
 from iqsr.sizes import Wish
 
 if TYPE_CHECKING:
     from iqsr.upscale import Upscaled, Upscaler
 
 _WRITABLE = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"})
-_PICTURES_OF_OTHERS = frozenset({".bmp", ".gif", ".jxl", ".jp2", ".ppm", ".svg", ".pdf", ".psd", ".tga"})
+_NAMES_OF_FILES = PICTURE_SUFFIXES | OTHER_PICTURES | {".pdf"}
 _LOSSLESS = frozenset({".png", ".tif", ".tiff"})
 FORMATS = ("auto", "png", "jpg", "webp", "tiff")
 
@@ -45,7 +45,15 @@ class Done:
     error: str | None = None
 
 
-def plan(inputs: Iterable[str], out: str | None, *, format: str = "auto", suffix: str | None = None) -> list[Job]:
+def plan(
+    inputs: Iterable[str],
+    out: str | None,
+    *,
+    format: str = "auto",
+    suffix: str | None = None,
+    skip_existing: bool = False,
+    on_unread: OnUnread | None = None,
+) -> list[Job]:
     """Match inputs with outputs.
 
     inputs: files, folders (searched with their subfolders), glob patterns. The tree below a folder, or below the
@@ -53,28 +61,25 @@ def plan(inputs: Iterable[str], out: str | None, *, format: str = "auto", suffix
     out: a file for one input file, else a folder; None puts results beside their sources, with a suffix.
     format: `auto` keeps the source's where it can be written, PNG otherwise. suffix: added to every name. Pictures
     that are by their names the results of others (of an earlier run) are left out then.
+    skip_existing: nothing that exists will be replaced, so `a.webp` beside `a.png` is left out as its result, too.
+    on_unread: see `find_pictures`.
 
     Raises UsageError for inputs that do not exist, empty names, two results of the same name, a result that would
     replace a source.
     """
-    if format not in FORMATS:
-        raise UsageError(f"unknown format '{format}'; choose {', '.join(FORMATS)}")
-    if suffix and Path(suffix).name != suffix:
-        raise UsageError(f"a suffix is a part of a file's name, not a path: '{suffix}'")
     inputs = list(inputs)
-    if "" in (out, *inputs):
-        raise UsageError("a name is empty: a variable of the shell that was not set?")
-    if out is None and (folders := [text for text in inputs if exists(path := in_home(text)) and path.is_dir()]):
-        raise UsageError(f"'{folders[0]}' is a folder: say with -o where the results go")
-    found = find_pictures(inputs, leave_out=None if out is None else Path(out))
-    if out is not None and _is_file_name(out, found):
-        _check_file_name(out, format, suffix)
-        jobs = [Job(found[0][0], Path(out))]
+    _check_arguments(inputs, out, format, suffix)
+    place = None if out is None else in_home(out)
+    found = find_pictures(inputs, leave_out=place, on_unread=on_unread)
+    if place is not None and out is not None and _is_file_name(place, out, found):
+        _check_file_name(place, format, suffix)
+        jobs = [Job(found[0][0], place)]
     else:
-        jobs = [_job(source, relative, out, format, suffix) for source, relative in found]
+        jobs = _once([_job(source, relative, place, format, suffix) for source, relative in found])
         if out is None or suffix:
-            results = {job.out.resolve() for job in jobs}
-            jobs = [job for job in jobs if job.source.resolve() not in results]
+            jobs = _without_named_results(jobs)
+        elif skip_existing:
+            jobs = _without_results_beside(jobs)
     _check(jobs)
     return jobs
 
@@ -91,7 +96,8 @@ def upscale_batch(
     """Enlarge one after the other; a picture that fails is told and the rest goes on.
 
     `upscaler` is called when the first picture needs it, so that a batch with nothing left to do loads no network.
-    Parts that a killed run left in the output folders are removed first.
+    A network that cannot be loaded or made ready ends the batch. Parts that a killed run left in the output folders
+    are removed first.
     """
     _remove_stale_parts(jobs)
     wish = wish or Wish()
@@ -100,7 +106,9 @@ def upscale_batch(
         if skip_existing and exists(job.out):
             yield Done(job, "skipped")
             continue
-        ready = ready or upscaler()
+        if ready is None:
+            ready = upscaler()
+            ready.prepare()
         try:
             result = ready.upscale_file(
                 job.source,
@@ -124,33 +132,71 @@ def told(job: Job, error: IqsrError | OSError) -> str:
     return text if named else f"'{job.source}': {text}"
 
 
-def _is_file_name(out: str, found: list[tuple[Path, Path]]) -> bool:
-    path = Path(out)
-    suffixes = PICTURE_SUFFIXES | _PICTURES_OF_OTHERS
-    is_folder = out.endswith(os.sep) or (exists(path) and path.is_dir())
-    named_as_file = path.suffix.lower() in suffixes and not is_folder
+def _check_arguments(inputs: list[str], out: str | None, format: str, suffix: str | None) -> None:
+    if format not in FORMATS:
+        raise UsageError(f"unknown format '{format}'; choose {', '.join(FORMATS)}")
+    if suffix and Path(suffix).name != suffix:
+        raise UsageError(f"a suffix is a part of a file's name, not a path: '{suffix}'")
+    if "" in (out, *inputs):
+        raise UsageError("a name is empty: a variable of the shell that was not set?")
+    if out is None and (folders := [text for text in inputs if exists(path := in_home(text)) and path.is_dir()]):
+        raise UsageError(f"'{folders[0]}' is a folder: say with -o where the results go")
+
+
+def _is_file_name(place: Path, out: str, found: list[tuple[Path, Path]]) -> bool:
+    """Whether the output `place`, which the user wrote as `out`, is to be a file."""
+    is_folder = out.endswith(os.sep) or (exists(place) and place.is_dir())
+    named_as_file = place.suffix.lower() in _NAMES_OF_FILES and not is_folder
     if named_as_file and len(found) > 1:
         raise UsageError(f"{len(found)} pictures cannot go into the one file '{out}': give a folder")
-    if named_as_file and path.suffix.lower() not in _WRITABLE:
+    if named_as_file and place.suffix.lower() not in _WRITABLE:
         raise UsageError(f"cannot write '{out}': its name must end in {', '.join(sorted(_WRITABLE))}")
     return named_as_file
 
 
-def _check_file_name(out: str, format: str, suffix: str | None) -> None:
+def _check_file_name(place: Path, format: str, suffix: str | None) -> None:
     same = {"jpeg": "jpg", "tif": "tiff"}
-    ending = Path(out).suffix.lower()[1:]
+    ending = place.suffix.lower()[1:]
     if format not in ("auto", same.get(ending, ending)):
-        raise UsageError(f"'{out}' is not the name of a {format} file: leave --format out, or give a folder")
+        raise UsageError(f"'{place}' is not the name of a {format} file: leave --format out, or give a folder")
     if suffix:
-        raise UsageError(f"'{out}' is a whole name: leave --suffix out, or give a folder")
+        raise UsageError(f"'{place}' is a whole name: leave --suffix out, or give a folder")
 
 
-def _job(source: Path, relative: Path, out: str | None, format: str, suffix: str | None) -> Job:
+def _job(source: Path, relative: Path, place: Path | None, format: str, suffix: str | None) -> Job:
     kept = source.suffix if source.suffix.lower() in _WRITABLE else ".png"
     ending = kept if format == "auto" else f".{format}"
-    if out is None:
+    if place is None:
         return Job(source, source.with_name(f"{source.stem}{suffix or '_upscaled'}{ending}"))
-    return Job(source, Path(out) / relative.with_name(f"{relative.stem}{suffix or ''}{ending}"))
+    return Job(source, place / relative.with_name(f"{relative.stem}{suffix or ''}{ending}"))
+
+
+def _once(jobs: list[Job]) -> list[Job]:
+    """Leave out what links would do again: the same source to the same place."""
+    different: dict[tuple[Path, Path], Job] = {}
+    for job in jobs:
+        different.setdefault((job.source.resolve(), job.out.resolve()), job)
+    return list(different.values())
+
+
+def _without_named_results(jobs: list[Job]) -> list[Job]:
+    results = {job.out.resolve() for job in jobs}
+    return [job for job in jobs if job.source.resolve() not in results]
+
+
+def _without_results_beside(jobs: list[Job]) -> list[Job]:
+    """Leave out pictures that would become themselves and are, beside a source, what its result is called.
+
+    Only where nothing that exists is replaced: such a picture may be a source of its own that no run has made.
+    """
+    results = {
+        job.out.resolve()
+        for job in jobs
+        if job.source.parent.resolve() == job.out.parent.resolve()
+        and job.source.stem == job.out.stem
+        and job.source.suffix != job.out.suffix
+    }
+    return [job for job in jobs if not (job.source.resolve() == job.out.resolve() and job.out.resolve() in results)]
 
 
 def _check(jobs: list[Job]) -> None:

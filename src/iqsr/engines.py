@@ -180,14 +180,28 @@ def choose_precision(name: str, device: torch.device, backend: str) -> str:
     if name == "int8" and backend != "openvino":
         raise UsageError("int8 is computed by OpenVINO: add --backend openvino (backend='openvino')")
     if backend == "openvino":
-        if name == "fp16":
-            raise UsageError("OpenVINO computes in fp32, bf16 or int8 on a CPU; choose one of them")
-        from iqsr.backends.openvino import has_bf16
-
-        return ("bf16" if has_bf16() else "fp32") if name == "auto" else name
+        return _precision_of_openvino(name)
     if name != "auto":
         return name
     return "bf16" if computes_bf16(device) else "fp32"
+
+
+def _precision_of_openvino(name: str) -> str:
+    """Finds out at once what the network could not be made with: a package that is missing, a CPU without bf16."""
+    if name == "fp16":
+        raise UsageError("OpenVINO computes in fp32, bf16 or int8 on a CPU; choose one of them")
+    from iqsr.backends.openvino import check_bf16, has_bf16, openvino
+
+    openvino()
+    if name == "auto":
+        return "bf16" if has_bf16() else "fp32"
+    if name == "bf16":
+        check_bf16()
+    elif name == "int8":
+        from iqsr.backends.int8 import check_packages
+
+        check_packages()
+    return name
 
 
 def _program(generator: Generator) -> RowProgram | None:

@@ -92,6 +92,10 @@ class Upscaler:
         """How it runs here, such as `exact streaming, bf16, cpu`."""
         return self._runner.choice.describe()
 
+    def prepare(self) -> None:
+        """Make the engine now, which the first picture does else. Raises what would fail for every picture alike."""
+        self._persistently(self._runner.engine)
+
     def upscale(self, image: T, *, scale: float | None = None) -> T:
         """Enlarge a tensor or an array; the result is of the same kind.
 

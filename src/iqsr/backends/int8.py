@@ -50,9 +50,7 @@ def quantised(generator: Generator) -> ov.Model:
 
     Raises ModelError where NNCF or scikit-image is missing, or 8 bits change the picture too much.
     """
-    for package, module in (("nncf", "nncf"), ("scikit-image", "skimage")):
-        if find_spec(module) is None:
-            raise ModelError(f"int8 needs {package}, which is not installed: pip install 'iqsr[int8]'")
+    check_packages()
     reader = core()  # here: before NNCF makes its own
     file = cache_folder() / "int8" / f"{_fingerprint(generator)}.xml"
     if file.is_file() and file.with_suffix(".bin").is_file():
@@ -65,6 +63,13 @@ def quantised(generator: Generator) -> ov.Model:
     _check(generator, model)
     _keep(model, file)
     return model
+
+
+def check_packages() -> None:
+    """ModelError where NNCF or scikit-image is missing."""
+    for package, module in (("nncf", "nncf"), ("scikit-image", "skimage")):
+        if find_spec(module) is None:
+            raise ModelError(f"int8 needs {package}, which is not installed: pip install 'iqsr[int8]'")
 
 
 def calibration(multiple: int = 1, side: int = SIDE) -> list[Tensor]:

@@ -31,8 +31,8 @@ class OpenVinoModule(nn.Module):
 
     precision: what the network computes in; what goes in and out is fp32. int8 is prepared at the first use, see
     `iqsr.backends.int8`. threads: CPU threads, None = OpenVINO's choice. Raises ModelError if OpenVINO (or what int8
-    needs) is not installed, does not give what torch gives for this network (tried in fp32 on two sizes), or the CPU
-    has no bf16: OpenVINO would take fp32 without a word.
+    needs) is not installed, or does not give what torch gives for this network (tried in fp32 on two sizes);
+    UsageError for bf16 on a CPU that has none.
     """
 
     def __init__(self, generator: Generator, *, precision: Precision = "fp32", threads: int | None = None) -> None:
@@ -42,8 +42,8 @@ class OpenVinoModule(nn.Module):
             raise UsageError(f"unknown precision '{precision}' for OpenVINO; known: {known}")
         if threads is not None and threads < 1:
             raise UsageError(f"expected at least 1 thread, got {threads}")
-        if precision == "bf16" and not has_bf16():
-            raise ModelError("this CPU has no bf16 arithmetic that OpenVINO uses; take fp32")
+        if precision == "bf16":
+            check_bf16()
         model = convert(generator)
         network = compile_network(model, threads=threads)
         verify(generator, lambda x: run(network, x), engine="OpenVINO")
@@ -72,6 +72,12 @@ class OpenVinoModule(nn.Module):
 def has_bf16() -> bool:
     """Whether OpenVINO computes in bf16 on this CPU."""
     return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def check_bf16() -> None:
+    """UsageError where the CPU has no bf16: OpenVINO would take fp32 without a word."""
+    if not has_bf16():
+        raise UsageError("this CPU has no bf16 arithmetic that OpenVINO uses; take fp32")
 
 
 def convert(generator: Generator) -> ov.Model:

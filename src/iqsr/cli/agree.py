@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iqsr.cli.interrupt import interruptible
+from iqsr.cli.places import place
 from iqsr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,12 +51,20 @@ def command(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Also write tables (CSV, Markdown, JSON) and a heat map."),
+        typer.Option(
+            "-o",
+            "--output",
+            parser=place,
+            metavar="DIR",
+            help="Also write tables (CSV, Markdown, JSON) and a heat map.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N, mps.")] = "auto",
     cache: Annotated[
         Path | None,
-        typer.Option("--cache", metavar="FILE", help="Where scores are remembered. Default: in your cache folder."),
+        typer.Option(
+            "--cache", parser=place, metavar="FILE", help="Where scores are remembered. Default: in your cache folder."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
+from iqsr.cli.places import place
+
 
 def command(
     model: Annotated[
         str,
         typer.Argument(help="Name of a network, or a .pth or .safetensors file.", metavar="MODEL"),
     ],
-    out: Annotated[Path, typer.Option("--output", "-o", help="File to write.", metavar="FILE")],
+    out: Annotated[Path, typer.Option("--output", "-o", parser=place, help="File to write.", metavar="FILE")],
     format: Annotated[
         str | None,
         typer.Option(

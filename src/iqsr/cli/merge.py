@@ -5,13 +5,17 @@ from typing import Annotated
 
 import typer
 
+from iqsr.cli.places import place
+
 
 def command(
     source: Annotated[
         Path,
         typer.Argument(help="An adapter (.safetensors), or the folder of a run.", metavar="RUN_OR_ADAPTER"),
     ],
-    out: Annotated[Path, typer.Option("--output", "-o", help="File to write: .safetensors.", metavar="FILE")],
+    out: Annotated[
+        Path, typer.Option("--output", "-o", parser=place, help="File to write: .safetensors.", metavar="FILE")
+    ],
     model: Annotated[
         str | None,
         typer.Option(

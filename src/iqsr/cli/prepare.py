@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iqsr.cli.interrupt import interruptible
+from iqsr.cli.places import place
 from iqsr.cli.progress import printable
 from iqsr.errors import UsageError
 
@@ -50,7 +51,8 @@ def command(
         list[str] | None, typer.Argument(metavar="PHOTOS", help="Photos, patterns or folders.", show_default=False)
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the data set.", show_default=False)
+        Path | None,
+        typer.Option("-o", "--output", parser=place, metavar="DIR", help="Folder of the data set.", show_default=False),
     ] = None,
     recipe: Annotated[
         Path | None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iqsr.cli.interrupt import interruptible
+from iqsr.cli.places import place
 from iqsr.cli.progress import printable
 from iqsr.errors import IqsrError, UnknownNameError, UsageError
 
@@ -66,13 +67,19 @@ def command(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="Table to write: .csv, .parquet or .json.", rich_help_panel=_FILES
+            "-o",
+            "--output",
+            parser=place,
+            metavar="FILE",
+            help="Table to write: .csv, .parquet or .json.",
+            rich_help_panel=_FILES,
         ),
     ] = None,
     map_folder: Annotated[
         Path | None,
         typer.Option(
             "--map",
+            parser=place,
             metavar="DIR",
             help="Write where each picture is good and where not, as srq sees it: a coloured overlay.",
             rich_help_panel=_FILES,
@@ -81,7 +88,10 @@ def command(
     cache: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where scores are remembered. Default: in your cache folder.", rich_help_panel=_FILES
+            parser=place,
+            metavar="FILE",
+            help="Where scores are remembered. Default: in your cache folder.",
+            rich_help_panel=_FILES,
         ),
     ] = None,
     no_cache: Annotated[

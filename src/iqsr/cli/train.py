@@ -5,13 +5,20 @@ from typing import Annotated
 
 import typer
 
+from iqsr.cli.places import place
+
 
 def command(
     recipe: Annotated[Path, typer.Argument(help="Recipe (TOML); see recipes/.", metavar="RECIPE")],
     data: Annotated[
         Path, typer.Option("--data", help="Sets of ground truths: from iqsr prepare, HGGT, or folders.", metavar="DIR")
     ],
-    out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run: log, checkpoints, pictures, result.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", parser=place, help="Folder of the run: log, checkpoints, pictures, result.", metavar="RUN"
+        ),
+    ],
     validation: Annotated[
         Path | None,
         typer.Option("--validation", help="Photos to look at, not to learn from; the guard needs them.", metavar="DIR"),

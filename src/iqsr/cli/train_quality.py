@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from iqsr.cli.places import place
+
 
 def command(
     recipe: Annotated[Path, typer.Argument(help="Recipe (TOML); see recipes/quality/.", metavar="RECIPE")],
@@ -18,7 +20,10 @@ def command(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the run: data, checkpoints, log, weights.", metavar="RUN")
+        Path,
+        typer.Option(
+            "--output", "-o", parser=place, help="Folder of the run: data, checkpoints, log, weights.", metavar="RUN"
+        ),
     ] = Path("run-quality"),
     start: Annotated[
         Path | None,

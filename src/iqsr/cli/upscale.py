@@ -143,7 +143,8 @@ def command(
         raise UsageError(f"--quality goes from 1 to 100, got {quality}")
     check_device_name(device)
     wish = Wish(scale, width, height)
-    jobs = plan(inputs, out, format=format, suffix=suffix)
+    unread: list[OSError] = []
+    jobs = plan(inputs, out, format=format, suffix=suffix, skip_existing=skip_existing, on_unread=unread.append)
     if not (skip_existing or overwrite):
         _refuse_existing(jobs)
     if quality is not None:
@@ -158,11 +159,13 @@ def command(
             torch.set_num_threads(threads)
         return Upscaler(model, precision=precision, device=device, backend=backend, tile=tile, memory_gb=memory)
 
+    if as_json:
+        _tell_unread(unread)
     if dry_run:
         states = _dry_run(jobs, upscaler(), wish, skip_existing, as_json)
     else:
         states = _enlarge(jobs, upscaler, wish, quality, skip_existing, as_json)
-    if "failed" in states:
+    if "failed" in states or unread:
         raise typer.Exit(1)
 
 
@@ -184,6 +187,14 @@ def _warn_of_lossless(jobs: list[Job]) -> None:
         logger.warning("--quality changes nothing%s: PNG and TIFF are lossless", of)
 
 
+def _tell_unread(folders: list[OSError]) -> None:
+    """Folders that could not be searched, as failures like those of pictures. A warning told of them already."""
+    for error in folders:
+        told = f"cannot read '{error.filename}': {error.strerror}"
+        facts = {"source": str(error.filename), "output": None, "state": "failed", "error": told}
+        typer.echo(json.dumps(facts))
+
+
 def _enlarge(
     jobs: list[Job], upscaler: Callable[[], Upscaler], wish: Wish, quality: int | None, skip: bool, as_json: bool
 ) -> list[str]:
@@ -202,6 +213,8 @@ def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: Wish, skip: bool, as_jso
     from iqsr.images.find import exists
 
     states: list[str] = []
+    if not (skip and all(exists(job.out) for job in jobs)):
+        upscaler.prepare()
     for job in jobs:
         facts: dict[str, object] = {"source": str(job.source), "output": str(job.out)}
         try:

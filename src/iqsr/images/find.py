@@ -3,7 +3,7 @@
 import glob
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from iqsr.errors import UsageError
@@ -11,15 +11,26 @@ from iqsr.errors import UsageError
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
 """Files that are taken from a folder. A file that is named is tried whatever it is called."""
 
+_OTHERS = "bmp gif jxl jp2 j2k ppm pgm pbm pnm tga qoi ico exr hdr svg psd xcf"
+_RAW = "dng cr2 cr3 nef arw raf orf rw2"
+OTHER_PICTURES = frozenset(f".{name}" for name in f"{_OTHERS} {_RAW}".split())
+"""Formats that are not read. Such files are passed over in a folder and counted; what is no picture is not."""
+
+OnUnread = Callable[[OSError], None]
+"""Called with what kept a folder from being searched."""
+
 logger = logging.getLogger(__name__)
 
 
-def find_pictures(inputs: Iterable[str | Path], *, leave_out: Path | None = None) -> list[tuple[Path, Path]]:
+def find_pictures(
+    inputs: Iterable[str | Path], *, leave_out: Path | None = None, on_unread: OnUnread | None = None
+) -> list[tuple[Path, Path]]:
     """Every picture file, once, with its path relative to the input that named it.
 
-    inputs: files, folders (searched with their subfolders), glob patterns. A relative path begins below the folder,
-    or below the part of a pattern without wildcards. leave_out: a folder of results; what is in it is not taken,
-    unless it is named itself.
+    inputs: files, folders (searched with their subfolders, those behind links too), glob patterns. A relative path
+    begins below the folder, or below the part of a pattern without wildcards. leave_out: a folder of results; what is
+    in it is not taken, unless it is named itself. on_unread: called for each folder that cannot be searched; that, and
+    how many pictures of other formats were passed over, is told in warnings too.
 
     Raises UsageError for an input that does not exist or has no name, and when there is no picture at all.
     """
@@ -27,18 +38,22 @@ def find_pictures(inputs: Iterable[str | Path], *, leave_out: Path | None = None
     texts = [str(text) for text in inputs]
     if "" in texts:
         raise UsageError("a name is empty: a variable of the shell that was not set?")
+    search = _Search(leave_out, on_unread)
     for text in texts:
         path = in_home(text)
         if not exists(path):
-            pairs = list(_matches(path, leave_out))
+            pairs = list(search.matches(path))
             if not pairs:
+                search.tell_passed_over()
                 raise UsageError(f"no such picture, folder or pattern: '{text}'")
         elif path.is_dir():
-            pairs = [(source, source.relative_to(path)) for source in _pictures_below(path, leave_out)]
+            pairs = [(source, source.relative_to(path)) for source in search.pictures_below(path)]
         else:
             pairs = [(path, Path(path.name))]
         for source, relative in pairs:
             found.setdefault(source, relative)
+    search.passed_over -= found.keys()
+    search.tell_passed_over()
     if not found:
         raise UsageError(f"no pictures in {', '.join(repr(text) for text in texts)}")
     return list(found.items())
@@ -53,46 +68,77 @@ def exists(path: Path) -> bool:
 
 
 def in_home(text: str) -> Path:
-    """The path that `text` names. A `~/` that the shell left alone, in quotes, is the home folder."""
+    """The path that `text` names. A `~/` that the shell left alone, as in `--output=~/large`, is the home folder."""
     path = Path(text)
-    return Path.home() / text[2:] if text.startswith("~/") and not exists(path) else path
+    at_home = text == "~" or text.startswith("~/")
+    return Path.home() / text[2:] if at_home and not exists(path) else path
 
 
-def _matches(pattern: Path, leave_out: Path | None) -> Iterator[tuple[Path, Path]]:
-    """Files that match, with their path below the folder where wildcards begin; none in an output folder there.
+class _Search:
+    """Looks for pictures in folders and by patterns, and keeps in mind what it passed over."""
 
-    What exists under its literal name is no wildcard: `holiday [2024]/*.jpg`. `*` at the end means pictures.
-    """
-    base, parts = Path(), list(pattern.parts)
-    while parts and exists(base / parts[0]):
-        base /= parts.pop(0)
-    if not parts:
-        return
-    for match in sorted(glob.glob(os.path.join(*parts), root_dir=base, recursive=True)):  # noqa: PTH118, PTH207
-        path = base / match
-        unwanted = parts[-1].endswith("*") and path.suffix.lower() not in PICTURE_SUFFIXES
-        if path.is_file() and not unwanted and not _is_in_output_folder(path, base, leave_out):
-            yield path, Path(match)
+    def __init__(self, leave_out: Path | None, on_unread: OnUnread | None) -> None:
+        self._output = leave_out.resolve() if leave_out else None
+        self._on_unread = on_unread
+        self.passed_over: set[Path] = set()
 
+    def matches(self, pattern: Path) -> Iterator[tuple[Path, Path]]:
+        """Files that match, with their path below the folder where wildcards begin; none in an output folder there.
 
-def _is_in_output_folder(path: Path, base: Path, leave_out: Path | None) -> bool:
-    """Whether `path` lies in `leave_out` and that below `base`: what is there came from an earlier run."""
-    if leave_out is None:
-        return False
-    folder, top = leave_out.resolve(), base.resolve()
-    return folder != top and folder.is_relative_to(top) and path.resolve().is_relative_to(folder)
+        What exists under its literal name is no wildcard: `holiday [2024]/*.jpg`. `*` at the end means pictures.
+        """
+        base, parts = Path(), list(pattern.parts)
+        while parts and exists(base / parts[0]):
+            base /= parts.pop(0)
+        if not parts:
+            return
+        for match in sorted(glob.glob(os.path.join(*parts), root_dir=base, recursive=True)):  # noqa: PTH118, PTH207
+            path = base / match
+            if not path.is_file() or self._is_of_results(path.parent, base):
+                continue
+            if "**" in parts and _turns_back(path.parent, base):
+                continue
+            if not parts[-1].endswith("*") or self._is_picture(path):
+                yield path, Path(match)
 
+    def pictures_below(self, top: Path) -> Iterator[Path]:
+        """Pictures of the tree in order of their names; hidden files and the output folder are left out."""
+        for root, folders, files in os.walk(top, onerror=self._unread, followlinks=True):
+            here = Path(root)
+            folders[:] = [name for name in sorted(folders) if self._is_searched(here / name, top)]
+            for name in sorted(files):
+                if not name.startswith(".") and self._is_picture(here / name):
+                    yield here / name
 
-def _pictures_below(folder: Path, leave_out: Path | None) -> Iterator[Path]:
-    """Pictures of the tree in order of their names; hidden files and the output folder itself are left out."""
-    output = leave_out.resolve() if leave_out else None
+    def tell_passed_over(self) -> None:
+        """Say in one line how many pictures there are of formats that are not read."""
+        if self.passed_over:
+            count, suffixes = len(self.passed_over), sorted({path.suffix.lower() for path in self.passed_over})
+            files, are = "file" if count == 1 else "files", "is" if len(suffixes) == 1 else "are"
+            logger.warning("%d %s passed over: %s %s not read", count, files, ", ".join(suffixes), are)
 
-    def warn(error: OSError) -> None:
+    def _is_picture(self, path: Path) -> bool:
+        if path.suffix.lower() in OTHER_PICTURES:
+            self.passed_over.add(path)
+        return path.suffix.lower() in PICTURE_SUFFIXES
+
+    def _is_searched(self, folder: Path, top: Path) -> bool:
+        hidden = folder.name.startswith(".")
+        return not hidden and not self._is_of_results(folder, top) and not _turns_back(folder, top)
+
+    def _is_of_results(self, folder: Path, top: Path) -> bool:
+        """Whether a folder found below `top` is, or lies in, the output folder, and `top` does not."""
+        if self._output is None or top.resolve().is_relative_to(self._output):
+            return False
+        return folder.resolve().is_relative_to(self._output)
+
+    def _unread(self, error: OSError) -> None:
         logger.warning("left out '%s': %s", error.filename, error.strerror)
+        if self._on_unread is not None:
+            self._on_unread(error)
 
-    for root, folders, files in os.walk(folder, onerror=warn):
-        here = Path(root)
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != output)
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in PICTURE_SUFFIXES:
-                yield here / name
+
+def _turns_back(folder: Path, top: Path) -> bool:
+    """Whether a link on the way from `top` to `folder` leads to where the way has been already."""
+    way = [path.resolve() for path in (folder, *folder.parents) if path.is_relative_to(top)]
+    return len(set(way)) < len(way)
