@@ -39,8 +39,8 @@ def picture_scores(sets: Iterable[GtSet], name: str, device: str) -> dict[str, T
     """
     metric, sets = load_metric(name), list(sets)
     table = score_files([p for s in sets for p in s.paths], [name], device=device, cache=default_cache())
-    if (missing := table[name].isna()).any():
-        raise UsageError(table[missing].iloc[0]["error"])
+    if failed := table[table[name].isna()].to_dict("records"):
+        raise UsageError(str(failed[0]["error"]))
     found = dict(zip(map(Path, table["path"]), table[name], strict=True))
     sign = 1 if metric.card.higher_is_better else -1
     return {s.name: torch.tensor([sign * float(found[p]) for p in s.paths]) for s in sets}
