@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from iqsr.backends.device import fastest_dtype
+from iqsr.device import fastest_dtype
 from iqsr.errors import IqsrError
 from iqsr.training.quality.recipe import DataRecipe
 from iqsr.training.quality.sources import Source, crops_of, photos_within

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iqsr.backends.device import computes_bf16, fastest_dtype
+from iqsr.device import computes_bf16, fastest_dtype
 from iqsr.generators import load_generator
 from iqsr.quality.dense import Predictor
 from iqsr.training.quality.dataset import GRID, Shard, write_shard

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from iqsr.backends.device import computes_bf16
+from iqsr.device import computes_bf16
 from iqsr.errors import IqsrError
 from iqsr.quality.dense import Predictor, quality_of
 from iqsr.training.quality.batches import Batch, Versions

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iqsr.backends.device import fastest_dtype
+from iqsr.device import fastest_dtype
 from iqsr.degrade import degrade, pipeline
 from iqsr.generators import load_generator
 from iqsr.training.quality.defects import DEFECTS
