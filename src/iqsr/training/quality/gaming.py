@@ -46,7 +46,7 @@ def make_gamed(
         alex, vgg, places = (torch.stack(list(t)) for t in zip(*judged, strict=True))
         kinds = [["original"] + ["gamed"] * (stored.shape[1] - 1)] * len(rows)
         shard = Shard(photo, kinds, stored[rows], alex, vgg, places[:, :, 0].half())
-        write_shard(out / f"{Path(photo).stem}.safetensors", shard)
+        write_shard(out / f"{photo}.safetensors", shard)  # the whole name: a.jpg may lie beside a.png
 
 
 def tuned_outputs(
