@@ -15,7 +15,7 @@ from torch import Tensor
 
 from iqsr import Upscaler, rows
 from iqsr.backends import openvino
-from iqsr.backends.device import computes_bf16, fastest_dtype
+from iqsr.device import computes_bf16, fastest_dtype
 from iqsr.engines import choose_precision
 from iqsr.export import export
 from iqsr.generators import Generator

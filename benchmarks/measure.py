@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from iqsr.backends.device import computes_bf16
+from iqsr.device import computes_bf16
 
 Work = Callable[[], Tensor]
 Seconds = dict[str, list[float]]

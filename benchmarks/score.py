@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from iqsr.backends.device import computes_bf16
+from iqsr.device import computes_bf16
 from iqsr.quality import load_metric
 from iqsr.scoring import score_files
 from measure import Spread, Work, alternate

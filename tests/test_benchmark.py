@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from iqsr.backends.device import computes_bf16
+from iqsr.device import computes_bf16
 
 for package in ("ncnn", "onnxruntime", "openvino", "skimage"):
     pytest.importorskip(package)

@@ -228,3 +228,14 @@ def test_bf16_changes_networks_a_little_and_formulas_not_at_all():
 def test_unknown_precision_is_refused():
     with pytest.raises(UnknownNameError, match="unknown precision 'fp16'"):
         load_metric("psnr", precision="fp16")  # type: ignore[arg-type]
+
+
+def test_the_best_device_is_taken_and_one_that_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    x, y = pictures(1, 3, 16, 16), pictures(1, 3, 16, 16).flip(3)
+    assert torch.equal(load_metric("psnr", device="auto")(x, y), load_metric("psnr")(x, y))
+    with pytest.raises(UsageError, match=r"^unknown device 'bogus'; choose auto, cpu, cuda, cuda:N or mps$"):
+        load_metric("psnr", device="bogus")
+    with pytest.raises(UsageError, match=r"^no cuda device on this machine"):
+        load_metric("psnr", device="cuda")

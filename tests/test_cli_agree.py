@@ -117,6 +117,8 @@ def test_misalignment_of_labelled_sets(agree: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("pairs.csv", "--cache", "c.sqlite", "--no-cache"), "--cache and --no-cache exclude each other"),
+        (("pairs.csv", "--precision", "fp16"), "unknown precision 'fp16'"),
         ((), "give a file of pairs, or --hggt"),
         (("pairs.csv", "--hggt", "Train"), "one of the two"),
         (("nowhere.csv", "-m", "laplacian"), "cannot read 'nowhere.csv'"),
@@ -137,6 +139,17 @@ def test_wrong_arguments_are_told_in_one_line(agree: Run, pairs: Path, arguments
     assert ended.err.startswith("iqsr: ")
     assert ended.err.count("\n") == 1
     assert ended.out == ""
+
+
+def test_without_a_cache_nothing_is_remembered_and_the_precision_is_told(agree: Run, pairs: Path) -> None:
+    given = (str(pairs), "-m", "laplacian", "--json")
+    ended = agree(*given, "--no-cache", "--precision", "bf16")
+    assert ended.code == 0, ended.err
+    assert not Path("cache").exists()
+    said = json.loads(ended.out)
+    assert said["origin"]["precision"] == "bf16"
+    assert said["origin"]["metrics"] == {"laplacian": metric_fingerprint("laplacian", precision="bf16")}
+    assert said["accuracy"] == json.loads(agree(*given).out)["accuracy"]
 
 
 def test_a_picture_without_a_score_fails_the_work(agree: Run, pairs: Path) -> None:

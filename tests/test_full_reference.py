@@ -109,6 +109,26 @@ def test_mean_psnr_survives_identical_pictures():
     assert psnr(x, y).mean().item() == pytest.approx((100 + alone) / 2, abs=1e-4)
 
 
+@pytest.mark.parametrize("function", [ssim, ssim_y, ms_ssim])
+def test_autocast_takes_no_bits_from_formulas(function):
+    """A smooth picture: its local variance is far below what bfloat16 resolves of a mean square."""
+    ramp = torch.linspace(0.5, 0.9, 190).expand(1, 3, 190, 190)
+    x, y = ramp.contiguous(), noisy(ramp, 0.01)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = function(x, y)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, function(x, y), atol=1e-6, rtol=0)
+    coarse = [picture.bfloat16() for picture in (x, y)]  # as networks return them under autocast
+    torch.testing.assert_close(function(*coarse), function(*(picture.float() for picture in coarse)))
+
+
+def test_autocast_takes_no_bits_from_the_naive_one():
+    x = 0.9 + 0.01 * picture(40, 40)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = laplacian(x)
+    torch.testing.assert_close(found, laplacian(x))
+
+
 # Borders
 
 

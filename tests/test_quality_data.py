@@ -6,11 +6,13 @@ import pytest
 import skimage.data
 import torch
 
-from iqsr.errors import UsageError
+from iqsr.errors import IqsrError, UsageError
 from iqsr.quality.lpips_st import LpipsSt
+from iqsr.training.quality import dataset
 from iqsr.training.quality.batches import Versions
-from iqsr.training.quality.dataset import Shard
+from iqsr.training.quality.dataset import Shard, make_data, read_shards, shard_names
 from iqsr.training.quality.defects import DEFECTS
+from iqsr.training.quality.recipe import DataRecipe
 from iqsr.training.quality.sources import find_photos, is_held_out, photos_within
 from iqsr.training.quality.teachers import Teachers
 from iqsr.training.quality.versions import interpolate
@@ -69,6 +71,70 @@ def test_disjoint_ranges_of_photos_share_none_and_together_are_all() -> None:
 def test_no_photos_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no pictures found"):
         find_photos([tmp_path])
+
+
+@pytest.fixture
+def shards_of_one_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data without networks: a shard says which photo it is of, and holds the photo's first byte."""
+
+    def judged(photo: str, crops: list[int], *_: object) -> Shard:
+        one = torch.tensor(crops[:1])
+        return Shard(photo, [["original"]], one, *(one.clone() for _ in range(3)))
+
+    monkeypatch.setattr(dataset, "crops_of", lambda photo, *_: list(photo.read_bytes()))
+    for name in ("Upscalers", "Teachers"):
+        monkeypatch.setattr(dataset, name, lambda *_: None)
+    monkeypatch.setattr(dataset, "_judged", judged)
+
+
+def some_photos(folder: Path, **contents: bytes) -> list[Path]:
+    """Files below `folder`, x_a for x/a."""
+    files = {folder / name.replace("__", ".").replace("_", "/"): content for name, content in contents.items()}
+    for file, content in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return list(files)
+
+
+def seen(folder: Path) -> list[tuple[str, int]]:
+    return sorted((shard.photo, int(shard.pictures[0])) for shard in read_shards(folder))
+
+
+@pytest.mark.usefixtures("shards_of_one_pixel")
+def test_photos_that_are_called_alike_are_all_learned_from(tmp_path: Path) -> None:
+    given = some_photos(tmp_path, x_1__png=b"1", y_1__png=b"2", x_a__jpg=b"3", x_a__png=b"4", x_b__png=b"5")
+    for _ in range(2):  # again: nothing new
+        make_data(given, tmp_path / "data", DataRecipe(), on_photo=lambda *_: None)
+        assert seen(tmp_path / "data") == [("1.png", 49), ("1.png", 50), ("a.jpg", 51), ("a.png", 52), ("b.png", 53)]
+    assert (tmp_path / "data" / "b.safetensors").exists()  # as ever
+
+
+def test_names_of_shards_depend_on_neither_place_nor_order(tmp_path: Path) -> None:
+    here = some_photos(tmp_path / "here", x_1__png=b"1", y_1__png=b"2", x_b__png=b"3")
+    there = some_photos(tmp_path / "there", z_b__png=b"3", q_1__png=b"2", r_1__png=b"1")
+    assert sorted(shard_names(here).values()) == sorted(shard_names(there).values())
+    assert shard_names([here[2], here[2]]) == {here[2]: "b.safetensors"}
+
+
+@pytest.mark.usefixtures("shards_of_one_pixel")
+@pytest.mark.parametrize("noted", [True, False])
+def test_data_of_other_photos_is_not_taken(tmp_path: Path, noted: bool) -> None:
+    old, new = some_photos(tmp_path, x_1__png=b"1", x_2__png=b"2"), some_photos(tmp_path, y_3__png=b"3")
+    make_data(old, tmp_path / "data", DataRecipe(), on_photo=lambda *_: None)
+    if not noted:  # as versions that noted no photos left it
+        (tmp_path / "data" / "photos.json").unlink()
+    for others in (new, old[:1]):
+        with pytest.raises(IqsrError, match="holds data of other photos"):
+            make_data(others, tmp_path / "data", DataRecipe(), on_photo=lambda *_: None)
+    assert seen(tmp_path / "data") == [("1.png", 49), ("2.png", 50)]
+
+
+@pytest.mark.usefixtures("shards_of_one_pixel")
+def test_another_photo_of_the_same_name_is_another(tmp_path: Path) -> None:
+    old, new = some_photos(tmp_path, x_1__png=b"1"), some_photos(tmp_path, y_1__png=b"2")
+    make_data(old, tmp_path / "data", DataRecipe(), on_photo=lambda *_: None)
+    with pytest.raises(IqsrError, match="holds data of other photos"):
+        make_data(new, tmp_path / "data", DataRecipe(), on_photo=lambda *_: None)
 
 
 def test_a_window_is_cut_and_turned_alike_from_pictures_and_maps() -> None:

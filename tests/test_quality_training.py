@@ -8,15 +8,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from commands import Run as Command
-from iqsr.errors import IqsrError, PictureError
+from iqsr.errors import IqsrError, UsageError
 from iqsr.quality.dense import DenseHead, Prediction, quality_of
 from iqsr.quality.srq import Srq, fold_batch_norms, load_srq
 from iqsr.training.quality.batches import Versions
 from iqsr.training.quality.dataset import make_data, read_shards
-from iqsr.training.quality.defects import DEFECTS
 from iqsr.training.quality.loop import Run
-from iqsr.training.quality.preferences import train_on_pairs
 from iqsr.training.quality.recipe import (
     AttackRecipe,
     DataRecipe,
@@ -194,53 +191,10 @@ def test_data_of_another_recipe_is_not_taken(tmp_path: Path) -> None:
         make_data([], tmp_path, DataRecipe(seed=2), on_photo=lambda *_: None)
 
 
-@pytest.fixture
-def preferred_bright(tmp_path: Path) -> Path:
-    """People who prefer the noisier of two pictures, in 12 pairs."""
-    lines = ["first,second,share_first"]
-    for seed in range(12):
-        clean = picture(seed, 64)
-        noisy = DEFECTS["noise"](clean, 0.8, torch.Generator().manual_seed(seed)).clamp(0, 1)
-        for name, x in (("clean", clean), ("noisy", noisy)):
-            pixels = (x[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / f"{name}{seed}.png")
-        lines.append(f"noisy{seed}.png,clean{seed}.png,0.9" if seed % 2 else f"clean{seed}.png,noisy{seed}.png,0.1")
-    path = tmp_path / "pairs.csv"
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def test_people_can_teach_the_opposite(preferred_bright: Path, tmp_path: Path) -> None:
-    recipe = PreferenceRecipe(steps=12, pairs=4, lr=1e-3, held_out=0.0, ema=0.5)
-    weights = train_on_pairs(recipe, preferred_bright, tmp_path / "run", lambda *_: None, scratch=True)
-    model = load_srq(weights)
-    gaps = []
-    for seed in range(12):
-        both = [
-            torch.from_numpy(np.asarray(Image.open(tmp_path / f"{name}{seed}.png"))).permute(2, 0, 1)[None] / 255
-            for name in ("noisy", "clean")
-        ]
-        gaps.append(float(model(both[0]) - model(both[1])))
-    assert sum(gap > 0 for gap in gaps) >= 10
-
-
-def test_a_pair_of_two_sizes_is_one_line(preferred_bright: Path, tmp_path: Path) -> None:
-    Image.new("RGB", (70, 64)).save(tmp_path / "clean0.png")
-    with pytest.raises(PictureError, match="a pair needs one size"):
-        train_on_pairs(
-            PreferenceRecipe(steps=3, pairs=12, held_out=0.0),
-            preferred_bright,
-            tmp_path / "r",
-            lambda *_: None,
-            scratch=True,
-        )
-
-
-@pytest.mark.parametrize("given", [(), ("--photos", "photos", "--pairs", "pairs.csv")])
-def test_the_command_wants_photos_or_pairs(iqsr: Command, tmp_path: Path, given: tuple[str, ...]) -> None:
-    (tmp_path / "r.toml").write_text("")
-    ended = iqsr("train-quality", str(tmp_path / "r.toml"), *given)
-    assert (ended.code, ended.out, ended.err) == (2, "", "iqsr: give either --photos DIR or --pairs CSV\n")
+def test_photos_that_the_recipe_leaves_out_are_told(photos: Path, tmp_path: Path) -> None:
+    recipe = PredictorRecipe(data=DataRecipe(photos=(0.0, 0.0)))
+    with pytest.raises(UsageError, match=r"data\.photos = \[0\.0, 0\.0\] leaves out all 4 photos"):
+        train_quality(recipe, [photos], tmp_path / "run", lambda *_: None)
 
 
 def test_shipped_recipes_can_be_read() -> None:

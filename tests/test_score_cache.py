@@ -19,6 +19,7 @@ from iqsr.scoring.cache import (
     meaning,
     metric_fingerprint,
 )
+from iqsr.scoring.pictures import Judges
 
 A = CacheKey("picture-a", "", "laplacian", "f1")
 
@@ -230,6 +231,39 @@ def test_every_metric_has_a_fingerprint_of_its_own() -> None:
 def test_precision_is_part_of_the_fingerprint_and_an_alias_is_not() -> None:
     assert metric_fingerprint("stlpips", precision="bf16") != metric_fingerprint("stlpips")
     assert metric_fingerprint("lpips_st") == metric_fingerprint("stlpips")
+
+
+@pytest.mark.parametrize(
+    ("metric", "file"),
+    [("musiq", "musiq-koniq.npz"), ("musiq-ava", "musiq-ava.npz"), ("musiq-paq2piq", "musiq-paq2piq.pth")],
+)
+def test_the_file_that_is_loaded_is_part_of_the_fingerprint(weights_folder: Path, metric: str, file: str) -> None:
+    """Google publishes no hashes: what is taken for its file counts, not what is listed under the name."""
+    found = [metric_fingerprint(metric)]
+    weights_folder.mkdir()
+    for content in (b"one", b"another"):
+        (weights_folder / file).write_bytes(content)
+        found.append(metric_fingerprint(metric))
+    assert len(set(found)) == 3
+    (weights_folder / file).unlink()
+    assert metric_fingerprint(metric) == found[0]
+
+
+def test_a_file_that_is_not_loaded_is_no_part_of_the_fingerprint(weights_folder: Path) -> None:
+    before = [metric_fingerprint(name) for name in ("musiq-spaq", "lpips")]
+    weights_folder.mkdir()
+    for name in ("musiq-ava.npz", "alexnet-imagenet.npz"):
+        (weights_folder / name).write_bytes(b"another's")
+    assert [metric_fingerprint(name) for name in ("musiq-spaq", "lpips")] == before
+
+
+def test_a_run_keeps_the_fingerprint_that_it_began_with(weights_folder: Path) -> None:
+    """The network stays in memory when its file is replaced: what it says is not the new file's score."""
+    judges = Judges(["musiq-ava"])
+    before = judges.fingerprint("musiq-ava")
+    weights_folder.mkdir()
+    (weights_folder / "musiq-ava.npz").write_bytes(b"new")
+    assert judges.fingerprint("musiq-ava") == before != Judges(["musiq-ava"]).fingerprint("musiq-ava")
 
 
 def test_an_unknown_metric_has_none() -> None:

@@ -43,6 +43,10 @@ def names(*paths: str) -> None:
         ("img_10_x4.png", "img_10.png"),
         ("babyface_x4.png", "babyface.png"),
         ("baby_x4.png", "baby.png"),
+        ("babyx4.png", "baby.png"),
+        ("babyfacex1.5.png", "babyface.png"),
+        ("a (1).png", "a.png"),
+        ("a2.png", "a.png"),
         ("a.b.png", "a.b.png"),
     ],
 )
@@ -51,9 +55,11 @@ def test_an_original_is_found_by_its_name(picture_name: str, original: str) -> N
     assert References(Path("gt")).of(Path(picture_name)) == Path("gt") / original
 
 
-@pytest.mark.parametrize("stranger", ["img_12.png", "0802.png", "080.png", "x0801.png"])
+@pytest.mark.parametrize(
+    "stranger", ["img_12.png", "0802.png", "080.png", "x0801.png", "alpha.png", "axial.png", "äa.png", "aß.png"]
+)
 def test_a_stranger_has_no_original(stranger: str) -> None:
-    names("gt/0801.png", "gt/img_1.png")
+    names("gt/0801.png", "gt/img_1.png", "gt/a.png")
     with pytest.raises(PictureError, match="no reference in 'gt'"):
         References(Path("gt")).of(Path(stranger))
 

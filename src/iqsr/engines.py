@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from torch import Tensor
 
-from iqsr.backends.device import choose_device, computes_bf16
+from iqsr.device import choose_device, computes_bf16
 from iqsr.errors import ModelError, UsageError
 from iqsr.generators import Generator
 from iqsr.rows import RowEngine

@@ -11,11 +11,13 @@ import typer
 
 from iqsr.cli.interrupt import interruptible
 from iqsr.cli.places import place
+from iqsr.cli.score import chosen_precision
 from iqsr.errors import UsageError
 
 if TYPE_CHECKING:
     from iqsr.agreement import Agreement, Misalignments
-    from iqsr.agreement.scores import Progress
+    from iqsr.agreement.scores import Progress, Setting
+    from iqsr.scoring.pictures import Precision
 
 HELP = """Do metrics agree with people?
 
@@ -37,6 +39,7 @@ Scores are remembered by content: a run that was stopped goes on.
 """
 
 _GO_ON = "the same command goes on from here"
+_FORGOTTEN = "with --no-cache nothing is remembered"
 _WIDEST = 8
 
 
@@ -60,48 +63,57 @@ def command(
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N, mps.")] = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="fp32, or bf16: faster, less exact networks.")] = "fp32",
     cache: Annotated[
         Path | None,
         typer.Option(
             "--cache", parser=place, metavar="FILE", help="Where scores are remembered. Default: in your cache folder."
         ),
     ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither remember scores nor use those there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Parse, measure, print."""
     if (pairs is None) == (hggt is None):
         raise UsageError("give a file of pairs, or --hggt with a folder of labelled ground truths: one of the two")
+    if cache is not None and no_cache:
+        raise UsageError("--cache and --no-cache exclude each other")
     names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
     if out is not None:
         _make(out)
+    from iqsr.agreement.scores import Setting
     from iqsr.scoring import default_cache
 
-    cache = cache or default_cache()
-    with interruptible(_GO_ON):
+    how = Setting(device, chosen_precision(precision), None if no_cache else cache or default_cache())
+    with interruptible(_FORGOTTEN if no_cache else _GO_ON):
         if pairs is not None:
-            _tell_agreement(_on_pairs(pairs, names, device, cache), pairs, out, as_json)
+            _tell_agreement(_on_pairs(pairs, names, how), pairs, out, as_json, how.precision)
         elif hggt is not None:
-            _tell_misalignments(_on_sets(hggt, names, device, cache), hggt, out, as_json)
+            _tell_misalignments(_on_sets(hggt, names, how), hggt, out, as_json, how.precision)
 
 
-def _on_pairs(pairs: Path, names: list[str] | None, device: str, cache: Path) -> Agreement:
+def _on_pairs(pairs: Path, names: list[str] | None, how: Setting) -> Agreement:
     from iqsr.agreement import agreement
 
     with _progress() as progress:
-        return agreement(pairs, names, device=device, cache=cache, on_progress=progress)
+        return agreement(
+            pairs, names, device=how.device, precision=how.precision, cache=how.cache, on_progress=progress
+        )
 
 
-def _on_sets(folder: Path, names: list[str] | None, device: str, cache: Path) -> Misalignments:
+def _on_sets(folder: Path, names: list[str] | None, how: Setting) -> Misalignments:
     from iqsr.agreement import misalignments
 
     with _progress() as progress:
-        return misalignments(folder, names, device=device, cache=cache, on_progress=progress)
+        return misalignments(
+            folder, names, device=how.device, precision=how.precision, cache=how.cache, on_progress=progress
+        )
 
 
-def _tell_agreement(found: Agreement, source: Path, out: Path | None, as_json: bool) -> None:
+def _tell_agreement(found: Agreement, source: Path, out: Path | None, as_json: bool, precision: Precision) -> None:
     from iqsr.agreement import report
 
-    origin = report.origin_of(source, found.accuracy)
+    origin = report.origin_of(source, found.accuracy, precision)
     text = report.agreement_markdown(found, widest=_WIDEST)
     typer.echo(report.json_text(report.agreement_document(found, origin)) if as_json else text, nl=False)
     if len(found.accuracy) > _WIDEST and out is None and not as_json:
@@ -110,10 +122,12 @@ def _tell_agreement(found: Agreement, source: Path, out: Path | None, as_json: b
         _name(report.write_agreement(found, out, origin))
 
 
-def _tell_misalignments(found: Misalignments, source: Path, out: Path | None, as_json: bool) -> None:
+def _tell_misalignments(
+    found: Misalignments, source: Path, out: Path | None, as_json: bool, precision: Precision
+) -> None:
     from iqsr.agreement import report
 
-    origin = report.origin_of(source, found.metrics)
+    origin = report.origin_of(source, found.metrics, precision)
     text = report.misalignment_markdown(found)
     typer.echo(report.json_text(report.misalignment_document(found, origin)) if as_json else text, nl=False)
     if out is not None:

@@ -117,7 +117,7 @@ def command(
     if out is not None:
         check_table(out)
     names = _names(metrics, with_map=map_folder is not None)
-    judges = Judges(names, device=device, precision=_precision(precision))
+    judges = Judges(names, device=device, precision=chosen_precision(precision))
     references = references_for(judges, reference)
     found = find_pictures(inputs, leave_out=map_folder)
     maps = {} if map_folder is None else planned_maps(found, map_folder)
@@ -148,7 +148,8 @@ def _names(metrics: str | None, *, with_map: bool) -> list[str] | None:
     return [*names, "srq"] if with_map else names
 
 
-def _precision(name: str) -> Precision:
+def chosen_precision(name: str) -> Precision:
+    """What `--precision` names. UnknownNameError."""
     if name == "fp32" or name == "bf16":
         return name
     raise UnknownNameError("precision", name, ["fp32", "bf16"])

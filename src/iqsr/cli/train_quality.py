@@ -29,7 +29,7 @@ def command(
         Path | None,
         typer.Option(
             "--from",
-            help="Weights to start from (safetensors). With --pairs the default is the shipped srq.",
+            help="With --pairs: weights to start from (safetensors), not the shipped srq.",
             metavar="FILE",
         ),
     ] = None,
@@ -61,6 +61,12 @@ def command(
 
     if (pairs is None) == (not photos):
         raise UsageError("give either --photos DIR or --pairs CSV")
+    if photos and (start is not None or scratch):
+        raise UsageError(
+            f"{'--scratch' if start is None else '--from'} goes with --pairs: with --photos all is learned"
+        )
+    if start is not None and scratch:
+        raise UsageError("--from and --scratch exclude each other")
     with interruptible("the same command goes on from here"), StageBars() as bars:
         if pairs is not None:
             from iqsr.training.quality.preferences import train_on_pairs

@@ -133,8 +133,8 @@ def command(
     ] = False,
 ) -> None:
     """Enlarge pictures (see HELP)."""
-    from iqsr.backends.device import check_device_name
     from iqsr.batch import plan
+    from iqsr.device import check_device_name
     from iqsr.sizes import Wish
 
     if skip_existing and overwrite:

@@ -65,15 +65,14 @@ def _missing_data(facts: MetricCard) -> str:
 
 
 def _missing_weights(facts: MetricCard) -> str:
-    from iqsr.weights import is_present, known_weights, weights_folder
+    from iqsr.quality.musiq_files import unpublished_file
+    from iqsr.weights import is_present, known_weights
 
     known = known_weights()
     for name in facts.weights:
-        if (weights_folder() / f"{name}.npz").is_file():  # Google's layout of MUSIQ, which has no published hash
+        if unpublished_file(name) is not None:
             continue
         if name not in known:
-            if (weights_folder() / f"{name}.pth").is_file():  # IQA-PyTorch's (docs/musiq.md)
-                continue
             return f"save Google's checkpoint as {name}.npz in the weights folder (docs/musiq.md)"
         if not is_present(known[name]):
             return f"run: {known[name].remedy}"
@@ -92,12 +91,14 @@ def _file_names(downloads: list[str]) -> str:
 
 
 def load_metric(name: str, *, device: str = "cpu", precision: Precision = "fp32") -> "Metric":
-    """The metric called `name`, frozen, on `device`.
+    """The metric called `name`, frozen, on `device`: `cpu`, `cuda`, `cuda:N`, `mps`, or `auto` for the best of them.
 
     precision: `bf16` runs networks (not formulas on colours) in bfloat16; the result is float32 all the same.
     Raises UnknownNameError, nearest names first; WeightsError or UsageError with the line of `availability` where
-    something is missing. Only pyiqa's metrics may open a connection, and only for files that are not here.
+    something is missing, UsageError for a device that is not there. Only pyiqa's metrics may open a connection, and
+    only for files that are not here.
     """
+    from iqsr.device import choose_device
     from iqsr.quality.metric import Metric
 
     facts = card(name)
@@ -107,9 +108,10 @@ def load_metric(name: str, *, device: str = "cpu", precision: Precision = "fp32"
         raise UsageError(f"the metric '{facts.name}' is not here; {missing}")
     if missing := _missing_data(facts) or _missing_weights(facts):
         raise WeightsError(f"the metric '{facts.name}' is not here; {missing}")
-    measure = _measure(facts, device, precision)
+    place = choose_device(device)
+    measure = _measure(facts, str(place), precision)
     autocast = precision == "bf16" and facts.level != "low" and not hasattr(measure, "precision")
-    return Metric(facts, measure, autocast=autocast).to(device)
+    return Metric(facts, measure, autocast=autocast).to(place)
 
 
 def _measure(facts: MetricCard, device: str, precision: Precision) -> "Callable[..., Tensor]":

@@ -3,6 +3,7 @@
 A baseline, not a judge: noise, ringing and compression blocks raise it as much as detail does.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,5 +15,7 @@ def laplacian(x: Tensor) -> Tensor:
 
     On the scale of 0 to 255 that is usual for it (below 100 is often called blurred). Differentiable.
     """
-    kernel = x.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).view(1, 1, 3, 3)
-    return F.conv2d(255 * gray(x), kernel).flatten(1).var(1, correction=0)
+    plane = 255 * gray(x)
+    kernel = plane.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).view(1, 1, 3, 3)
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv2d(plane, kernel).flatten(1).var(1, correction=0)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iqsr.errors import UsageError
-from iqsr.quality.planes import without_border
+from iqsr.quality.planes import exact, without_border
 from iqsr.quality.ssim import WINDOW, ssim_maps
 
 # The published exponents of the five scales, finest first.
@@ -19,13 +19,14 @@ def ms_ssim(x: Tensor, y: Tensor, *, crop_border: int = 0) -> Tensor:
     Contrast and structure on four scales, SSIM on the fifth (eq. 7); negative factors, which have no such power,
     count as 0. crop_border: pixels to leave out on each side. UsageError if less than 176x176 is left. Differentiable.
     """
-    x, y = without_border(x, crop_border), without_border(y, crop_border)
+    x, y = exact(without_border(x, crop_border)), exact(without_border(y, crop_border))
     if min(x.shape[2:]) < SMALLEST:
         raise UsageError(f"MS-SSIM needs at least {SMALLEST}x{SMALLEST} pixels, got {x.shape[3]}x{x.shape[2]}")
     result = torch.ones_like(x[:, :, 0, 0])
     for scale, exponent in enumerate(_EXPONENTS):
         if scale:
-            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+            with torch.autocast(x.device.type, enabled=False):
+                x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
         whole, contrast_structure = ssim_maps(x, y)
         last = scale == len(_EXPONENTS) - 1
         result = result * _power((whole if last else contrast_structure).mean((2, 3)), exponent)

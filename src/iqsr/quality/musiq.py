@@ -15,18 +15,12 @@ from torch import Tensor, nn
 
 from iqsr import weights
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
+from iqsr.quality.musiq_files import METRICS, Variant, unpublished_file
 from iqsr.quality.musiq_network import FEATURES, LAYERS, WIDTH, Convolution, EncoderBlock, Linear, Stem
 from iqsr.quality.musiq_tokens import GRID, LONGER_SIDES, resized, tokens
 from iqsr.quality.musiq_weights import read_state
 
-Variant = Literal["koniq", "spaq", "paq2piq", "ava"]
 Precision = Literal["fp32", "bf16"]
-_METRICS: dict[str, Variant] = {
-    "musiq": "koniq",
-    "musiq-spaq": "spaq",
-    "musiq-paq2piq": "paq2piq",
-    "musiq-ava": "ava",
-}
 
 # Patches that go through the stem together on a CPU, so that its maps stay in the cache, and through the embedding.
 _STEM_PATCHES, _EMBEDDING_PATCHES = 64, 256
@@ -136,20 +130,18 @@ def load_musiq(name: str, *, precision: Precision = "fp32") -> Musiq:
     that `iqsr weights` lists; for a variant that it does not list, IQA-PyTorch's as e.g. `musiq-paq2piq.pth`. No
     network. UnknownNameError, or WeightsError with the line that says what to do.
     """
-    if name not in _METRICS:
-        raise UnknownNameError("MUSIQ", name, list(_METRICS))
-    return Musiq(_METRICS[name], precision=precision).load(_file(_METRICS[name]))
+    if name not in METRICS:
+        raise UnknownNameError("MUSIQ", name, list(METRICS))
+    return Musiq(METRICS[name], precision=precision).load(_file(METRICS[name]))
 
 
 def _file(variant: Variant) -> Path:
     name = f"musiq-{variant}"
-    google = weights.weights_folder() / f"{name}.npz"
-    if google.is_file():
-        return google
+    if (file := unpublished_file(name)) is not None:
+        return file
     if name in weights.known_weights():
         return weights.locate(name)
-    if (toolbox := google.with_suffix(".pth")).is_file():
-        return toolbox
+    google = weights.weights_folder() / f"{name}.npz"
     raise WeightsError(
         f"the weights '{name}' are not on this machine; download "
         f"https://storage.googleapis.com/gresearch/musiq/{variant}_ckpt.npz and save it as {google}"

@@ -1,5 +1,6 @@
-"""What the low-level metrics look at: borders cut off, colours turned into luma."""
+"""What the low-level metrics look at: borders cut off, colours turned into luma, all bits kept."""
 
+import torch
 from torch import Tensor
 
 from iqsr.errors import UsageError
@@ -15,11 +16,17 @@ def without_border(x: Tensor, crop_border: int) -> Tensor:
     return x[..., crop_border : x.shape[2] - crop_border, crop_border : x.shape[3] - crop_border]
 
 
+def exact(x: Tensor) -> Tensor:
+    """x in float32, or as it is where it has more bits: variances are small differences of large means."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def luma(x: Tensor) -> Tensor:
     """BT.601 luma in video range, as MATLAB's rgb2ycbcr and the literature on super-resolution.
 
     x: (N, 3, H, W) in [0, 1]. Returns (N, 1, H, W) in [16 / 255, 235 / 255].
     """
+    x = exact(x)
     weights = x.new_tensor((65.481, 128.553, 24.966)).view(1, 3, 1, 1) / 255
     return (x * weights).sum(1, keepdim=True) + 16 / 255
 
@@ -29,5 +36,6 @@ def gray(x: Tensor) -> Tensor:
 
     x: (N, 3, H, W) in [0, 1]. Returns (N, 1, H, W) in [0, 1].
     """
+    x = exact(x)
     weights = x.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)
     return (x * weights).sum(1, keepdim=True)

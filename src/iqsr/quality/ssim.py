@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iqsr.errors import UsageError
-from iqsr.quality.planes import luma, without_border
+from iqsr.quality.planes import exact, luma, without_border
 
 WINDOW = 11
 _SIGMA = 1.5
@@ -18,11 +18,14 @@ _C1, _C2 = 0.01**2, 0.03**2
 def ssim_maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """SSIM at each place, and its contrast-structure factor alone (eqs. 13 and 9 with 10), as MS-SSIM needs it.
 
-    x, y: (N, C, H, W) in [0, 1], at least 11x11. Returns two (N, C, H - 10, W - 10).
+    x, y: (N, C, H, W) in [0, 1], at least 11x11. Returns two (N, C, H - 10, W - 10), in float32 at least, under
+    autocast too.
     """
     if min(x.shape[2:]) < WINDOW:
         raise UsageError(f"SSIM needs at least {WINDOW}x{WINDOW} pixels, got {x.shape[3]}x{x.shape[2]}")
-    mean_x, mean_y, xx, yy, xy = _windowed(torch.stack((x, y, x * x, y * y, x * y)))
+    x, y = exact(x), exact(y)
+    with torch.autocast(x.device.type, enabled=False):
+        mean_x, mean_y, xx, yy, xy = _windowed(torch.stack((x, y, x * x, y * y, x * y)))
     both = mean_x * mean_y
     squares = mean_x.square() + mean_y.square()
     contrast_structure = (2 * (xy - both) + _C2) / (xx + yy - squares + _C2)

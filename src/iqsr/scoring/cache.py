@@ -193,26 +193,39 @@ def _sha256(path: str, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@cache
 def metric_fingerprint(name: str, *, precision: str = "fp32") -> str:
     """Stands for all that a metric's value depends on besides the pictures; scores with another one are not used.
 
-    That is its weights, the code that computes it (iqsr's own, comments and docstrings aside; or pyiqa's
-    version), the code that decodes pictures, and the precision. Not the device, whose rounding
+    That is its weights as they are now, the code that computes it (iqsr's own, comments and docstrings aside; or
+    pyiqa's version), the code that decodes pictures, and the precision. Not the device, whose rounding
     differs in the last digits. Raises UnknownNameError.
     """
     from iqsr.quality import card
 
-    about, known = card(name), known_weights()
-    parts = [about.name, precision, code_hash("images", "read.py"), code_hash("images", "alpha.py")]
-    if about.provider == "pyiqa":
-        parts += [_version("pyiqa"), code_hash("quality", "toolbox*.py")]
-    else:
-        parts.append(code_hash("quality", "*.py"))
-        parts += [known[weight].sha256 for weight in about.weights if weight in known]
+    about = card(name)
+    parts = [about.name, precision, *_code(about.provider), *map(_weights_hash, about.weights)]
     if about.package_data and (shipped := _PACKAGE / "quality" / about.package_data).is_file():
         parts.append(content_hash(shipped))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+@cache
+def _code(provider: str) -> tuple[str, ...]:
+    """What decodes pictures, and what computes a provider's metrics."""
+    reading = (code_hash("images", "read.py"), code_hash("images", "alpha.py"))
+    if provider == "pyiqa":
+        return (*reading, _version("pyiqa"), code_hash("quality", "toolbox*.py"))
+    return (*reading, code_hash("quality", "*.py"))
+
+
+def _weights_hash(name: str) -> str:
+    """SHA-256 of the file that is loaded: as published, which is checked when it is, or else of what is there."""
+    from iqsr.quality.musiq_files import unpublished_file
+
+    if (file := unpublished_file(name)) is not None:
+        return content_hash(file)
+    listed = known_weights().get(name)
+    return f"{name} absent" if listed is None else listed.sha256
 
 
 def _version(package: str) -> str:

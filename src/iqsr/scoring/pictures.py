@@ -8,9 +8,10 @@ from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Literal
 
-from iqsr.backends.device import check_device_name
+from iqsr.device import check_device_name
 from iqsr.errors import IqsrError, UsageError
 from iqsr.quality import MetricCard, availability, card, load_metric, metric_names
+from iqsr.scoring.cache import metric_fingerprint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +54,7 @@ class Judges:
         self.precision: Precision = precision
         self._device = device
         self._loaded: dict[str, Metric] = {}
+        self._fingerprints: dict[str, str] = {}
 
     @property
     def names(self) -> list[str]:
@@ -67,9 +69,15 @@ class Judges:
     @cached_property
     def device(self) -> torch.device:
         """Where metrics are computed. Asked for only when there is something to compute: that needs torch."""
-        from iqsr.backends.device import choose_device
+        from iqsr.device import choose_device
 
         return choose_device(self._device)
+
+    def fingerprint(self, name: str) -> str:
+        """`metric_fingerprint` of one of them, as it was when first asked for: weights are loaded once, too."""
+        if name not in self._fingerprints:
+            self._fingerprints[name] = metric_fingerprint(name, precision=self.precision)
+        return self._fingerprints[name]
 
     def load(self, names: Iterable[str]) -> None:
         """Get these ready. Raises what `load_metric` raises where one of them is not here."""

@@ -1,5 +1,6 @@
 """Which original a picture is compared with, by the names of their files."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,6 +8,9 @@ from typing import Protocol
 
 from iqsr.errors import PictureError, UsageError
 from iqsr.images.find import exists, find_pictures
+
+_SCALE = re.compile(r"[xX][0-9]")
+"""As in `babyx4`, the usual names of enlarged pictures."""
 
 
 class Originals(Protocol):
@@ -21,8 +25,9 @@ class References:
     """The originals below a folder, or one original for all pictures.
 
     In a folder the original of a picture is the one of equal stem (`0801.png` for `0801.jpg`), else the one whose stem
-    is the longest beginning of the picture's (`0801` for `0801x4_ours`); a number is never cut in two (`img_1` is not
-    the original of `img_10`). Where several subfolders have it, the one in the same relative place is taken.
+    is the longest beginning of the picture's (`0801` for `0801x4_ours`); neither a number nor a word is ever cut in two
+    (`img_1` is not the original of `img_10`, `a` not that of `alpha`), but a scale may follow a word (`babyx4`). Where
+    several subfolders have it, the one in the same relative place is taken.
 
     Raises UsageError for a path that does not exist or a folder without pictures.
     """
@@ -55,10 +60,13 @@ class References:
 
 
 def _beginnings(stem: str) -> Iterable[str]:
-    """The stem itself, then its beginnings, the longest first, but none that ends amid a number."""
+    """The stem itself, then its beginnings, the longest first, but none that ends amid a number or a word."""
     for length in range(len(stem), 0, -1):
-        if length == len(stem) or not stem[length - 1 : length + 1].isdecimal():
-            yield stem[:length]
+        beginning, rest = stem[:length], stem[length:]
+        both = beginning[-1] + rest[:1]
+        amid_word = both.isalpha() and not _SCALE.match(rest)
+        if not rest or not (both.isdecimal() or amid_word):
+            yield beginning
 
 
 def _in_same_place(candidates: list[Path], place: Path) -> list[Path]:

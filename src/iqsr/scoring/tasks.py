@@ -8,7 +8,7 @@ from pathlib import Path
 
 from iqsr.errors import IqsrError, PictureError
 from iqsr.images import open_picture
-from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash, metric_fingerprint
+from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash
 from iqsr.scoring.pictures import Judges, batches
 from iqsr.scoring.references import Originals
 
@@ -125,5 +125,4 @@ def _recall(tasks: Sequence[Task], judges: Judges, cache: ScoreCache) -> None:
 def _key(task: Task, name: str, judges: Judges) -> CacheKey:
     compares = judges.cards[name].reference == "full" and task.original is not None
     original = content_hash(task.original) if compares and task.original else ""
-    fingerprint = metric_fingerprint(name, precision=judges.precision)
-    return CacheKey(content_hash(task.scored.path), original, name, fingerprint)
+    return CacheKey(content_hash(task.scored.path), original, name, judges.fingerprint(name))

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from iqsr.backends.device import fastest_dtype
+from iqsr.device import fastest_dtype
 from iqsr.errors import IqsrError
+from iqsr.scoring.cache import content_hash
 from iqsr.training.quality.recipe import DataRecipe
 from iqsr.training.quality.sources import Source, crops_of, photos_within
 from iqsr.training.quality.teachers import Teachers
@@ -49,19 +51,37 @@ def make_data(
     """Write one shard a photo into `out`; those that are there are kept, so a stopped run goes on where it was.
 
     part: (i, n) makes every n-th photo, from the i-th: n processes share the work. Every photo has a generator of
-    its own, so the data depends on the recipe alone. IqsrError where `out` holds data of another recipe.
+    its own, so the data depends on the recipe alone. IqsrError where `out` holds data of another recipe
+    or of other photos.
     """
-    _claim(out, recipe)
-    photos = photos_within(photos, recipe.photos)[part[0] :: part[1]]
+    chosen = photos_within(photos, recipe.photos)
+    names = shard_names(chosen)
+    _claim(out, recipe, {names[photo]: content_hash(photo) for photo in chosen})
+    photos = chosen[part[0] :: part[1]]
     upscalers, teachers = Upscalers(recipe.generators), Teachers(fastest_dtype(torch.device("cpu")))
     for done, photo in enumerate(photos):
-        path = out / f"{photo.stem}.safetensors"
+        path = out / names[photo]
         if not path.exists():
             seed = recipe.seed * 1_000_003 + int.from_bytes(photo.name.encode()[-7:], "big") % 1_000_003
             generator = torch.Generator().manual_seed(seed)
             crops = list(crops_of(photo, recipe.crop, recipe.per_megapixel, generator))
             write_shard(path, _judged(photo.name, crops, recipe, upscalers, teachers, generator))
         on_photo(done + 1, len(photos))
+
+
+def shard_names(photos: Sequence[Path]) -> dict[Path, str]:
+    """The name of each photo's shard: the photo's, and where several are called alike a part of its content's hash.
+
+    So it does not depend on where the photos lie. Of equal photos of one name there is one shard.
+    """
+    alike: dict[str, list[Path]] = defaultdict(list)
+    for photo in dict.fromkeys(photos):
+        alike[photo.stem.casefold()].append(photo)  # some file systems do not tell A.png from a.png
+    alone = {group[0] for group in alike.values() if len(group) == 1}
+    return {
+        photo: f"{photo.stem}.safetensors" if photo in alone else f"{photo.stem}-{content_hash(photo)[:12]}.safetensors"
+        for photo in photos
+    }
 
 
 def read_shards(folder: Path) -> Iterator[Shard]:
@@ -104,10 +124,21 @@ def write_shard(path: Path, shard: Shard) -> None:
     part.replace(path)
 
 
-def _claim(out: Path, recipe: DataRecipe) -> None:
-    """Note the recipe in the folder, or check that the one noted is the same."""
+def _claim(out: Path, recipe: DataRecipe, photos: Mapping[str, str]) -> None:
+    """Note recipe and photos (hashes by shard) in the folder, or check that those noted are the same.
+
+    The trainings that follow go on from their checkpoints, so data that grew or shrank would be another run's.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    note, text = out / "data.json", recipe.model_dump_json()
-    if note.exists() and json.loads(note.read_text()) != json.loads(text):
-        raise IqsrError(f"{out}: holds data of another recipe ({note.name}); choose another folder or remove it")
-    note.write_text(text)
+    strangers = {path.name for path in out.glob("*.safetensors")} - photos.keys()
+    for name, ours, of in (
+        ("data.json", json.loads(recipe.model_dump_json()), "another recipe"),
+        ("photos.json", dict(photos), "other photos"),
+    ):
+        note = out / name
+        theirs = json.loads(note.read_text()) if note.exists() else ours
+        if theirs != ours or (of == "other photos" and strangers):
+            raise IqsrError(f"{out}: holds data of {of} ({name}); choose another folder or remove it")
+        part = out / f".{name}.{os.getpid()}.part"
+        part.write_text(json.dumps(ours))
+        part.replace(note)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iqsr.backends.device import computes_bf16, fastest_dtype
+from iqsr.device import computes_bf16, fastest_dtype
 from iqsr.generators import load_generator
 from iqsr.quality.dense import Predictor
 from iqsr.training.quality.dataset import GRID, Shard, write_shard
@@ -46,7 +46,7 @@ def make_gamed(
         alex, vgg, places = (torch.stack(list(t)) for t in zip(*judged, strict=True))
         kinds = [["original"] + ["gamed"] * (stored.shape[1] - 1)] * len(rows)
         shard = Shard(photo, kinds, stored[rows], alex, vgg, places[:, :, 0].half())
-        write_shard(out / f"{Path(photo).stem}.safetensors", shard)
+        write_shard(out / f"{photo}.safetensors", shard)  # the whole name: a.jpg may lie beside a.png
 
 
 def tuned_outputs(

@@ -1,20 +1,17 @@
 """The training of a quality predictor: one loop, read from top to bottom."""
 
-import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from iqsr.backends.device import computes_bf16
-from iqsr.errors import IqsrError
+from iqsr.device import computes_bf16
 from iqsr.quality.dense import Predictor, quality_of
 from iqsr.training.quality.batches import Batch, Versions
+from iqsr.training.quality.checkpoints import log, read_checkpoint, write_checkpoint
 from iqsr.training.quality.ladders import random_ladders
 from iqsr.training.quality.measures import agreement, score_versions
 from iqsr.training.quality.objective import attacked, gaming_loss, ladder_loss, map_loss, rank_loss, score_loss
@@ -52,7 +49,7 @@ class Run:
             figures = {k: float(v.detach()) for k, v in losses.items()} | {"seconds": time.perf_counter() - started}
             if self.step % self.recipe.check_every == 0 or self.step == self.recipe.steps:
                 figures |= self.check(check)
-            self._log(figures)
+            log(self.folder, self.step, figures)
             on_step(self.step, figures)
             if self.step % self.recipe.checkpoint_every == 0 or self.step == self.recipe.steps:
                 self.save()
@@ -117,31 +114,19 @@ class Run:
         """Write the checkpoint that `resume` reads and the averaged weights, each whole or not at all."""
         state = {
             "model": self.model.state_dict(),
-            "average": self.average,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "generator": self.generator.get_state(),
             "step": self.step,
             "recipe": self.recipe.model_dump_json(),
         }
-        part = self.folder / f".checkpoint.{os.getpid()}.part"
-        torch.save(state, part)
-        part.replace(self.folder / "checkpoint.pt")
-        part = self.folder / f".weights.{os.getpid()}.part"
-        save_file({k: v.half().contiguous() for k, v in self.average.items()}, part)
-        part.replace(self.folder / "weights.safetensors")
+        write_checkpoint(self.folder, state, self.average)
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint, if there is one. IqsrError where it is another recipe's or damaged."""
-        path = self.folder / "checkpoint.pt"
-        if not path.exists():
+        state = read_checkpoint(self.folder, self.recipe.model_dump_json())
+        if state is None:
             return False
-        try:
-            state = torch.load(path, weights_only=True)
-        except Exception as error:
-            raise IqsrError(f"{path}: damaged checkpoint; remove it to start anew") from error
-        if state["recipe"] != self.recipe.model_dump_json():
-            raise IqsrError(f"{path}: a checkpoint of another recipe; choose another folder or remove it")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -156,7 +141,3 @@ class Run:
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         for name, value in self.model.state_dict().items():
             self.average[name].lerp_(value, 1 - decay)
-
-    def _log(self, figures: dict[str, float]) -> None:
-        with (self.folder / "log.jsonl").open("a") as log:
-            log.write(json.dumps({"step": self.step} | {k: round(v, 6) for k, v in figures.items()}) + "\n")

@@ -1,21 +1,21 @@
 """A predictor from people's preferences between two pictures (Bradley & Terry, Biometrika 1952)."""
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from iqsr.agreement.pairs import Pairs, read_pairs
-from iqsr.errors import PictureError, UsageError
-from iqsr.images import read_rgb
-from iqsr.quality.srq import SMALLEST, Srq, load_srq
+from iqsr.errors import UsageError
+from iqsr.quality.dense import Predictor
+from iqsr.quality.srq import Srq, load_srq
+from iqsr.scoring.cache import content_hash
+from iqsr.training.quality.checkpoints import log, read_checkpoint, write_checkpoint
+from iqsr.training.quality.couples import check_pictures, content_of, couple, held_out
 from iqsr.training.quality.objective import preference_loss
 from iqsr.training.quality.recipe import PreferenceRecipe
-from iqsr.training.quality.sources import is_held_out
 from iqsr.training.quality.train import new_predictor
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -32,88 +32,104 @@ def train_on_pairs(
 ) -> Path:
     """Fit srq to the pairs of a CSV file and return the path of the weights (fp16 safetensors) in `out`.
 
-    start: weights to begin with, else the shipped srq; scratch: begin with ImageNet's features instead. UsageError
-    where the file is no table of pairs or leaves none to learn from; PictureError for pictures that cannot be a pair.
+    Called again it goes on from the last checkpoint in `out`. start: weights to begin with, else the shipped srq;
+    scratch: begin with ImageNet's features instead. UsageError where the file is no table of pairs or leaves none to
+    learn from; PictureError, before the training, for pictures that cannot be a pair; IqsrError where `out` holds
+    another recipe's, other pairs' or another start's work.
     """
+    if start is not None and scratch:
+        raise UsageError("start from weights or from scratch: one of the two")
     table = read_pairs(pairs)
-    held = [is_held_out(path.name, recipe.held_out) for path in table.first]
+    held = held_out(table, recipe.held_out)
     learn = [i for i, out_ in enumerate(held) if not out_]
     check = [i for i, out_ in enumerate(held) if out_]
     if not learn:
         raise UsageError(f"'{pairs}' leaves no pair to learn from: {len(check)} are held out; lower held_out")
-    model = new_predictor("srq") if scratch else load_srq(start)
-    model.requires_grad_(True)
-    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    for step in range(1, recipe.steps + 1):
-        loss = _step_loss(model, table, learn, recipe, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        decay = min(recipe.ema, step / (10 + step))
-        for name, value in model.state_dict().items():
-            average[name].lerp_(value, 1 - decay)
-        figures = {"loss": float(loss.detach())}
-        if check and (step % recipe.check_every == 0 or step == recipe.steps):
-            figures["accuracy"] = _accuracy(average, table, check)
-        _log(out, step, figures)
-        on_progress("preferences", step, recipe.steps, figures)
-    return _saved(average, out)
+    begin = "scratch" if scratch else "srq" if start is None else content_hash(start)
+    made_by = f"{recipe.model_dump_json()} {content_of(table)} {begin}"
+    state = read_checkpoint(out, made_by, "recipe, other pairs or another start")
+    if state is None or state["step"] < recipe.steps:
+        check_pictures(table, lambda done, total: on_progress("pictures", done, total, {}))
+        run = _Run(new_predictor("srq") if scratch else load_srq(start), recipe, out, made_by)
+        if state is not None:
+            run.resume(state)
+        run.fit(table, learn, check, on_progress)
+    return out / "weights.safetensors"
 
 
-def _step_loss(
-    model: torch.nn.Module, table: Pairs, learn: list[int], recipe: PreferenceRecipe, generator: torch.Generator
-) -> Tensor:
-    """Of one batch; pairs of different sizes are scored apart."""
-    chosen = [learn[int(i)] for i in torch.randint(len(learn), (recipe.pairs,), generator=generator)]
-    couples = [_couple(table, i, recipe.crop, generator) for i in chosen]
-    scores = torch.stack([model(couple) for couple in couples])
-    shares = torch.tensor(table.share_first[chosen], dtype=torch.float32)
-    return preference_loss(scores[:, 0], scores[:, 1], shares, softness=recipe.softness)
+class _Run:
+    """One training run in one folder."""
 
+    def __init__(self, model: Predictor, recipe: PreferenceRecipe, folder: Path, made_by: str) -> None:
+        self.model, self.recipe, self.folder, self.made_by = model, recipe, folder, made_by
+        self.model.requires_grad_(True)
+        self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.step = 0
+        folder.mkdir(parents=True, exist_ok=True)
 
-def _couple(table: Pairs, index: int, crop: int | None, generator: torch.Generator) -> Tensor:
-    """(2, 3, H, W): both pictures of a pair, cut alike."""
-    first, second = read_rgb(table.first[index]), read_rgb(table.second[index])
-    if first.shape != second.shape or min(first.shape[2:]) < SMALLEST:
-        sizes = " and ".join(f"{x.shape[3]}x{x.shape[2]}" for x in (first, second))
-        raise PictureError(
-            f"'{table.first[index]}' and '{table.second[index]}' are {sizes}: a pair needs one size, "
-            f"{SMALLEST} px a side or more"
-        )
-    both = torch.cat([first, second])
-    if crop is None:
-        return both
-    for side in (2, 3):
-        spare = both.shape[side] - crop
-        if spare > 0:
-            both = both.narrow(side, int(torch.randint(spare + 1, (), generator=generator)), crop)
-    return both
+    def fit(self, table: Pairs, learn: list[int], check: list[int], on_progress: Progress) -> None:
+        """Train to the recipe's last step; a checkpoint and a look at the pairs of `check` every so many."""
+        recipe = self.recipe
+        while self.step < recipe.steps:
+            loss = self._loss(table, learn)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            self.step += 1
+            decay = min(recipe.ema, self.step / (10 + self.step))
+            for name, value in self.model.state_dict().items():
+                self.average[name].lerp_(value, 1 - decay)
+            figures, last = {"loss": float(loss.detach())}, self.step == recipe.steps
+            if last or self.step % recipe.check_every == 0:
+                figures |= accuracy(self.average, table, check)
+            log(self.folder, self.step, figures)
+            on_progress("preferences", self.step, recipe.steps, figures)
+            if last or self.step % recipe.checkpoint_every == 0:
+                self.save()
+
+    def _loss(self, table: Pairs, learn: list[int]) -> Tensor:
+        """Of one batch; pairs of different sizes are scored apart."""
+        recipe = self.recipe
+        chosen = [learn[int(i)] for i in torch.randint(len(learn), (recipe.pairs,), generator=self.generator)]
+        couples = [couple(table, i, recipe.crop, self.generator) for i in chosen]
+        scores = torch.stack([self.model(both) for both in couples])
+        shares = torch.tensor(table.share_first[chosen], dtype=torch.float32)
+        return preference_loss(scores[:, 0], scores[:, 1], shares, softness=recipe.softness)
+
+    def save(self) -> None:
+        """Write the checkpoint and the averaged weights."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "step": self.step,
+            "recipe": self.made_by,
+        }
+        write_checkpoint(self.folder, state, self.average)
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.average, self.step = state["average"], state["step"]
 
 
 @torch.inference_mode()
-def _accuracy(average: dict[str, Tensor], table: Pairs, check: list[int]) -> float:
-    """Share of held-out pairs that the averaged weights order as most people do; ties among people are left out."""
+def accuracy(average: dict[str, Tensor], table: Pairs, check: list[int]) -> dict[str, float]:
+    """Share of the pairs of `check` that the averaged weights order as most people do; equal scores are half right.
+
+    Nothing where people prefer neither picture of any of them.
+    """
+    decided = [i for i in check if table.share_first[i] != 0.5]
+    if not decided:
+        return {}
     judge = Srq()
     judge.load_state_dict(average)
-    generator = torch.Generator()
-    decided = [i for i in check if table.share_first[i] != 0.5]
-    right = 0
+    right = 0.0
     for i in decided:
-        first, second = judge(_couple(table, i, None, generator)).tolist()
-        right += (first > second) == (table.share_first[i] > 0.5)
-    return right / max(1, len(decided))
-
-
-def _saved(average: dict[str, Tensor], out: Path) -> Path:
-    path, part = out / "weights.safetensors", out / f".weights.{os.getpid()}.part"
-    save_file({k: v.half().contiguous() for k, v in average.items()}, part)
-    part.replace(path)
-    return path
-
-
-def _log(out: Path, step: int, figures: dict[str, float]) -> None:
-    with (out / "log.jsonl").open("a") as log:
-        log.write(json.dumps({"step": step} | {k: round(v, 6) for k, v in figures.items()}) + "\n")
+        first, second = judge(couple(table, i, None, torch.Generator())).tolist()
+        right += 0.5 if first == second else float((first > second) == (table.share_first[i] > 0.5))
+    return {"accuracy": right / len(decided)}

@@ -130,10 +130,11 @@ class PreferenceRecipe(Recipe):
     crop: int = Field(default=256, ge=64)
     """Larger pictures are cut to random squares of this side, both of a pair in the same place."""
     held_out: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the pairs, by the first picture's name, that is checked on and never learned from."""
+    """Share of the groups of pairs that have pictures in common, by hash, that is checked on and never learned from."""
     lr: float = Field(default=1e-4, gt=0)
     softness: float = Field(default=10.0, gt=0)
     """Points of difference in score that make 73 % of people prefer the better one (Bradley-Terry's scale)."""
     ema: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the running average of the weights, which is what is kept."""
     check_every: int = Field(default=100, ge=1)
+    checkpoint_every: int = Field(default=50, ge=1)

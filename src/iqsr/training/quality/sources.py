@@ -28,8 +28,8 @@ class Source:
 
 
 def find_photos(folders: Sequence[Path]) -> list[Path]:
-    """All picture files below the folders, sorted. UsageError where there is none."""
-    photos = sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
+    """All picture files below the folders, each once, sorted. UsageError where there is none."""
+    photos = sorted({p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES})
     if not photos:
         raise UsageError(f"no pictures found in {', '.join(map(str, folders))}; give folders of photographs")
     return photos

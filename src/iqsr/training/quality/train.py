@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from iqsr import weights
+from iqsr.errors import UsageError
 from iqsr.quality.dense import Predictor
 from iqsr.quality.srq import Srq, load_predictor
 from iqsr.quality.srq_holdout import SrqHoldout
@@ -24,9 +25,9 @@ def train_quality(recipe: PredictorRecipe, photos: Sequence[Path], out: Path, on
     """Make the data, train, and return the path of the weights (fp16 safetensors).
 
     Everything is kept in `out`, stage by stage; called again it goes on where it stopped. photos: folders.
-    IqsrError where `out` holds another recipe's work, UsageError where there are no photos.
+    IqsrError where `out` holds another recipe's or other photos' work, UsageError where there are no photos.
     """
-    found = photos_within(find_photos(photos), recipe.data.photos)
+    found = _chosen(photos, recipe.data.photos)
     folders = [out / "data"]
     make_data(found, folders[0], recipe.data, on_photo=lambda done, total: on_progress("data", done, total, {}))
     model = new_predictor(recipe.model)
@@ -39,6 +40,18 @@ def train_quality(recipe: PredictorRecipe, photos: Sequence[Path], out: Path, on
         model.requires_grad_(True)
         result = _train(f"round {number}", model, recipe, refining, folders, out / f"round-{number}", on_progress)
     return result
+
+
+def _chosen(folders: Sequence[Path], share: tuple[float, float]) -> list[Path]:
+    """The photos in the recipe's range."""
+    photos = find_photos(folders)
+    if not (chosen := photos_within(photos, share)):
+        what = "the one photo" if len(photos) == 1 else f"all {len(photos):,} photos"
+        raise UsageError(
+            f"the recipe's data.photos = [{share[0]}, {share[1]}] leaves out {what}: it takes those whose names' "
+            "hashes lie in that range; give more photos, or --set data.photos=[0,1]"
+        )
+    return chosen
 
 
 def _game(

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iqsr.backends.device import fastest_dtype
 from iqsr.degrade import degrade, pipeline
+from iqsr.device import fastest_dtype
 from iqsr.generators import load_generator
 from iqsr.training.quality.defects import DEFECTS
 

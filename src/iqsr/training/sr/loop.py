@@ -14,8 +14,8 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.utils import KwargsHandler
 from torch import Tensor, nn
 
-from iqsr.backends.device import choose_device, computes_bf16
 from iqsr.degrade import Pool
+from iqsr.device import choose_device, computes_bf16
 from iqsr.errors import IqsrError
 from iqsr.generators.composed import Composed
 from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE

@@ -1,0 +1,49 @@
+"""What a training run leaves in its folder: a checkpoint to go on from, weights, and a log."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from iqsr.errors import IqsrError
+
+
+def write_checkpoint(folder: Path, state: Mapping[str, Any], average: Mapping[str, Tensor]) -> None:
+    """Write `state`, which `read_checkpoint` reads, and the averaged weights in fp16, each whole or not at all."""
+    _write(folder / "checkpoint.pt", lambda part: torch.save({**state, "average": average}, part))
+    halves = {k: v.half().contiguous() for k, v in average.items()}
+    _write(folder / "weights.safetensors", lambda part: save_file(halves, part))
+
+
+def read_checkpoint(folder: Path, recipe: str, of: str = "recipe") -> dict[str, Any] | None:
+    """The state of the folder's checkpoint, None where there is none.
+
+    recipe: what its "recipe" must be. IqsrError where it is another (`of`: another what), or the file is damaged.
+    """
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+    except Exception as error:
+        raise IqsrError(f"{path}: damaged checkpoint; remove it to start anew") from error
+    if state["recipe"] != recipe:
+        raise IqsrError(f"{path}: a checkpoint of another {of}; choose another folder or remove it")
+    return state
+
+
+def log(folder: Path, step: int, figures: Mapping[str, float]) -> None:
+    """Add a step's figures to the folder's log, a line of JSON each."""
+    with (folder / "log.jsonl").open("a") as file:
+        file.write(json.dumps({"step": step} | {k: round(v, 6) for k, v in figures.items()}) + "\n")
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part")
+    write(part)
+    part.replace(path)
