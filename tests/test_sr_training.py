@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,11 +20,15 @@ from iqsr.errors import IqsrError, UsageError
 from iqsr.generators import load_generator
 from iqsr.generators.composed import Composed
 from iqsr.generators.dense_block import DenseBlock
+from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE, merge
+from iqsr.quality import Precision, load_metric
+from iqsr.quality.metric import Metric
 from iqsr.recipes import read_recipe, resolved_toml
+from iqsr.training.sr import loop, targets
 from iqsr.training.sr.loop import GamedError, Training
 from iqsr.training.sr.recipe import TrainRecipe
 from iqsr.training.sr.train import train
-from sets import write_photos, write_sets
+from sets import NONE_IS_BETTER, SHARPER_IS_BETTER, write_photos, write_sets
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = (
@@ -60,7 +65,8 @@ def lines(run: Path) -> list[dict[str, object]]:
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(next(run.glob("*.safetensors")))
+    kept = next(path for name in (ADAPTER_FILE, WEIGHTS_FILE) if (path := run / name).exists())
+    return load_file(kept)
 
 
 def equal(a: Path, b: Path) -> bool:
@@ -174,6 +180,15 @@ def test_every_recipe_takes_two_steps(path: Path, sets: Path, tmp_path: Path) ->
     assert read_recipe(tmp_path / "run" / "recipe.toml", TrainRecipe) == recipe
 
 
+def test_hggts_pos_and_neg_learns_from_the_original_where_nothing_is_better(tmp_path: Path) -> None:
+    mixed = write_sets(tmp_path / "sets", count=2, labelled=True, said=(SHARPER_IS_BETTER, NONE_IS_BETTER))
+    recipe = tiny("realesrgan-upos", "data.sets=verdict", "objective.negative=1.0", "steps=2")
+    train(recipe, mixed, tmp_path / "run")
+    for line in lines(tmp_path / "run"):  # a batch has one set of each kind
+        assert line["original chosen"] == 0.5
+        assert line["negative"] != 0
+
+
 def test_the_guard_ends_a_run_and_what_was_reached_is_kept(sets: Path, photos: Path, tmp_path: Path) -> None:
     recipe = tiny("cpu-amo-ft", "guard.margin=-1000.0", "guard.on=true")
     with pytest.raises(GamedError, match=r"stopped at step 2: outputs score .* points above"):
@@ -188,6 +203,24 @@ def test_a_folder_with_a_run_is_not_overwritten(sets: Path, tmp_path: Path) -> N
         train(tiny("cpu-amo", "steps=1"), sets, tmp_path / "run")
     with pytest.raises(IqsrError, match="another recipe"):
         train(tiny("cpu-amo", "steps=2"), sets, tmp_path / "run", resume=True)
+
+
+def test_a_run_does_not_go_on_with_other_data(sets: Path, tmp_path: Path) -> None:
+    recipe, run = tiny("cpu-origins", "steps=2"), tmp_path / "run"
+    Training(recipe, sets, run)
+    moved = shutil.copytree(sets, tmp_path / "moved")
+    other = write_sets(tmp_path / "other", labelled=True, said=(NONE_IS_BETTER,))
+    with pytest.raises(IqsrError, match=r"holds a run on other data \([0-9a-f]{16}\): give --data as it was$"):
+        train(recipe, other, run, resume=True)
+    Training(recipe, moved, run, resume=True)
+    note = run / "run.json"  # as runs had it before the data was noted
+    note.write_text(json.dumps({k: v for k, v in json.loads(note.read_text()).items() if k != "data"}))
+    assert train(recipe, other, run, resume=True).exists()
+
+
+def test_an_adapter_on_random_weights_is_merged_by_itself(sets: Path, tmp_path: Path) -> None:
+    train(tiny("cpu-first", "steps=1"), sets, tmp_path / "run")
+    assert merge(tmp_path / "run", tmp_path / "merged.safetensors").difference <= 1e-5
 
 
 @pytest.mark.parametrize("made", [True, False])
@@ -226,7 +259,7 @@ def test_the_command_trains_merges_and_upscales(
     ended = iqsr("train", str(fine), "--data", str(sets), "--validation", str(photos), "-o", str(run))
     assert ended.code == 0, ended.err
     merged = tmp_path / "merged.safetensors"
-    ended = iqsr("merge", str(run), "-o", str(merged), "--model", str(base / "weights.safetensors"))
+    ended = iqsr("merge", str(run), "-o", str(merged))
     assert ended.code == 0, ended.err
     photo = next(photos.iterdir())
     ended = iqsr("upscale", str(photo), "-o", str(tmp_path / "large.png"), "--model", str(merged))
@@ -246,13 +279,33 @@ def test_the_command_trains_merges_and_upscales(
         (("{recipe}", "--data", "{sets}", "--set", "data.degradations=['reel-esrgan']"), "real-esrgan", 2),
         (("{recipe}", "--data", "{sets}", "--set", "sampling.metric=nime"), "nima", 2),
         (("{recipe}", "--data", "{sets}", "--resume"), "holds no run to go on with", 2),
+        (
+            ("{recipe}", "--data", "{sets}", "--set", "generator.start=realesr-animevideov3-x2"),
+            "enlarges x2, 'hggt-one-stage' reduces by 4: choose a network of x4",
+            2,
+        ),
+        (("{recipe}", "--data", "{sets}", "--set", "objective.quality.psnr=1"), "'psnr' cannot be optimised for", 2),
+        (("{recipe}", "--data", "{sets}", "--set", "objective.quality.musiq=1"), "'musiq' is not here", 1),
+        (
+            ("{recipe}", "--data", "{sets}", "--set", "data.source=64", "--set", "data.degradations=['real-esrgan']"),
+            "data.source = 64 is too small for the degradation 'real-esrgan', which needs at least 76",
+            2,
+        ),
     ],
 )
 def test_wrong_arguments_are_one_line_and_leave_no_folder(
-    iqsr: Run, sets: Path, tmp_path: Path, arguments: tuple[str, ...], told: str, code: int
+    iqsr: Run,
+    sets: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    told: str,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(resolved_toml(tiny()))
+    if "not here" in told:
+        monkeypatch.setenv("IQSR_WEIGHTS", str(tmp_path / "no weights"))
     given = [a.format(sets=sets, recipe=recipe) for a in arguments]
     ended = iqsr("train", *given, "-o", str(tmp_path / "run"))
     assert ended.code == code
@@ -266,6 +319,7 @@ def test_wrong_arguments_are_one_line_and_leave_no_folder(
     [
         (("sampling.metric=psnr",), r"sampling\.metric = 'psnr' compares with a reference.*choose one without"),
         (("sampling.metric=psnr", "sampling.sampler=sma"), r"sampling\.metric = 'psnr' compares with a reference"),
+        (("sampling.metric=laplacian", "sampling.sampler=sma"), r"'laplacian' has no bounded range, which tau needs"),
         (("sampling.metric=nime",), "sampling.metric: unknown metric 'nime'; known: niqe"),
         (("data.patch=32",), r"data\.patch = 32 is too small for sampling\.metric = 'srq'.*set data\.patch to 64"),
         (
@@ -277,6 +331,62 @@ def test_wrong_arguments_are_one_line_and_leave_no_folder(
 def test_a_metric_that_cannot_score_patches_is_told_with_its_setting(changes: tuple[str, ...], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         tiny("cpu-amo", *changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("optimiser.betas=[1.5, 0.9]", r"optimiser\.betas\[0\]' should be less than 1"),
+        ("seed=99999999999999999999", "'seed' should be less than"),
+        ("seed=-1", "'seed' should be greater than or equal to 0"),
+        ("objective.quality.srq=-1", r"objective\.quality\.srq' should be greater than or equal to 0"),
+        ("validation.metrics=['nope']", r"validation\.metrics: unknown metric 'nope'"),
+        ("validation.metrics=['ms-ssim']", r"validation\.side = 64 is too small for 'ms_ssim' of validation\.metrics"),
+    ],
+)
+def test_numbers_that_cannot_be_are_told_by_the_recipe(change: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told) as error:
+        tiny("cpu-amo-ft", change)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "judges"),
+    [
+        ("realesrgan-upos", ("objective.lambda_q=0.05", "objective.quality={musiq=0.0, srq=1.0}"), {"srq"}),
+        ("realesrgan-upos", (), set()),
+        ("cpu-amo", ("sampling.metric=musiq-koniq",), {"musiq"}),
+        ("cpu-amo-ft", ("objective.quality={srq=0.5, lpips=0.0}",), {"srq"}),
+    ],
+)
+def test_metrics_that_are_optimised_for_or_choose_targets_are_trained_on(
+    name: str, changes: tuple[str, ...], judges: set[str]
+) -> None:
+    assert tiny(name, *changes).trained_on == judges
+
+
+def test_a_metric_that_chooses_targets_is_no_judge(sets: Path, photos: Path, tmp_path: Path) -> None:
+    recipe = tiny("cpu-amo", "steps=1", "validation.every=1", "validation.metrics=['srq', 'psnr']")
+    train(recipe, sets, tmp_path / "run", validation=photos)
+    (figures, *_) = [line for line in lines(tmp_path / "run") if line["group"] == "validation"]
+    assert {"srq (trained on)", "psnr"} <= figures.keys()
+
+
+@pytest.mark.parametrize(("bf16", "asked"), [(True, "bf16"), (False, "fp32")])
+@pytest.mark.parametrize("grid", [0, 32])
+def test_amo_scores_patches_in_the_precision_of_the_run(
+    bf16: bool, asked: str, grid: int, sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def load(name: str, *, device: str, precision: Precision) -> Metric:
+        loaded.append(precision)
+        return load_metric(name, device=device)
+
+    monkeypatch.setattr(targets, "load_metric", load)
+    monkeypatch.setattr(loop, "computes_bf16", lambda device: True)
+    Training(tiny("cpu-amo", f"bf16={str(bf16).lower()}", f"sampling.grid={grid}"), sets, tmp_path / "run")
+    assert loaded == [asked]
 
 
 def test_a_metric_that_nothing_asks_for_may_be_any() -> None:

@@ -1,13 +1,11 @@
 """Q of `-lambda_q * Q`: predicted quality as something to optimise, one metric or several."""
 
-import math
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from iqsr.errors import UsageError
 from iqsr.quality import card, load_metric, metric_names
-from iqsr.quality.metric import Metric
 
 
 class QualityTerm(nn.Module):
@@ -34,15 +32,8 @@ class QualityTerm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         x = x.float().clamp(0, 1)
-        terms = [self.shares[name] * _on_hundred(metric, x) for name, metric in self.metrics.items()]  # pyright: ignore[reportArgumentType]
+        terms = [self.shares[name] * metric.card.on_hundred(metric(x)) for name, metric in self.metrics.items()]  # pyright: ignore[reportArgumentType]
         return sum(terms, x.new_zeros(len(x)))
-
-
-def _on_hundred(metric: Metric, x: Tensor) -> Tensor:
-    """The metric's value with its range spread over 0 to 100, higher for better."""
-    low, high = metric.card.range
-    share = (metric(x) - low) / (high - low)
-    return 100 * (share if metric.card.higher_is_better else 1 - share)
 
 
 def _check_usable(name: str) -> None:
@@ -55,6 +46,5 @@ def _check_usable(name: str) -> None:
 
 
 def _is_usable(name: str) -> bool:
-    """An unbounded range cannot be spread over 0 to 100."""
     facts = card(name)
-    return facts.reference == "none" and facts.differentiable and all(map(math.isfinite, facts.range))
+    return facts.reference == "none" and facts.differentiable and facts.is_bounded
