@@ -249,7 +249,7 @@ def test_an_ensemble_is_the_mean_on_a_scale_of_100(photo: Tensor, monkeypatch: p
 
 def test_a_metric_where_less_is_better_is_turned(photo: Tensor) -> None:
     turned = Metric(replace(card("nima"), higher_is_better=False), lambda x: 1 + 9 * x.mean((1, 2, 3)))
-    assert torch.allclose(turned.card.on_hundred(turned(photo)), 100 - 100 * photo.mean((1, 2, 3)))
+    assert torch.allclose(quality_term._on_hundred(turned, photo), 100 - 100 * photo.mean((1, 2, 3)))
 
 
 def test_values_outside_of_a_file_gain_nothing(photo: Tensor) -> None:

@@ -22,8 +22,8 @@ def check(folder: Path, *, deep: bool = False) -> list[Finding]:
     """Everything wrong with the data set in `folder`; empty if all is well.
 
     Missing pictures and annotators, label files that are not as they should be, pictures that cannot be read or
-    differ in size from their original, files that belong to no set, a name that two sets have, no sets at all. `deep` decodes every picture to its last row,
-    which finds those cut short; without it only headers are read.
+    differ in size from their original, files that belong to no set, a name that two sets have, no sets at all.
+    `deep` decodes every picture to its last row, which finds those cut short; without it only headers are read.
 
     Raises UsageError where there is no data set at all.
     """

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from iqsr.errors import UsageError
 from iqsr.quality import card, load_metric, metric_names
+from iqsr.quality.metric import Metric
 
 
 class QualityTerm(nn.Module):
@@ -32,8 +33,12 @@ class QualityTerm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         x = x.float().clamp(0, 1)
-        terms = [self.shares[name] * metric.card.on_hundred(metric(x)) for name, metric in self.metrics.items()]  # pyright: ignore[reportArgumentType]
+        terms = [self.shares[name] * _on_hundred(metric, x) for name, metric in self.metrics.items()]  # pyright: ignore[reportArgumentType]
         return sum(terms, x.new_zeros(len(x)))
+
+
+def _on_hundred(metric: Metric, x: Tensor) -> Tensor:
+    return metric.card.on_hundred(metric(x))
 
 
 def _check_usable(name: str) -> None:

@@ -20,7 +20,8 @@ class Targets:
     """
 
     def __init__(self, recipe: TrainRecipe, sets: Sets, device: str, precision: Precision) -> None:
-        self.recipe, self.sets, self.device, self.precision = recipe, sets, device, precision
+        self.recipe, self.sets, self.device = recipe, sets, device
+        self.precision: Precision = precision
         self.sampler = sampler(recipe.sampling.sampler, recipe.sampling.tau)
         scored = self.sampler.needs not in ("nothing", "labels")
         self.metric = load_metric(recipe.sampling.metric, device=device, precision=precision) if scored else None
