@@ -1,6 +1,7 @@
 """Sets of ground truths on disk for tests: crops of one photo, and what a blur and a sharpening make of them."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,20 @@ def crops(count: int, side: int) -> list[Tensor]:
     return [small[:, y : y + side, x : x + side] for y, x in places]
 
 
-def write_sets(folder: Path, *, count: int = 6, side: int = 96, labelled: bool = False) -> Path:
-    """HGGT's layout: originals, two blurred and two sharpened versions; with labels all sharpened are positive."""
+SHARPER_IS_BETTER = ("Negative", "Similar", "Positive", "Positive")
+"""What everybody says of the versions 01 to 04."""
+NONE_IS_BETTER = ("Negative", "Similar", "Negative", "Negative")
+
+
+def write_sets(
+    folder: Path,
+    *,
+    count: int = 6,
+    side: int = 96,
+    labelled: bool = False,
+    said: Sequence[Sequence[str]] = (SHARPER_IS_BETTER,),
+) -> Path:
+    """HGGT's layout: originals, two blurred and two sharpened versions; labelled: sets get what was `said` in turn."""
     for number, original in enumerate(crops(count, side)):
         name = f"photo{number}-0-0"
         blurred = [gaussian_blur(original, [7, 7], [s, s]) for s in (0.8, 1.6)]
@@ -35,7 +48,7 @@ def write_sets(folder: Path, *, count: int = 6, side: int = 96, labelled: bool =
             ending = "" if variant == "original" else f"_{variant}"
             _save(folder / "images" / "0-9" / variant / f"{name}{ending}.png", picture)
         if labelled:
-            _label(folder / "labels" / "0-9", name)
+            _label(folder / "labels" / "0-9", name, said[number % len(said)])
     return folder
 
 
@@ -52,12 +65,10 @@ def _save(path: Path, picture: Tensor) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def _label(folder: Path, name: str) -> None:
-    """01 is negative, 02 similar, 03 and 04 positive, in everybody's view."""
+def _label(folder: Path, name: str, labels: Sequence[str]) -> None:
+    """Everybody says the same."""
     said: dict[str, object] = {"Picture_1": {"Name": name, "File": "original", "Label": None}}
-    for place, (variant, label) in enumerate(
-        zip(VARIANTS, ("Negative", "Similar", "Positive", "Positive"), strict=True), 2
-    ):
+    for place, (variant, label) in enumerate(zip(VARIANTS, labels, strict=True), 2):
         said[f"Picture_{place}"] = {"Name": f"{name}_{variant}", "File": variant, "Label": label}
     for annotator in ANNOTATORS:
         path = folder / annotator / f"{name}.json"

@@ -266,6 +266,34 @@ def test_check_finds_all_that_is_wrong_in_one_run(train: Path) -> None:
     assert len(found) == 7 + 3
 
 
+def test_check_looks_at_what_reading_passes_over(train: Path) -> None:
+    add_set(train, "0001-0-288", MIXED, part="20194-30000")  # as in the other range
+    stray = train / "labels/40000-50000"
+    (stray / "A").mkdir(parents=True)
+    said = {
+        "A": (
+            {"Name": "x", "File": "01", "Label": None},
+            "Picture_1 is said to be of folder '01', expected 'original'",
+        ),
+        "B": (None, "Picture_1, the original, is missing"),
+        "C": ({"Name": "x", "File": "Original", "Label": P}, "Picture_1, the original, has the label 'Positive'"),
+    }
+    for annotator, (first, _) in said.items():
+        (train / f"labels/0-20193/{annotator}/0001-0-288.json").write_text(changed(Picture_1=first))
+    found = {finding.path.relative_to(train).as_posix(): finding.problem for finding in check(train)}
+    twice = found.pop("images/20194-30000/original/0001-0-288.png")
+    assert twice.endswith("images/0-20193/original' has a set of this name, too")
+    assert found.pop("labels/40000-50000") == "labels of a range that has no pictures"
+    assert found == {f"labels/0-20193/{a}/0001-0-288.json": problem for a, (_, problem) in said.items()}
+
+
+def test_folders_without_a_set_are_not_well(tmp_path: Path) -> None:
+    for variant in ("original", "01"):
+        (tmp_path / variant).mkdir()
+    (finding,) = check(tmp_path)
+    assert (finding.path, finding.problem) == (tmp_path / "original", "holds no pictures: there are no sets")
+
+
 def test_only_a_deep_check_finds_a_picture_cut_short(train: Path) -> None:
     path = train / "images/0-20193/04/0001-0-288_04.png"
     noise = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)

@@ -143,6 +143,20 @@ def test_a_packaged_base_is_found_by_its_name(tmp_path):
     assert about["licence"] == "BSD-3-Clause"
 
 
+def test_the_base_of_a_run_is_where_its_recipe_says(tmp_path):
+    generator, base, run_folder = base_and_adapter(tmp_path, tiny_rrdbnet, "rrdb-convs")
+    (run_folder / "recipe.toml").write_text(f"[generator]\nstart = '{base}'\n")
+    assert merge(run_folder, tmp_path / "out.safetensors").base == "my base"
+    x = picture(20, 28)
+    merged = load_generator(tmp_path / "out.safetensors").module
+    assert (run(merged, x) - run(generator.module, x)).abs().max() <= 1e-5
+    base.unlink()
+    with pytest.raises(
+        UsageError, match=r"its run started from '.*my base\.safetensors', which is not here\); give --m"
+    ):
+        merge(run_folder, tmp_path / "out.safetensors")
+
+
 def test_a_run_without_lora_holds_the_whole_network(tmp_path):
     generator = tiny_swinir(seed=7)
     save_plain(generator.module, generator.architecture, tmp_path / "weights.safetensors")

@@ -79,11 +79,11 @@ def test_one_number_is_drawn_a_row_whatever_the_sampler() -> None:
         assert torch.equal(generator.get_state(), other.get_state())
 
 
-def test_a_set_without_positives_is_refused() -> None:
-    labels = torch.tensor([[0, int(Label.SIMILAR), int(Label.NEGATIVE)]])
-    for name in ("upos", "smp"):
-        with pytest.raises(UsageError, match="has_positive"):
-            sampler(name).probabilities(SCORES[:1], labels)
+@pytest.mark.parametrize("name", ["upos", "smp"])
+def test_a_set_without_positives_is_learned_from_by_its_original(name: str) -> None:
+    """HGGT's Pos+Neg, whose sets may have negatives alone."""
+    labels = torch.tensor([[0, int(Label.SIMILAR), int(Label.NEGATIVE)], [0, 3, 1]])
+    assert sampler(name).probabilities(SCORES, labels).tolist() == [[1, 0, 0], [0, 0, 1]]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Batches for training: pure functions of their number, aligned, and the same choices online as on a grid."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 from torch import Tensor
 
 from iqsr.errors import UsageError
-from iqsr.quality import load_metric
+from iqsr.quality import card, load_metric
 from iqsr.sampling import choose, sampler
+from iqsr.training.sr import scores
 from iqsr.training.sr.data import Batch, Batches, Sets, load_set, mirrored, seed_of
 from iqsr.training.sr.recipe import DataRecipe
 from iqsr.training.sr.scores import grid_scores, patch_scores, picture_scores
@@ -114,10 +116,22 @@ def test_scores_of_whole_pictures_are_the_metrics_own(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IQSR_CACHE", str(tmp_path))
-    sets, metric = Sets(folder, RECIPE).chosen, load_metric("laplacian")
-    found = picture_scores(sets, "laplacian", "cpu")
+    sets, metric = Sets(folder, RECIPE).chosen, load_metric("srq")
+    found = picture_scores(sets, "srq", "cpu")
     wanted: Tensor = metric(load_set(sets[2]).float() / 255)
-    assert torch.allclose(found[sets[2].name], wanted, rtol=1e-5)
+    assert torch.allclose(found[sets[2].name], wanted, atol=1e-2)
+
+
+def test_scores_that_tau_divides_are_on_a_scale_of_100(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IQSR_CACHE", str(tmp_path))
+    sets = Sets(folder, RECIPE).chosen[:1]
+    (plain,) = picture_scores(sets, "srq", "cpu").values()
+    halved = replace(card("srq"), range=(-100.0, 100.0), higher_is_better=False)
+    monkeypatch.setattr(scores, "card", lambda name: halved)
+    (found,) = picture_scores(sets, "srq", "cpu").values()
+    assert torch.allclose(found, 100 - (plain + 100) / 2)
 
 
 def test_a_picture_too_small_for_the_metric_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def learned(tmp_path: Path) -> Path:
         for name, parameter in generator.module.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
-    return keep(generator, recipe().lora, tmp_path, {})
+    return keep(generator, recipe(), tmp_path, {})
 
 
 @pytest.mark.parametrize(("share", "alpha"), [(1.0, None), (0.75, None), (0.75, 8.0)])

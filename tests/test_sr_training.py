@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from commands import PATIENCE, Run
 from counting import calls
@@ -19,28 +19,13 @@ from iqsr.errors import IqsrError, UsageError
 from iqsr.generators import load_generator
 from iqsr.generators.composed import Composed
 from iqsr.generators.dense_block import DenseBlock
+from iqsr.generators.merge import merge
 from iqsr.recipes import read_recipe, resolved_toml
 from iqsr.training.sr.loop import GamedError, Training
 from iqsr.training.sr.recipe import TrainRecipe
 from iqsr.training.sr.train import train
-from sets import write_photos, write_sets
-
-RECIPES = Path(__file__).parents[1] / "recipes"
-TINY = (
-    "steps=4", "batch=2", "log_every=1", "checkpoint_every=2", "generator.start=new:rrdbnet-tiny", "data.source=96",
-    "data.patch=64", "data.pool=4", "data.workers=0", "sampling.metric=srq", 
-    "objective.quality={srq=1.0, musiq=0.0, paq2piq=0.0}",
-    "objective.perceptual_features=lpips-st-alex", "validation.every=2", "validation.photos=2", "validation.side=64",
-    "validation.metrics=['psnr', 'stlpips']", "validation.pictures=1", "guard.on=false",
-)  # fmt: skip
-
-
-def tiny(name: str = "cpu-amo-ft", *changes: str) -> TrainRecipe:
-    """A recipe as it stands, but for sizes."""
-    recipe = read_recipe(RECIPES / f"{name}.toml", TrainRecipe)
-    sizes = [c for c in TINY if "quality=" not in c or recipe.objective.lambda_q]
-    sizes += ["lora.start=''"] if recipe.lora else []
-    return read_recipe(RECIPES / f"{name}.toml", TrainRecipe, [*sizes, *changes])
+from sets import NONE_IS_BETTER, SHARPER_IS_BETTER, write_photos, write_sets
+from tiny_runs import RECIPES, equal, lines, tiny, weights
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +36,6 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("photos"))
-
-
-def lines(run: Path) -> list[dict[str, object]]:
-    """The log without what time it took."""
-    found = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in found]
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(next(run.glob("*.safetensors")))
-
-
-def equal(a: Path, b: Path) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
 
 
 def stopped(recipe: TrainRecipe, sets: Path, photos: Path, out: Path, after: int) -> None:
@@ -174,6 +145,15 @@ def test_every_recipe_takes_two_steps(path: Path, sets: Path, tmp_path: Path) ->
     assert read_recipe(tmp_path / "run" / "recipe.toml", TrainRecipe) == recipe
 
 
+def test_hggts_pos_and_neg_learns_from_the_original_where_nothing_is_better(tmp_path: Path) -> None:
+    mixed = write_sets(tmp_path / "sets", count=2, labelled=True, said=(SHARPER_IS_BETTER, NONE_IS_BETTER))
+    recipe = tiny("realesrgan-upos", "data.sets=verdict", "objective.negative=1.0", "steps=2")
+    train(recipe, mixed, tmp_path / "run")
+    for line in lines(tmp_path / "run"):  # a batch has one set of each kind
+        assert line["original chosen"] == 0.5
+        assert line["negative"] != 0
+
+
 def test_the_guard_ends_a_run_and_what_was_reached_is_kept(sets: Path, photos: Path, tmp_path: Path) -> None:
     recipe = tiny("cpu-amo-ft", "guard.margin=-1000.0", "guard.on=true")
     with pytest.raises(GamedError, match=r"stopped at step 2: outputs score .* points above"):
@@ -188,6 +168,24 @@ def test_a_folder_with_a_run_is_not_overwritten(sets: Path, tmp_path: Path) -> N
         train(tiny("cpu-amo", "steps=1"), sets, tmp_path / "run")
     with pytest.raises(IqsrError, match="another recipe"):
         train(tiny("cpu-amo", "steps=2"), sets, tmp_path / "run", resume=True)
+
+
+def test_a_run_does_not_go_on_with_other_data(sets: Path, tmp_path: Path) -> None:
+    recipe, run = tiny("cpu-origins", "steps=2"), tmp_path / "run"
+    Training(recipe, sets, run)
+    moved = shutil.copytree(sets, tmp_path / "moved")
+    other = write_sets(tmp_path / "other", labelled=True, said=(NONE_IS_BETTER,))
+    with pytest.raises(IqsrError, match=r"holds a run on other data \([0-9a-f]{16}\): give --data as it was$"):
+        train(recipe, other, run, resume=True)
+    Training(recipe, moved, run, resume=True)
+    note = run / "run.json"  # as runs had it before the data was noted
+    note.write_text(json.dumps({k: v for k, v in json.loads(note.read_text()).items() if k != "data"}))
+    assert train(recipe, other, run, resume=True).exists()
+
+
+def test_an_adapter_on_random_weights_is_merged_by_itself(sets: Path, tmp_path: Path) -> None:
+    train(tiny("cpu-first", "steps=1"), sets, tmp_path / "run")
+    assert merge(tmp_path / "run", tmp_path / "merged.safetensors").difference <= 1e-5
 
 
 @pytest.mark.parametrize("made", [True, False])
@@ -226,67 +224,12 @@ def test_the_command_trains_merges_and_upscales(
     ended = iqsr("train", str(fine), "--data", str(sets), "--validation", str(photos), "-o", str(run))
     assert ended.code == 0, ended.err
     merged = tmp_path / "merged.safetensors"
-    ended = iqsr("merge", str(run), "-o", str(merged), "--model", str(base / "weights.safetensors"))
+    ended = iqsr("merge", str(run), "-o", str(merged))
     assert ended.code == 0, ended.err
     photo = next(photos.iterdir())
     ended = iqsr("upscale", str(photo), "-o", str(tmp_path / "large.png"), "--model", str(merged))
     assert ended.code == 0, ended.err
     assert (run / "validation" / "step-00000002" / "00.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told", "code"),
-    [
-        (("recipes/none.toml", "--data", "{sets}"), "none.toml", 2),
-        (("{recipe}", "--data", "nowhere"), "no such folder: 'nowhere'", 2),
-        (("{recipe}", "--data", "{sets}", "--set", "objective.lambda=1"), "lambda_q", 2),
-        (("{recipe}", "--data", "{sets}", "--set", "generator.start=new:swinr"), "new:swinir", 2),
-        (("{recipe}", "--data", "{sets}", "--set", "lora.targets=mlps"), "no layer of this network matches", 2),
-        (("{recipe}", "--data", "{sets}", "--set", "data.source=128"), "is 96x96, data.source is 128", 2),
-        (("{recipe}", "--data", "{sets}", "--set", "data.degradations=['reel-esrgan']"), "real-esrgan", 2),
-        (("{recipe}", "--data", "{sets}", "--set", "sampling.metric=nime"), "nima", 2),
-        (("{recipe}", "--data", "{sets}", "--resume"), "holds no run to go on with", 2),
-    ],
-)
-def test_wrong_arguments_are_one_line_and_leave_no_folder(
-    iqsr: Run, sets: Path, tmp_path: Path, arguments: tuple[str, ...], told: str, code: int
-) -> None:
-    recipe = tmp_path / "tiny.toml"
-    recipe.write_text(resolved_toml(tiny()))
-    given = [a.format(sets=sets, recipe=recipe) for a in arguments]
-    ended = iqsr("train", *given, "-o", str(tmp_path / "run"))
-    assert ended.code == code
-    assert told in ended.err
-    assert ended.err.count("\n") == 1
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        (("sampling.metric=psnr",), r"sampling\.metric = 'psnr' compares with a reference.*choose one without"),
-        (("sampling.metric=psnr", "sampling.sampler=sma"), r"sampling\.metric = 'psnr' compares with a reference"),
-        (("sampling.metric=nime",), "sampling.metric: unknown metric 'nime'; known: niqe"),
-        (("data.patch=32",), r"data\.patch = 32 is too small for sampling\.metric = 'srq'.*set data\.patch to 64"),
-        (
-            ("data.patch=32", "sampling.metric=musiq", "objective.lambda_q=0.05"),
-            r"data\.patch = 32 is too small for objective\.quality = 'srq'",
-        ),
-    ],
-)
-def test_a_metric_that_cannot_score_patches_is_told_with_its_setting(changes: tuple[str, ...], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
-        tiny("cpu-amo", *changes)
-
-
-def test_a_metric_that_nothing_asks_for_may_be_any() -> None:
-    recipe = tiny("cpu-origins", "sampling.metric=psnr", "data.patch=32", "objective.lambda_q=0.0")
-    assert recipe.sampling.metric == "psnr"
-
-
-def test_labels_that_a_sampler_needs_are_asked_for() -> None:
-    with pytest.raises(UsageError, match="need people's labels"):
-        tiny("cpu-amo", "sampling.sampler=upos")
 
 
 @pytest.mark.slow

@@ -52,14 +52,14 @@ class OriginsOnly:
 
 @dataclass(frozen=True)
 class UPos:
-    """Uniform over the ground truths that people find better than the original."""
+    """Uniform over the ground truths that people find better than the original; the original where there is none."""
 
     needs: Needs = "labels"
 
     def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
         """See `Sampler`."""
-        positive = _positive(labels, "upos").double()
-        return positive / positive.sum(1, keepdim=True)
+        targets = _targets(labels, "upos").double()
+        return targets / targets.sum(1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,17 @@ class Sma:
 
 @dataclass(frozen=True)
 class Smp:
-    """The same over the positives only."""
+    """The same over the positives only; the original where there is none."""
 
     tau: float = 10.0
     needs: Needs = "image scores and labels"
 
     def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
         """See `Sampler`."""
-        known, positive = _known(scores, "smp"), _positive(labels, "smp")
-        if known.shape != positive.shape:
-            raise UsageError(f"smp: scores are {tuple(known.shape)}, labels {tuple(positive.shape)}: must be the same")
-        return torch.softmax((known / self.tau).masked_fill(~positive, -torch.inf), 1)
+        known, targets = _known(scores, "smp"), _targets(labels, "smp")
+        if known.shape != targets.shape:
+            raise UsageError(f"smp: scores are {tuple(known.shape)}, labels {tuple(targets.shape)}: must be the same")
+        return torch.softmax((known / self.tau).masked_fill(~targets, -torch.inf), 1)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,10 @@ def choose(
 
 
 def sampler(name: str, tau: float = 10.0) -> Sampler:
-    """`origins-only`, `upos`, `sma`, `smp` or `amo`; tau: of the softmaxes, on the scores' scale. UnknownNameError."""
+    """`origins-only`, `upos`, `sma`, `smp` or `amo`. UnknownNameError.
+
+    tau: of the softmaxes, on the scale of the scores that they are given.
+    """
     if tau <= 0:
         raise UsageError(f"tau must be above 0, got {tau}")
     known: dict[str, Sampler] = {
@@ -143,11 +146,10 @@ def _known(scores: Tensor | None, name: str) -> Tensor:
     return scores.double()
 
 
-def _positive(labels: Tensor | None, name: str) -> Tensor:
-    """(N, K) bool. UsageError for a row without any."""
+def _targets(labels: Tensor | None, name: str) -> Tensor:
+    """(N, K) bool: `GtSet.positives_or_original` of each row."""
     if labels is None:
         raise UsageError(f"the sampler {name} needs people's labels of the ground truths")
-    positive = labels == int(Label.POSITIVE)
-    if not positive.any(1).all():
-        raise UsageError(f"the sampler {name} met a set without positives: keep those that has_positive takes")
-    return positive
+    targets = labels == int(Label.POSITIVE)
+    targets[:, 0] |= ~targets.any(1)
+    return targets

@@ -183,6 +183,11 @@ def merge_adapter(module: nn.Module, state: Mapping[str, Tensor] | None = None) 
     return plain.eval().requires_grad_(False)
 
 
+def without_adapter(module: nn.Module) -> nn.Module:
+    """A copy of `module` as it was before `add_lora`, in eval mode."""
+    return merge_adapter(module, {name: torch.zeros_like(value) for name, value in lora_state(module).items()})
+
+
 @dataclass(frozen=True, eq=False)
 class Adapted:
     """A layer with its adapter: y = base(x) + scaling * B(A(x))."""

@@ -1,5 +1,6 @@
 """What a training leaves behind, an adapter or a whole generator, as one plain checkpoint."""
 
+import tomllib
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from iqsr.generators.plain import save_plain
 
 ADAPTER_FILE, WEIGHTS_FILE = "adapter.safetensors", "weights.safetensors"
 """What a run's folder holds: an adapter, or the whole generator."""
+BASE_FILE, RECIPE_FILE = "base.safetensors", "recipe.toml"
+"""Beside an adapter: the network below it, where it is nowhere else (random weights), and the run's settings."""
 TOLERANCE = 1e-5
 """Largest difference between merged and unmerged output, of pictures in [0, 1]."""
 
@@ -36,7 +39,8 @@ def merge(source: Path, out: Path, *, model: str | None = None) -> Merged:
     """Write the adapter or run `source`, merged, to `out` (.safetensors), whole or not at all.
 
     source: an adapter's file, or a run's folder with `adapter.safetensors` or `weights.safetensors` in it.
-    model: the generator below the adapter, a name or a file; None: the one that the adapter names.
+    model: the generator below the adapter, a name or a file; None: the one that its run started from, or else the
+    packaged one that it names.
 
     The file is read back, and appears only if it gives the unmerged network's output within `TOLERANCE`.
     Raises UsageError for arguments that cannot be right, ModelError for what does not fit together.
@@ -66,10 +70,25 @@ def _artifact(source: Path) -> Path:
     raise ModelError(f"{source}: neither {ADAPTER_FILE} nor {WEIGHTS_FILE} is in this folder")
 
 
-def _base(adapter: Adapter, path: Path) -> str:
-    if adapter.base not in generator_names():
-        raise UsageError(f"{path}: was trained on '{adapter.base}', which is no packaged network; give --model FILE")
-    return adapter.base
+def _base(adapter: Adapter, path: Path) -> str | Path:
+    """The network below the adapter, by what lies beside it or by its name. `load_adapter` checks that it is that."""
+    kept, started = path.with_name(BASE_FILE), _start(path.with_name(RECIPE_FILE))
+    if kept.is_file():
+        return kept
+    if started in generator_names() or Path(started).is_file():
+        return started
+    if adapter.base in generator_names():
+        return adapter.base
+    where = f" (its run started from '{started}', which is not here)" if started else ""
+    raise UsageError(f"{path}: was trained on '{adapter.base}', which is no packaged network{where}; give --model FILE")
+
+
+def _start(recipe: Path) -> str:
+    """`generator.start` of a run's recipe; empty where there is none."""
+    try:
+        return str(tomllib.loads(recipe.read_text(encoding="utf-8"))["generator"]["start"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _write(generator: Generator, adapter: Adapter | None, out: Path) -> Merged:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from iqsr.errors import IqsrError
 from iqsr.multigt.hggt import ORIGINAL, GroundTruths, Shelf, open_sets
-from iqsr.multigt.labels import ANNOTATORS, read_labels
+from iqsr.multigt.labels import ANNOTATORS, check_original, read_labels
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ def check(folder: Path, *, deep: bool = False) -> list[Finding]:
     """Everything wrong with the data set in `folder`; empty if all is well.
 
     Missing pictures and annotators, label files that are not as they should be, pictures that cannot be read or
-    differ in size from their original, files that belong to no set. `deep` decodes every picture to its last row,
-    which finds those cut short; without it only headers are read.
+    differ in size from their original, files that belong to no set, a name that two sets have, no sets at all.
+    `deep` decodes every picture to its last row, which finds those cut short; without it only headers are read.
 
     Raises UsageError where there is no data set at all.
     """
@@ -32,15 +32,24 @@ def check(folder: Path, *, deep: bool = False) -> list[Finding]:
 
 def findings(sets: GroundTruths, *, deep: bool = False) -> Iterator[Finding]:
     """What `check` returns, as it is found, in the order of the sets."""
+    seen: dict[str, Path] = {}
     for shelf in sets.shelves:
         broken = list(_folders(shelf))
         yield from broken
         if broken:
             continue
+        original = shelf.images[ORIGINAL]
+        if not shelf.names:
+            yield Finding(original, "holds no pictures: there are no sets")
         for name in shelf.names:
+            if name in seen:
+                yield Finding(original / shelf.listing(original)[name], f"'{seen[name]}' has a set of this name, too")
+            seen.setdefault(name, original)
             yield from _pictures(shelf, name, deep)
             yield from _labels(shelf, name)
         yield from _strangers(shelf)
+    for folder in sets.stray_labels:
+        yield Finding(folder, "labels of a range that has no pictures")
 
 
 def _folders(shelf: Shelf) -> Iterator[Finding]:
@@ -89,6 +98,7 @@ def _labels(shelf: Shelf, name: str) -> Iterator[Finding]:
             continue
         try:
             read_labels(path, list(shelf.images)[1:])
+            check_original(path)
         except IqsrError as error:
             yield Finding(path, _without(path, error))
 

@@ -137,6 +137,8 @@ class GroundTruths:
     """A data set: sets of ground truths by name. Made by `open_sets` and `open_folders`."""
 
     shelves: tuple[Shelf, ...]
+    stray_labels: tuple[Path, ...] = ()
+    """folders of labels of a range whose pictures are not there"""
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -227,7 +229,8 @@ def open_sets(folder: Path) -> GroundTruths:
         raise UsageError(f"'{folder}' holds no sets of ground truths: {_advice(inside)}")
     if len({tuple(shelf.images) for shelf in shelves}) > 1:
         raise UsageError(f"the folders in '{images}' do not all have the same variants")
-    return GroundTruths(shelves)
+    stray = {n: p for n, p in _folders(labels).items() if n not in inside} if labels else {}
+    return GroundTruths(shelves, tuple(stray.values()))
 
 
 def open_folders(folders: Mapping[str, Path]) -> GroundTruths:

@@ -51,6 +51,29 @@ def read_labels(path: Path, enhanced: Sequence[str]) -> tuple[Label, ...]:
     IqsrError, one line that names the file, for JSON that cannot be read, a picture that is missing, too many or
     of another folder, an unknown label.
     """
+    pictures = _pictures(path)
+    beyond = f"Picture_{len(enhanced) + 2}"
+    if beyond in pictures:
+        raise IqsrError(f"'{path}': has {beyond}, but the set has {len(enhanced) + 1} pictures")
+    return tuple(_label(path, pictures, f"Picture_{i}", folder) for i, folder in enumerate(enhanced, 2))
+
+
+def check_original(path: Path) -> None:
+    """IqsrError where the file's Picture_1 is missing, of an enhanced version, or labelled.
+
+    Reading asks for none of this, as HGGT's own code does not; but in such a file the order may be another one.
+    """
+    first = _pictures(path).get("Picture_1")
+    if not isinstance(first, dict):
+        raise IqsrError(f"'{path}': Picture_1, the original, is missing")
+    said, label = first.get("File"), first.get("Label")
+    if said is not None and str(said).lower() != "original":
+        raise IqsrError(f"'{path}': Picture_1 is said to be of folder '{said}', expected 'original'")
+    if label is not None:
+        raise IqsrError(f"'{path}': Picture_1, the original, has the label {label!r}")
+
+
+def _pictures(path: Path) -> dict[str, object]:
     try:
         pictures = json.loads(path.read_bytes())
     except OSError as error:
@@ -59,10 +82,7 @@ def read_labels(path: Path, enhanced: Sequence[str]) -> tuple[Label, ...]:
         raise IqsrError(f"cannot read '{path}': it is not JSON ({error})") from None
     if not isinstance(pictures, dict):
         raise IqsrError(f"'{path}': expected an object with Picture_1, Picture_2, ..., found {type(pictures).__name__}")
-    beyond = f"Picture_{len(enhanced) + 2}"
-    if beyond in pictures:
-        raise IqsrError(f"'{path}': has {beyond}, but the set has {len(enhanced) + 1} pictures")
-    return tuple(_label(path, pictures, f"Picture_{i}", folder) for i, folder in enumerate(enhanced, 2))
+    return pictures
 
 
 def _label(path: Path, pictures: dict[str, object], key: str, folder: str) -> Label:

@@ -4,13 +4,17 @@ The two axes are those of "Augmenting Perceptual Super-Resolution via Image Qual
 arXiv:2504.18524, section 13): what a metric compares with, and the kind of information that moves it.
 """
 
+import math
 import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from iqsr.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Reference = Literal["full", "none"]
 Level = Literal["low", "mid", "high"]
@@ -51,6 +55,17 @@ class MetricCard:
     """Files that pyiqa fetches when the metric is first used: paths below torch.hub's folder, or `hf:owner/name`."""
     requires: tuple[str, ...] = ()
     """`module: requirement` that its provider needs for it and does not install."""
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the range has two ends, so that it can be spread over 0 to 100."""
+        return all(map(math.isfinite, self.range))
+
+    def on_hundred(self, value: "Tensor") -> "Tensor":
+        """Values of the metric with its range, which must be bounded, spread over 0 to 100, higher for better."""
+        low, high = self.range
+        share = (value - low) / (high - low)
+        return 100 * (share if self.higher_is_better else 1 - share)
 
 
 @lru_cache(maxsize=1)

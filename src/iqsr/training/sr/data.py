@@ -1,7 +1,9 @@
 """Batches by their number: a pure function of sets, recipe, seed and process; a stopped run needs nothing of them."""
 
+import hashlib
 import signal
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ from iqsr.degrade import degrade, pipeline
 from iqsr.errors import UsageError
 from iqsr.images import open_picture, read_rgb
 from iqsr.multigt import GroundTruths, GtSet, every_set, has_positive, has_verdict, open_sets
+from iqsr.scoring import content_hash
 from iqsr.training.sr.recipe import DataRecipe
 
 Batch = dict[str, Tensor]
@@ -20,6 +23,7 @@ Batch = dict[str, Tensor]
 where nobody was asked; `scores` (B, K), of the whole pictures or of the patches, if there are any; `flip` (B,) bool: to
 be mirrored left to right before it is learned from."""
 
+_READ = 64  # originals whose bytes tell data sets apart
 FILTERS = {"every": every_set, "positive": has_positive, "verdict": has_verdict}
 
 
@@ -33,7 +37,8 @@ class Place(NamedTuple):
 class Sets:
     """The sets that a recipe takes, read and checked once.
 
-    UsageError where none is left, an original is smaller than `data.source`, or a degradation has no such name.
+    UsageError where none is left, an original is smaller than `data.source`, or a degradation has no such name or
+    needs larger ones.
     """
 
     def __init__(self, folder: Path, recipe: DataRecipe) -> None:
@@ -46,9 +51,29 @@ class Sets:
         for gts in self.chosen:
             _check_size(gts, recipe.source)
         self.pipelines = [pipeline(name) for name in recipe.degradations]
+        for name, used in zip(recipe.degradations, self.pipelines, strict=True):
+            if recipe.source < used.minimum_size:
+                raise UsageError(
+                    f"data.source = {recipe.source} is too small for the degradation '{name}', which needs at least "
+                    f"{used.minimum_size}"
+                )
 
     def __len__(self) -> int:
         return len(self.chosen)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that tell data sets apart, wherever they lie, without reading all of their pictures.
+
+        Made of names, sizes of files and labels of all sets, and of the bytes of some sets' originals.
+        """
+        digest = hashlib.sha256()
+        for gts in self.chosen:
+            files = [(path.name, path.stat().st_size) for path in gts.paths]
+            digest.update(f"{gts.name} {gts.variants} {files} {gts.labels} {gts.votes}\n".encode())
+        for gts in self.chosen[:: -(-len(self) // _READ)]:
+            digest.update(content_hash(gts.paths[0]).encode())
+        return digest.hexdigest()[:16]
 
 
 def _check_size(gts: GtSet, side: int) -> None:

@@ -42,14 +42,20 @@ def origin(recipe: Recipe) -> dict[str, str]:
     return found | {name: version(name) for name in _PACKAGES} | {"commit": _commit()}
 
 
-def claim(folder: Path, recipe: Recipe, *, resume: bool) -> None:
-    """Make the run's folder with recipe and origin in it; nothing where the run goes on. Errors: `check_free`'s."""
+def claim(folder: Path, recipe: Recipe, data: str, *, resume: bool) -> None:
+    """Make the run's folder with recipe and origin in it; nothing where the run goes on.
+
+    data: `Sets.fingerprint` of what is learned from. Errors: `check_free`'s, IqsrError where the run has other data.
+    """
     check_free(folder, recipe, resume=resume)
     if resume:
+        there = json.loads((folder / _NOTE).read_text()).get("data", data)  # older runs do not say
+        if there != data:
+            raise IqsrError(f"'{folder}' holds a run on other data ({there}): give --data as it was")
         return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.toml").write_text(resolved_toml(recipe))
-    (folder / _NOTE).write_text(json.dumps(origin(recipe), indent=1) + "\n")
+    (folder / _NOTE).write_text(json.dumps(origin(recipe) | {"data": data}, indent=1) + "\n")
 
 
 def check_free(folder: Path, recipe: Recipe, *, resume: bool) -> None:

@@ -19,8 +19,6 @@ from iqsr.device import choose_device, computes_bf16
 from iqsr.errors import IqsrError
 from iqsr.generators.composed import Composed
 from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
-from iqsr.quality import load_metric
-from iqsr.sampling import choose, sampler
 from iqsr.training.sr.average import Average
 from iqsr.training.sr.checkpoint import Checkpoints
 from iqsr.training.sr.critic import Critic
@@ -30,9 +28,9 @@ from iqsr.training.sr.log import Log, check_free, claim, origin
 from iqsr.training.sr.networks import keep, start
 from iqsr.training.sr.objective import Objective
 from iqsr.training.sr.recipe import TrainRecipe
-from iqsr.training.sr.scores import grid_scores, patch_scores, picture_scores
 from iqsr.training.sr.stop import Stop
-from iqsr.training.sr.validate import Validation, quality_names
+from iqsr.training.sr.targets import Targets
+from iqsr.training.sr.validate import Validation
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
 """Told the stage, how much of it is done, of how much, and figures."""
@@ -74,13 +72,12 @@ class Training:
         if validation is not None and self.accelerator.is_main_process:
             quality, degradation = self.objective.quality, recipe.data.degradations[0]
             self.validation = Validation(validation, recipe.validation, degradation, quality, str(device))
-        self.sampler = sampler(recipe.sampling.sampler, recipe.sampling.tau)
-        scored = self.sampler.needs not in ("nothing", "labels")
-        metric = load_metric(recipe.sampling.metric, device=str(device)) if scored else None
-        online = self.sampler.needs == "patch scores" and not recipe.sampling.grid
-        self.metric = metric if online else None
+        precision = "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
+        self.targets = Targets(recipe, self.sets, str(device), precision)
         if self.accelerator.is_main_process:
-            claim(out, recipe, resume=resume)  # last: a command that is wrong leaves no folder behind
+            claim(
+                out, recipe, self.sets.fingerprint, resume=resume
+            )  # last: a command that is wrong leaves no folder behind
         self.accelerator.wait_for_everyone()
         self.module = self.generator.module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.composed = Composed(self.module) if recipe.lora else None
@@ -144,9 +141,7 @@ class Training:
         recipe, rank = self.recipe, self.accelerator.process_index
         torch.manual_seed(seed_of(recipe.seed, self.done, rank, 2))  # of whatever draws in a forward pass
         batch = {name: value.to(self.device) for name, value in batch.items()}
-        if self.metric is not None:
-            batch["scores"] = patch_scores(self.metric, batch["gts"])
-        batch = mirrored(batch)
+        batch = mirrored(self.targets.scored(batch))
         if self.pool:
             batch = self.pool.exchange(batch)
         target = self._target(batch)
@@ -176,12 +171,8 @@ class Training:
 
     def _target(self, batch: Batch) -> Tensor:
         """The ground truth that the sampler chooses for each sample, (B, 3, H, W) in [0, 1]."""
-        rank = self.accelerator.process_index
-        generator = torch.Generator().manual_seed(seed_of(self.recipe.seed, self.done, rank, 4))
-        scores = batch["scores"].cpu() if "scores" in batch else None
-        labels = batch["labels"].cpu() if self.sets.ground_truths.labelled else None
-        gts = batch["gts"]
-        chosen = choose(self.sampler, scores, labels, generator, (len(gts), gts.shape[1]))
+        gts, rank = batch["gts"], self.accelerator.process_index
+        chosen = self.targets.chosen(batch, seed_of(self.recipe.seed, self.done, rank, 4))
         self._sums["original chosen"] += float((chosen == 0).float().mean())
         return gts[torch.arange(len(gts)), chosen.to(gts.device)].float() / 255
 
@@ -195,21 +186,8 @@ class Training:
         """The batches of this process, by number. The first call makes the scores of whole pictures, or of a grid."""
         if self._batches is not None:
             return self._batches
-        recipe, scores, sets = self.recipe, None, self.sets
-        sampling = recipe.sampling
-        if self.sampler.needs in ("image scores", "image scores and labels"):
-            scores = picture_scores(sets.chosen, sampling.metric, str(self.device))
-        elif self.sampler.needs == "patch scores" and sampling.grid:
-            metric = load_metric(sampling.metric, device=str(self.device))
-            folder = self.out / "patch-scores"
-            scores = grid_scores(
-                sets.chosen,
-                metric,
-                recipe.data.patch,
-                sampling.grid,
-                folder,
-                lambda done: on_progress("scores", done, len(sets), {}),
-            )
+        recipe, sets = self.recipe, self.sets
+        scores = self.targets.known(self.out / "patch-scores", lambda done: on_progress("scores", done, len(sets), {}))
         self._batches = Batches(
             sets,
             recipe.data,
@@ -218,7 +196,7 @@ class Training:
             rank=self.accelerator.process_index,
             ranks=self.accelerator.num_processes,
             scores=scores,
-            grid=sampling.grid,
+            grid=recipe.sampling.grid,
         )
         return self._batches
 
@@ -226,7 +204,7 @@ class Training:
         """Look at the averaged network; the guard's reason to stop, if it has one. All processes get the same."""
         reason = None
         if self.validation is not None:
-            names = quality_names(self.recipe.objective.quality, self.recipe.objective.lambda_q)
+            names = self.recipe.trained_on
             pictures = self.out / "validation" / f"step-{self.done:08d}"
             self.module.eval()
             with self.average.applied_to(self.module), self.accelerator.autocast():
@@ -280,7 +258,7 @@ class Training:
         """Write the averaged weights; every process returns the file's path."""
         if self.accelerator.is_main_process:
             with self.average.applied_to(self.module):
-                keep(self.generator, self.recipe.lora, self.out, {"step": str(self.done)} | origin(self.recipe))
+                keep(self.generator, self.recipe, self.out, {"step": str(self.done)} | origin(self.recipe))
         self.accelerator.wait_for_everyone()
         return self.out / (WEIGHTS_FILE if self.recipe.lora is None else ADAPTER_FILE)
 

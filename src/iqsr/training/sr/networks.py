@@ -6,12 +6,13 @@ from pathlib import Path
 
 from torch import nn
 
-from iqsr.errors import UnknownNameError
+from iqsr.degrade import pipeline
+from iqsr.errors import UnknownNameError, UsageError
 from iqsr.generators import Generator, load_generator
 from iqsr.generators.adapter import LORA_B, check_base, read_adapter
 from iqsr.generators.fresh import new_rrdbnet, new_swinir
-from iqsr.generators.lora import add_lora, load_lora_state, save_adapter
-from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
+from iqsr.generators.lora import add_lora, load_lora_state, save_adapter, without_adapter
+from iqsr.generators.merge import ADAPTER_FILE, BASE_FILE, WEIGHTS_FILE
 from iqsr.generators.plain import save_plain
 from iqsr.training.sr.recipe import LoraRecipe, TrainRecipe
 
@@ -26,7 +27,8 @@ _NEW: dict[str, Callable[..., Generator]] = {
 def start(recipe: TrainRecipe) -> Generator:
     """The recipe's generator, ready to learn: what is trained requires gradients, all else is frozen.
 
-    Raises the errors of `load_generator` and `add_lora`, ModelError for an adapter that does not fit.
+    Raises the errors of `load_generator` and `add_lora`, ModelError for an adapter that does not fit, UsageError for a
+    network of another scale than the degradations'.
     """
     name = recipe.generator.start
     if name.startswith("new:"):
@@ -35,12 +37,24 @@ def start(recipe: TrainRecipe) -> Generator:
         generator = _NEW[name](seed=recipe.seed)
     else:
         generator = load_generator(name)
+    _check_scale(generator, recipe)
     if recipe.lora is None:
         generator.module.requires_grad_(True)
     else:
         _adapt(generator.module, recipe.lora, recipe.seed)
     generator.module.train()
     return generator
+
+
+def _check_scale(generator: Generator, recipe: TrainRecipe) -> None:
+    named = (*recipe.data.degradations, recipe.validation.degradation)
+    for degradation in filter(None, named):
+        if (scale := pipeline(degradation).scale) != generator.scale:
+            start = recipe.generator.start
+            raise UsageError(
+                f"generator.start = '{start}' enlarges x{generator.scale}, '{degradation}' reduces by {scale}: "
+                f"choose a network of x{scale}"
+            )
 
 
 def _adapt(module: nn.Module, lora: LoraRecipe, seed: int) -> None:
@@ -55,11 +69,16 @@ def _adapt(module: nn.Module, lora: LoraRecipe, seed: int) -> None:
         load_lora_state(module, rescaled)
 
 
-def keep(generator: Generator, lora: LoraRecipe | None, folder: Path, extra: Mapping[str, str]) -> Path:
-    """Write the adapter alone, or the whole network, to the run's folder, whole or not at all; returns the file."""
-    module: nn.Module = generator.module
+def keep(generator: Generator, recipe: TrainRecipe, folder: Path, extra: Mapping[str, str]) -> Path:
+    """Write the adapter alone, or the whole network, to the run's folder, whole or not at all; returns the file.
+
+    Beside an adapter on random weights these are written, too: nowhere else are they to be had.
+    """
+    module, lora = generator.module, recipe.lora
     if lora is not None:
         path = folder / ADAPTER_FILE
+        if recipe.generator.start in _NEW:
+            save_plain(without_adapter(module), generator.architecture, folder / BASE_FILE)
         save_adapter(module, path, base=generator.name, targets=lora.targets, extra=extra)
         return path
     path = folder / WEIGHTS_FILE

@@ -20,6 +20,8 @@ class Objective:
         self.recipe, self.scale = recipe, scale
         self.perceptual = Perceptual(recipe.perceptual_features).to(device) if recipe.perceptual else None
         self._device = device
+        if recipe.lambda_q:
+            self.quality.eval()  # loaded now, so that one that cannot be used is told before anything is written
 
     @cached_property
     def quality(self) -> QualityTerm:

@@ -1,6 +1,5 @@
 """Q of `-lambda_q * Q`: predicted quality as something to optimise, one metric or several."""
 
-import math
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -39,10 +38,7 @@ class QualityTerm(nn.Module):
 
 
 def _on_hundred(metric: Metric, x: Tensor) -> Tensor:
-    """The metric's value with its range spread over 0 to 100, higher for better."""
-    low, high = metric.card.range
-    share = (metric(x) - low) / (high - low)
-    return 100 * (share if metric.card.higher_is_better else 1 - share)
+    return metric.card.on_hundred(metric(x))
 
 
 def _check_usable(name: str) -> None:
@@ -55,6 +51,5 @@ def _check_usable(name: str) -> None:
 
 
 def _is_usable(name: str) -> bool:
-    """An unbounded range cannot be spread over 0 to 100."""
     facts = card(name)
-    return facts.reference == "none" and facts.differentiable and all(map(math.isfinite, facts.range))
+    return facts.reference == "none" and facts.differentiable and facts.is_bounded

@@ -5,7 +5,7 @@ Predictors" (CVPR 2025, sections 4 and 8) uses it; recipes/*.toml say what diffe
 """
 
 from bisect import bisect_right
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -59,7 +59,7 @@ class SamplingRecipe(Recipe):
 
     sampler: Literal["origins-only", "upos", "sma", "smp", "amo"] = "origins-only"
     tau: float = Field(default=10.0, gt=0)
-    """Temperature of SMA and SMP, on a scale of 0 to 100."""
+    """Temperature of SMA and SMP, on a scale of 0 to 100, over which the metric's range is spread."""
     metric: str = "srq"
     """The no-reference metric that SMA, SMP and AMO go by."""
     grid: int = Field(default=0, ge=0, multiple_of=4)
@@ -91,7 +91,7 @@ class ObjectiveRecipe(Recipe):
     """How much the square of the grain counts in that term, beside its absolute value."""
     lambda_q: float = Field(default=0.0, ge=0)
     """Weight of the predicted quality, on a scale of 0 to 100."""
-    quality: dict[str, float] = Field(default={"srq": 1.0}, min_length=1)
+    quality: dict[str, Annotated[float, Field(ge=0)]] = Field(default={"srq": 1.0}, min_length=1)
     """The differentiable metrics that make up the quality, and their shares."""
 
     @model_validator(mode="after")
@@ -111,11 +111,15 @@ class ObjectiveRecipe(Recipe):
         return self
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+"""Decay of one of Adam's averages."""
+
+
 class OptimiserRecipe(Recipe):
     """Adam for the generator, another for the discriminator."""
 
     lr: float = Field(default=1e-4, gt=0)
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
     milestones: tuple[int, ...] = (200_000, 250_000, 275_000, 287_500)
     """Steps after which both learning rates are multiplied by `gamma`."""
     gamma: float = Field(default=0.5, gt=0, le=1)
@@ -144,7 +148,7 @@ class ValidationRecipe(Recipe):
     degradation: str | None = None
     """The first of the training's, if none is named."""
     metrics: tuple[str, ...] = ("psnr", "stlpips")
-    """Held-out metrics; those that are part of the objective are marked in the log."""
+    """Held-out metrics; those that are trained on (`TrainRecipe.trained_on`) are marked in the log."""
     pictures: int = Field(default=4, ge=0)
     """How many comparisons are written each time."""
 
@@ -166,7 +170,7 @@ class GuardRecipe(Recipe):
 class TrainRecipe(Recipe):
     """One training run."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     steps: int = Field(default=300_000, ge=1)
     batch: int = Field(default=8, ge=1)
     """Samples a step and process."""
@@ -182,6 +186,14 @@ class TrainRecipe(Recipe):
     guard: GuardRecipe = GuardRecipe()
     checkpoint_every: int = Field(default=5000, ge=1)
     log_every: int = Field(default=100, ge=1)
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """The metrics that are optimised for, or choose what is learned from: no judges of the result."""
+        shares = self.objective.quality if self.objective.lambda_q else {}
+        scored = self.sampling.sampler in ("sma", "smp", "amo")
+        names = [name for name, share in shares.items() if share] + [self.sampling.metric] * scored
+        return frozenset(card(name).name for name in names)
 
     @model_validator(mode="after")
     def _fits(self) -> "TrainRecipe":
@@ -208,9 +220,15 @@ class TrainRecipe(Recipe):
                 )
             if sampling.sampler == "amo":
                 _check_patch(patch, chosen, "sampling.metric")
+            elif not chosen.is_bounded:
+                raise ValueError(
+                    f"sampling.metric = '{chosen.name}' has no bounded range, which tau needs: choose another metric"
+                )
         if self.objective.lambda_q:
             for name in (name for name, share in self.objective.quality.items() if share):
                 _check_patch(patch, _card(name, "objective.quality"), "objective.quality")
+        for name in self.validation.metrics:
+            _check_side(self.validation.side, _card(name, "validation.metrics"))
         return self
 
 
@@ -220,6 +238,15 @@ def _card(name: str, setting: str) -> MetricCard:
         return card(name)
     except UnknownNameError as error:
         raise ValueError(f"{setting}: {error}") from None
+
+
+def _check_side(side: int, chosen: MetricCard) -> None:
+    """ValueError where a metric of `validation.metrics` cannot measure the squares that are looked at."""
+    if side < chosen.minimum_size:
+        raise ValueError(
+            f"validation.side = {side} is too small for '{chosen.name}' of validation.metrics, which needs at least "
+            f"{chosen.minimum_size} x {chosen.minimum_size} pixels"
+        )
 
 
 def _check_patch(patch: int, chosen: MetricCard, setting: str) -> None:

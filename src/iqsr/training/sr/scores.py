@@ -12,7 +12,7 @@ from torch import Tensor
 
 from iqsr.errors import UsageError
 from iqsr.multigt import GtSet
-from iqsr.quality import load_metric
+from iqsr.quality import Precision, card
 from iqsr.quality.metric import Metric
 from iqsr.scoring import content_hash, default_cache, metric_fingerprint, score_files
 from iqsr.training.sr.data import load_set
@@ -33,28 +33,36 @@ def patch_scores(metric: Metric, gts: Tensor) -> Tensor:
 
 
 def picture_scores(sets: Iterable[GtSet], name: str, device: str) -> dict[str, Tensor]:
-    """(K,) for each set by its name, higher is better: what SMA and SMP go by. Remembered by content.
+    """(K,) for each set by its name, on a scale of 0 to 100, higher is better: what SMA and SMP go by.
+
+    The metric's range, which must be bounded, is spread over that scale: `tau` means the same for all. Remembered by
+    content.
 
     UsageError for a picture that the metric has no score for, as one that is too small.
     """
-    metric, sets = load_metric(name), list(sets)
+    facts, sets = card(name), list(sets)
     table = score_files([p for s in sets for p in s.paths], [name], device=device, cache=default_cache())
     if failed := table[table[name].isna()].to_dict("records"):
         raise UsageError(str(failed[0]["error"]))
     found = dict(zip(map(Path, table["path"]), table[name], strict=True))
-    sign = 1 if metric.card.higher_is_better else -1
-    return {s.name: torch.tensor([sign * float(found[p]) for p in s.paths]) for s in sets}
+    return {s.name: facts.on_hundred(torch.tensor([float(found[p]) for p in s.paths])) for s in sets}
 
 
 def grid_scores(
-    sets: Iterable[GtSet], metric: Metric, patch: int, grid: int, folder: Path, on_set: Callable[[int], None]
+    sets: Iterable[GtSet],
+    metric: Metric,
+    patch: int,
+    grid: int,
+    folder: Path,
+    on_set: Callable[[int], None],
+    precision: Precision = "fp32",
 ) -> dict[str, Tensor]:
     """(K, rows, columns) for each set by its name: of every patch of `patch` px at multiples of `grid` px.
 
-    What is known is kept in `folder`, a file a set, by the content of its pictures and the metric's code and weights;
-    a stopped run goes on. Two processes may work at once: files appear whole.
+    What is known is kept in `folder`, a file a set, by the content of its pictures and the metric's code, weights and
+    `precision`, in which it was loaded; a stopped run goes on. Two processes may work at once: files appear whole.
     """
-    fingerprint, found = metric_fingerprint(metric.card.name), dict[str, Tensor]()
+    fingerprint, found = metric_fingerprint(metric.card.name, precision=precision), dict[str, Tensor]()
     for number, gts in enumerate(sets):
         contents = "".join(content_hash(path) for path in gts.paths)
         key = hashlib.sha256(f"{fingerprint} {patch} {grid} {contents}".encode()).hexdigest()[:24]

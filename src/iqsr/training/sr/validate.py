@@ -1,6 +1,6 @@
 """A look at photos that are not learned from: degraded by a seed, restored, measured, and a few of them shown."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from iqsr.degrade import degrade, pipeline
 from iqsr.errors import UsageError
 from iqsr.images import read_rgb
 from iqsr.images.find import find_pictures
-from iqsr.quality import load_metric
+from iqsr.quality import card, load_metric
 from iqsr.training.sr.guard import Look
 from iqsr.training.sr.losses import lr_consistency
 from iqsr.training.sr.recipe import ValidationRecipe
@@ -25,14 +25,15 @@ class Validation:
     """Originals and their degraded versions, in memory; the same ones every time.
 
     folder: photos; those too small for the recipe's square are passed over. quality: (N, 3, H, W) -> (N,), the
-    objective's Q, higher is better. trained_on: metrics that are part of it: measured, but not as held out.
+    objective's Q, higher is better. trained_on: metrics by their own names that are measured, but not as held out.
     """
 
     def __init__(
         self, folder: Path, recipe: ValidationRecipe, degradation: str, quality: Callable[[Tensor], Tensor], device: str
     ) -> None:
         self.recipe, self.quality = recipe, quality
-        self.metrics = {name: load_metric(name, device=device) for name in recipe.metrics}
+        names = dict.fromkeys(card(name).name for name in recipe.metrics)
+        self.metrics = {name: load_metric(name, device=device) for name in names}
         self.originals = _squares(folder, recipe)
         drawn = pipeline(recipe.degradation or degradation)
         side = recipe.side
@@ -42,7 +43,9 @@ class Validation:
         self.quality_of_originals = _mean([quality(x) for x in self.originals])
 
     @torch.inference_mode()
-    def look(self, restore: Restore, trained_on: Sequence[str], pictures: Path | None) -> tuple[Look, dict[str, float]]:
+    def look(
+        self, restore: Restore, trained_on: Collection[str], pictures: Path | None
+    ) -> tuple[Look, dict[str, float]]:
         """What the guard goes by, and all figures for the log. pictures: a folder for comparisons, if any."""
         outputs = [restore(lr).float().clamp(0, 1) for lr in self.inputs]
         outputs = [(y * 255).round() / 255 for y in outputs]
@@ -90,8 +93,3 @@ def _squares(folder: Path, recipe: ValidationRecipe) -> list[Tensor]:
 
 def _mean(values: Sequence[Tensor]) -> float:
     return float(torch.cat([v.flatten().float() for v in values]).mean())
-
-
-def quality_names(quality: Mapping[str, float], lambda_q: float) -> list[str]:
-    """The metrics that are optimised for: no judges of the result."""
-    return list(quality) if lambda_q > 0 else []

@@ -1,0 +1,43 @@
+"""Recipes made small, and what their runs leave behind, for tests."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
+from iqsr.recipes import read_recipe
+from iqsr.training.sr.recipe import TrainRecipe
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+TINY = (
+    "steps=4", "batch=2", "log_every=1", "checkpoint_every=2", "generator.start=new:rrdbnet-tiny", "data.source=96",
+    "data.patch=64", "data.pool=4", "data.workers=0", "sampling.metric=srq", 
+    "objective.quality={srq=1.0, musiq=0.0, paq2piq=0.0}",
+    "objective.perceptual_features=lpips-st-alex", "validation.every=2", "validation.photos=2", "validation.side=64",
+    "validation.metrics=['psnr', 'stlpips']", "validation.pictures=1", "guard.on=false",
+)  # fmt: skip
+
+
+def tiny(name: str = "cpu-amo-ft", *changes: str) -> TrainRecipe:
+    """A recipe as it stands, but for sizes."""
+    recipe = read_recipe(RECIPES / f"{name}.toml", TrainRecipe)
+    sizes = [c for c in TINY if "quality=" not in c or recipe.objective.lambda_q]
+    sizes += ["lora.start=''"] if recipe.lora else []
+    return read_recipe(RECIPES / f"{name}.toml", TrainRecipe, [*sizes, *changes])
+
+
+def lines(run: Path) -> list[dict[str, object]]:
+    """The log without what time it took."""
+    found = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in found]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    kept = next(path for name in (ADAPTER_FILE, WEIGHTS_FILE) if (path := run / name).exists())
+    return load_file(kept)
+
+
+def equal(a: Path, b: Path) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
