@@ -42,8 +42,8 @@ def picture_scores(sets: Iterable[GtSet], name: str, device: str) -> dict[str, T
     """
     facts, sets = card(name), list(sets)
     table = score_files([p for s in sets for p in s.paths], [name], device=device, cache=default_cache())
-    if failed := table[table[name].isna()].to_dict("records"):
-        raise UsageError(str(failed[0]["error"]))
+    if "error" in table:
+        raise UsageError(next(str(error) for error in table["error"] if error))
     found = dict(zip(map(Path, table["path"]), table[name], strict=True))
     return {s.name: facts.on_hundred(torch.tensor([float(found[p]) for p in s.paths])) for s in sets}
 
