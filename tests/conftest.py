@@ -84,3 +84,19 @@ def musiq(musiq_file: Path) -> "Musiq":
     from iqsr.quality.musiq import Musiq
 
     return Musiq().load(musiq_file)
+
+
+@pytest.fixture(scope="session")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six small labelled sets of ground truths."""
+    from sets import write_sets
+
+    return write_sets(tmp_path_factory.mktemp("sets"), labelled=True)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos to validate trainings on."""
+    from sets import write_photos
+
+    return write_photos(tmp_path_factory.mktemp("photos"))

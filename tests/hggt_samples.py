@@ -36,3 +36,27 @@ def add_set(
         file = root / "labels" / part / annotator / f"{name}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(label_json(said), encoding="utf-8")
+
+
+MIXED = (  # by annotator; the columns are votes PPP, PPN, PSN, NNS
+    (P, P, P, N),
+    (P, P, S, N),
+    (P, N, N, S),
+)
+SIMILAR = ((S, S, S, P), (S, S, S, S), (S, S, P, N))  # votes SSS, SSS, SSP, PSN: all Similar
+NEGATIVE = ((N, S, S, S), (N, S, S, S), (S, S, S, S))  # votes NNS, then SSS: nothing positive
+
+
+def three_sets(root: Path) -> Path:
+    add_set(root, "0001-0-288", MIXED)
+    add_set(root, "0001-288-0", SIMILAR)
+    add_set(root, "0002-0-0", NEGATIVE)
+    return root
+
+
+def label_file(train: Path) -> Path:
+    return train / "labels/0-20193/B/0001-0-288.json"
+
+
+def changed(**changes: object) -> str:
+    return json.dumps({**json.loads(label_json(MIXED[0])), **changes})

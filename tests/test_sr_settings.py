@@ -13,18 +13,7 @@ from iqsr.recipes import resolved_toml
 from iqsr.training.sr import loop, targets
 from iqsr.training.sr.loop import Training
 from iqsr.training.sr.train import train
-from sets import write_photos, write_sets
 from tiny_runs import lines, tiny
-
-
-@pytest.fixture(scope="module")
-def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sets(tmp_path_factory.mktemp("sets"), labelled=True)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.mark.parametrize(

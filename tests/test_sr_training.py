@@ -24,18 +24,8 @@ from iqsr.recipes import read_recipe, resolved_toml
 from iqsr.training.sr.loop import GamedError, Training
 from iqsr.training.sr.recipe import TrainRecipe
 from iqsr.training.sr.train import train
-from sets import NONE_IS_BETTER, SHARPER_IS_BETTER, write_photos, write_sets
+from sets import NONE_IS_BETTER, SHARPER_IS_BETTER, write_sets
 from tiny_runs import RECIPES, equal, lines, tiny, weights
-
-
-@pytest.fixture(scope="module")
-def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sets(tmp_path_factory.mktemp("sets"), labelled=True)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("photos"))
 
 
 def stopped(recipe: TrainRecipe, sets: Path, photos: Path, out: Path, after: int) -> None:

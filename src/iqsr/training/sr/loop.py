@@ -75,9 +75,8 @@ class Training:
         precision = "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
         self.targets = Targets(recipe, self.sets, str(device), precision)
         if self.accelerator.is_main_process:
-            claim(
-                out, recipe, self.sets.fingerprint, resume=resume
-            )  # last: a command that is wrong leaves no folder behind
+            # Last: a command that is wrong leaves no folder behind.
+            claim(out, recipe, self.sets.fingerprint, resume=resume)
         self.accelerator.wait_for_everyone()
         self.module = self.generator.module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.composed = Composed(self.module) if recipe.lora else None
