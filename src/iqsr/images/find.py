@@ -80,6 +80,7 @@ class _Search:
     def __init__(self, leave_out: Path | None, on_unread: OnUnread | None) -> None:
         self._output = leave_out.resolve() if leave_out else None
         self._on_unread = on_unread
+        self._wanted: dict[tuple[Path, Path, bool], bool] = {}
         self.passed_over: set[Path] = set()
 
     def matches(self, pattern: Path) -> Iterator[tuple[Path, Path]]:
@@ -94,9 +95,7 @@ class _Search:
             return
         for match in sorted(glob.glob(os.path.join(*parts), root_dir=base, recursive=True)):  # noqa: PTH118, PTH207
             path = base / match
-            if not path.is_file() or self._is_of_results(path.parent, base):
-                continue
-            if "**" in parts and _turns_back(path.parent, base):
+            if not path.is_file() or not self._is_wanted(path.parent, base, deep="**" in parts):
                 continue
             if not parts[-1].endswith("*") or self._is_picture(path):
                 yield path, Path(match)
@@ -123,8 +122,15 @@ class _Search:
         return path.suffix.lower() in PICTURE_SUFFIXES
 
     def _is_searched(self, folder: Path, top: Path) -> bool:
-        hidden = folder.name.startswith(".")
-        return not hidden and not self._is_of_results(folder, top) and not _turns_back(folder, top)
+        return not folder.name.startswith(".") and self._is_wanted(folder, top)
+
+    def _is_wanted(self, folder: Path, top: Path, *, deep: bool = True) -> bool:
+        """Looked up once a folder below `top`, however many files there are. deep: links that lead back are not."""
+        known = self._wanted.get((folder, top, deep))
+        if known is None:
+            known = not self._is_of_results(folder, top) and not (deep and _turns_back(folder, top))
+            self._wanted[folder, top, deep] = known
+        return known
 
     def _is_of_results(self, folder: Path, top: Path) -> bool:
         """Whether a folder found below `top` is, or lies in, the output folder, and `top` does not."""
