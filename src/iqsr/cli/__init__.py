@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from iqsr.cli import agree, export, merge, metrics, prepare, score, train, train_quality, upscale, weights
+from iqsr.cli import agree, export, interpolate, merge, metrics, prepare, score, train, train_quality, upscale, weights
 from iqsr.cli.progress import printable
 
 HELP = """Enlarge pictures with super-resolution networks, without seams.
@@ -34,6 +34,8 @@ HELP = """Enlarge pictures with super-resolution networks, without seams.
   iqsr export realesrgan-x4plus -o realesrgan-x4plus.onnx
 
   iqsr merge runs/ft -o sharper.safetensors
+
+  iqsr interpolate realesrgan-x4plus iqsr-x4 -o between.safetensors
 
 Each command has its own --help.
 """
@@ -67,6 +69,7 @@ app.command("agree", help=agree.HELP)(agree.command)
 app.command("metrics", help=metrics.HELP)(metrics.command)
 app.command("export")(export.command)
 app.command("merge")(merge.command)
+app.command("interpolate")(interpolate.command)
 app.command("prepare", help=prepare.HELP)(prepare.command)
 app.command("train")(train.command)
 app.command("train-quality")(train_quality.command)

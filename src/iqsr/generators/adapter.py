@@ -71,6 +71,17 @@ def weights_sha256(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def is_adapter(path: Path) -> bool:
+    """Whether the file `path` is one that `write_adapter` wrote. False for what cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("iqsr_format") == FORMAT
+    except (OSError, SafetensorError):
+        return False
+
+
 def write_adapter(adapter: Adapter, path: Path, *, half: bool = True) -> None:
     """Write `adapter` to `path` whole or not at all, in fp16 (`half`) or fp32.
 

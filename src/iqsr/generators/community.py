@@ -16,6 +16,7 @@ from spandrel import ImageModelDescriptor, ModelLoader, canonicalize_state_dict
 from torch import Tensor, nn
 
 from iqsr.errors import ModelError, UsageError
+from iqsr.generators.adapter import is_adapter
 from iqsr.generators.generator import Generator
 
 Descriptor = ImageModelDescriptor[nn.Module]
@@ -36,7 +37,9 @@ def load_checkpoint(path: Path) -> Generator:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What a checkpoint holds, without executing anything in it. Its content decides how, not its suffix."""
     if not path.is_file():
-        raise UsageError(f"no such checkpoint: '{path}'")
+        raise UsageError(f"{'a folder, not a checkpoint' if path.is_dir() else 'no such checkpoint'}: '{path}'")
+    if is_adapter(path):
+        raise ModelError(f"{path}: an adapter, which is no network by itself: iqsr merge it first")
     try:
         with path.open("rb") as file:
             is_safetensors = file.read(9)[8:] == b"{"

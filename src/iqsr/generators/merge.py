@@ -47,7 +47,7 @@ def merge(source: Path, out: Path, *, model: str | None = None) -> Merged:
     """
     if out.suffix.lower() != ".safetensors":
         raise UsageError(f"{out}: expected a name that ends in .safetensors")
-    path = _artifact(source)
+    path = artifact(source)
     if out.resolve() == path.resolve():
         raise UsageError(f"{out}: would replace what it is made of; give another name")
     if path.name == WEIGHTS_FILE and source.is_dir():
@@ -55,13 +55,13 @@ def merge(source: Path, out: Path, *, model: str | None = None) -> Merged:
             raise UsageError(f"{source}: holds a whole generator, which needs no --model")
         return _write(load_checkpoint(path), None, out)
     adapter = read_adapter(path)
-    generator = load_generator(model or _base(adapter, path))
+    generator = load_generator(model or base_of(adapter, path))
     load_adapter(generator.module, path)
     return _write(generator, adapter, out)
 
 
-def _artifact(source: Path) -> Path:
-    """The file to merge."""
+def artifact(source: Path) -> Path:
+    """The file that a run's folder holds; any other path is itself. ModelError where neither kind is there."""
     if not source.is_dir():
         return source
     for name in (ADAPTER_FILE, WEIGHTS_FILE):
@@ -70,7 +70,7 @@ def _artifact(source: Path) -> Path:
     raise ModelError(f"{source}: neither {ADAPTER_FILE} nor {WEIGHTS_FILE} is in this folder")
 
 
-def _base(adapter: Adapter, path: Path) -> str | Path:
+def base_of(adapter: Adapter, path: Path) -> str | Path:
     """The network below the adapter, by what lies beside it or by its name. `load_adapter` checks that it is that."""
     kept, started = path.with_name(BASE_FILE), _start(path.with_name(RECIPE_FILE))
     if kept.is_file():

@@ -1,0 +1,156 @@
+"""Networks between two networks, and `iqsr interpolate`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+from iqsr.cli import app
+from iqsr.errors import IqsrError, ModelError, UnknownNameError, UsageError
+from iqsr.generators import Generator, load_generator
+from iqsr.generators.adapter import LORA_B, merge_into, read_adapter, write_adapter
+from iqsr.generators.interpolate import interpolate
+from iqsr.generators.lora import save_adapter
+from iqsr.generators.plain import save_plain
+from lora_networks import header, one_line, picture, run, tiny_rrdbnet, tiny_swinir, trained
+
+
+def saved(generator: Generator, path: Path) -> Path:
+    save_plain(generator.module, generator.architecture, path)
+    return path
+
+
+def weights(path: Path) -> dict[str, Tensor]:
+    return load_generator(path).module.state_dict()
+
+
+@pytest.fixture
+def runs(tmp_path) -> tuple[Path, Path, Path]:
+    """A base, and two runs on it whose adapters differ in rank and in strength."""
+    base = saved(tiny_rrdbnet(), tmp_path / "base.safetensors")
+    folders = []
+    for seed, rank in enumerate((2, 4)):
+        folder = tmp_path / f"run-{seed}"
+        made = trained(load_generator(base), "rrdb-convs", rank=rank, seed=seed)
+        save_adapter(made.module, folder / "adapter.safetensors", base=made.name, targets="rrdb-convs", half=False)
+        adapter = read_adapter(folder / "adapter.safetensors")
+        write_adapter(replace(adapter, alpha=3.0), folder / "adapter.safetensors", half=False)
+        (folder / "recipe.toml").write_text(f"[generator]\nstart = '{base}'\n")
+        folders.append(folder)
+    return base, *folders
+
+
+def with_adapter(base: Path, adapter: Path) -> dict[str, Tensor]:
+    module, found = load_generator(base).module, read_adapter(adapter)
+    merge_into(module, found.tensors, found.scaling)
+    return module.state_dict()
+
+
+def far(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
+    assert found.keys() == wanted.keys()
+    return max(float((found[name] - wanted[name]).abs().max()) for name in wanted)
+
+
+def mean(one: dict[str, Tensor], other: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    return {name: (1 - share) * one[name] + share * other[name] for name in one}
+
+
+@pytest.mark.parametrize("share", [0, 0.25, 1, 1.5])
+def test_plain_networks_are_averaged_weight_by_weight(share, tmp_path):
+    one, other = (saved(tiny_swinir(seed), tmp_path / f"{seed}.safetensors") for seed in (0, 1))
+    made = interpolate(one, str(other), tmp_path / "out.safetensors", share=share)
+    assert made.kept is None
+    assert far(weights(made.path), mean(weights(one), weights(other), share)) < 1e-6
+    assert header(made.path)["interpolated"] == f"0, 1: {share:g}"
+    assert run(load_generator(made.path).module, picture()).isfinite().all()
+
+
+def test_an_adapter_and_its_network_give_an_adapter_of_another_strength(runs, tmp_path):
+    base, folder, _ = runs
+    out = tmp_path / "out.safetensors"
+    assert interpolate(base, folder, out, share=0.9).kept == 1
+    wanted = mean(weights(base), with_adapter(base, folder / "adapter.safetensors"), 0.9)
+    assert far(with_adapter(base, out), wanted) < 1e-3  # the file is fp16
+    assert far(wanted, weights(base)) > 0.1
+    interpolate(folder, base, out, share=0.1)
+    assert far(with_adapter(base, out), wanted) < 1e-3
+
+
+def test_two_adapters_give_the_nearest_of_the_larger_rank(runs, tmp_path):
+    base, one, other = runs
+    made = interpolate(one, other, tmp_path / "out.safetensors", share=0.25)
+    assert read_adapter(made.path).rank == 4
+    ends = [with_adapter(base, folder / "adapter.safetensors") for folder in (one, other)]
+    found, start, exact = with_adapter(base, made.path), weights(base), mean(*ends, 0.25)
+    name = "model.1.sub.0.RDB2.conv3.0.weight"
+    change, wanted = ((end[name] - start[name]).flatten(1).double() for end in (found, exact))
+    u, s, v = torch.linalg.svd(wanted)
+    assert torch.linalg.matrix_rank(wanted, rtol=1e-4) == 6
+    assert (change - u[:, :4] * s[:4] @ v[:4]).abs().max() < 2e-3
+    kept = [(end[name] - start[name]).square().sum() for end in (found, exact) for name in start]
+    half = len(kept) // 2
+    assert made.kept == pytest.approx(float(sum(kept[:half]) / sum(kept[half:])), abs=1e-3)
+    assert 0.5 < made.kept < 0.99
+
+
+def test_of_one_training_nothing_is_lost(runs, tmp_path):
+    """Two adapters that differ in B alone have a mean of the same rank."""
+    base, folder, _ = runs
+    adapter = read_adapter(folder / "adapter.safetensors")
+    later = {n: v + 0.3 * v.flip(0) if n.endswith(LORA_B) else v for n, v in adapter.tensors.items()}
+    write_adapter(replace(adapter, tensors=later), tmp_path / "later.safetensors", half=False)
+    (tmp_path / "recipe.toml").write_text(f"[generator]\nstart = '{base}'\n")
+    made = interpolate(folder, tmp_path / "later.safetensors", tmp_path / "out.safetensors")
+    assert made.kept == pytest.approx(1, abs=1e-6)
+    ends = [with_adapter(base, path) for path in (folder / "adapter.safetensors", tmp_path / "later.safetensors")]
+    assert far(with_adapter(base, made.path), mean(*ends, 0.5)) < 2e-3
+
+
+def test_adapters_on_different_networks_give_a_plain_checkpoint(runs, tmp_path):
+    base, folder, _ = runs
+    other = saved(tiny_rrdbnet(seed=5), tmp_path / "other.safetensors")
+    made = interpolate(other, folder, tmp_path / "out.safetensors", share=0.5)
+    assert made.kept is None
+    wanted = mean(weights(other), with_adapter(base, folder / "adapter.safetensors"), 0.5)
+    assert far(weights(made.path), wanted) < 1e-6
+
+
+def test_the_command_says_what_it_wrote(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(app, ["interpolate", "run-0", "run-1", "-o", "out.safetensors", "--share", "0"])
+    assert ended.exit_code == 0, ended.output
+    assert "out.safetensors  0.2 MB, an adapter, 100.00% of the exact change's energy" in ended.output
+    ended = CliRunner().invoke(app, ["interpolate", "base.safetensors", "base.safetensors", "-o", "out.safetensors"])
+    assert "MB, a plain checkpoint" in ended.output
+    assert far(weights(Path("out.safetensors")), weights(Path("base.safetensors"))) < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("first", "out", "share", "kind", "line"),
+    [
+        ("base.safetensors", "out.pth", 0.5, UsageError, r"expected a name that ends in \.safetensors"),
+        ("base.safetensors", "out.safetensors", float("nan"), UsageError, "the share must be a number, got nan"),
+        ("realesrgan-x4", "out.safetensors", 0.5, UnknownNameError, "unknown model 'realesrgan-x4'"),
+        ("gone.safetensors", "out.safetensors", 0.5, UsageError, "no such checkpoint: 'gone.safetensors'"),
+        (".", "out.safetensors", 0.5, ModelError, "neither adapter.safetensors nor weights.safetensors"),
+        ("swinir.safetensors", "out.safetensors", 0.5, ModelError, r"\(SwinIR x4\) .* are built differently"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_no_file(first, out, share, kind, line, runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    saved(tiny_swinir(), Path("swinir.safetensors"))
+    with pytest.raises(IqsrError, match=line) as error:
+        interpolate(first, "run-0", Path(out), share=share)
+    assert isinstance(error.value, kind)
+    one_line(error)
+    assert not Path(out).exists()
+
+
+def test_an_adapter_as_a_model_says_what_to_do(runs):
+    with pytest.raises(ModelError, match="an adapter, which is no network by itself: iqsr merge it first"):
+        load_generator(runs[1] / "adapter.safetensors")
+    with pytest.raises(UsageError, match="a folder, not a checkpoint"):
+        load_generator(runs[1])
