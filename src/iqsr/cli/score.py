@@ -101,6 +101,15 @@ def command(
     precision: Annotated[
         str, typer.Option(help="fp32, or bf16: faster, less exact networks.", rich_help_panel=_HOW)
     ] = "fp32",
+    crop_border: Annotated[
+        int,
+        typer.Option(
+            metavar="PX",
+            min=0,
+            help="Metrics that compare leave out so many pixels on each side; papers leave out 4 at x4.",
+            rich_help_panel=_HOW,
+        ),
+    ] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object: pictures, summary.", rich_help_panel=_SAY)
     ] = False,
@@ -117,7 +126,7 @@ def command(
     if out is not None:
         check_table(out)
     names = _names(metrics, with_map=map_folder is not None)
-    judges = Judges(names, device=device, precision=chosen_precision(precision))
+    judges = Judges(names, device=device, precision=chosen_precision(precision), crop_border=crop_border)
     references = references_for(judges, reference)
     found = find_pictures(inputs, leave_out=map_folder)
     maps = {} if map_folder is None else planned_maps(found, map_folder)

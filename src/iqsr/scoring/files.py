@@ -32,6 +32,7 @@ def score_files(
     reference: Path | None = None,
     device: str = "cpu",
     precision: Precision = "fp32",
+    crop_border: int = 0,
     cache: Path | None = None,
     on_progress: Callable[[Scored, int, int], None] | None = None,
 ) -> DataFrame:
@@ -39,8 +40,9 @@ def score_files(
 
     paths: files, folders, patterns. metrics: names, see `iqsr metrics`; None for the default, srq. reference: the
     original's file, or the folder that has them (see `References`), for metrics that compare. device: `cpu`, `cuda`,
-    `cuda:N`, `mps`, `auto`. precision: of networks, `fp32` or `bf16`. cache: a file (see `ScoreCache`, `default_cache`)
-    that scores go to as they come and are taken from, so that a run that was stopped goes on; None for no cache.
+    `cuda:N`, `mps`, `auto`. precision: of networks, `fp32` or `bf16`. crop_border: pixels that metrics which compare
+    leave out on each side. cache: a file (see `ScoreCache`, `default_cache`) that scores go to as they come and are
+    taken from, so that a run that was stopped goes on; None for no cache.
     on_progress: called after each picture with it, with the number of pictures done, and of all.
 
     Pictures are what they look like: upright, gray as three equal channels, 16 bit with all bits, CMYK and Lab
@@ -51,7 +53,7 @@ def score_files(
 
     Raises UsageError for arguments that cannot be right, the errors of `load_metric`, IqsrError for a damaged cache.
     """
-    judges = Judges(metrics, device=device, precision=precision)
+    judges = Judges(metrics, device=device, precision=precision, crop_border=crop_border)
     references = references_for(judges, reference)
     return score_found(find_pictures(paths), judges, references=references, cache=cache, on_progress=on_progress)
 

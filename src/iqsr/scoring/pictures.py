@@ -39,19 +39,29 @@ class Judges:
     """Metrics by name, each loaded when it first has something to measure.
 
     names: as `iqsr metrics` lists them, or aliases; None for the default. A name that comes twice counts once. device:
-    `cpu`, `cuda`, `cuda:N`, `mps` or `auto`. precision: of networks, see `load_metric`. Raises UnknownNameError for a
-    name, UsageError for a device's name that is none; `device` raises it for one that is not there.
+    `cpu`, `cuda`, `cuda:N`, `mps` or `auto`. precision: of networks, see `load_metric`. crop_border: pixels that those
+    which compare leave out on each side, as papers do for PSNR and SSIM; the others see whole pictures.
+    Raises UnknownNameError for a name, UsageError for a device's name that is none or a border that cannot be; `device`
+    raises it for one that is not there.
     """
 
     def __init__(
-        self, names: Sequence[str] | None = None, *, device: str = "cpu", precision: Precision = "fp32"
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        crop_border: int = 0,
     ) -> None:
         check_device_name(device)
+        if crop_border < 0:
+            raise UsageError(f"the border to leave out must be 0 px or more, got {crop_border}")
         chosen = default_metrics() if names is None else names
         if not chosen:
             raise UsageError("no metric was named")
         self.cards: dict[str, MetricCard] = {about.name: about for about in map(card, chosen)}
         self.precision: Precision = precision
+        self._crop_border = crop_border
         self._device = device
         self._loaded: dict[str, Metric] = {}
         self._fingerprints: dict[str, str] = {}
@@ -66,6 +76,14 @@ class Judges:
         """Those that compare with an original."""
         return [name for name, about in self.cards.items() if about.reference == "full"]
 
+    def border(self, name: str) -> int:
+        """Pixels that this metric leaves out on each side."""
+        return self._crop_border if self.cards[name].reference == "full" else 0
+
+    def least_side(self, name: str) -> int:
+        """Smallest side of a picture that this metric can measure."""
+        return self.cards[name].minimum_size + 2 * self.border(name)
+
     @cached_property
     def device(self) -> torch.device:
         """Where metrics are computed. Asked for only when there is something to compute: that needs torch."""
@@ -74,9 +92,13 @@ class Judges:
         return choose_device(self._device)
 
     def fingerprint(self, name: str) -> str:
-        """`metric_fingerprint` of one of them, as it was when first asked for: weights are loaded once, too."""
+        """`metric_fingerprint` of one of them, as it was when first asked for: weights are loaded once, too.
+
+        With a border it is another one: such scores are others.
+        """
         if name not in self._fingerprints:
-            self._fingerprints[name] = metric_fingerprint(name, precision=self.precision)
+            found, border = metric_fingerprint(name, precision=self.precision), self.border(name)
+            self._fingerprints[name] = f"{found} without {border} px" if border else found
         return self._fingerprints[name]
 
     def load(self, names: Iterable[str]) -> None:
@@ -105,9 +127,12 @@ class Judges:
     def _values(self, name: str, x: Tensor, reference: Tensor | None) -> list[np.float32]:
         import torch
 
+        from iqsr.quality.planes import without_border
+
         with torch.no_grad():
-            original = None if reference is None else reference.to(self.device)
-            return list(self._loaded[name](x.to(self.device), original).cpu().numpy())
+            x = without_border(x, self.border(name)).to(self.device)
+            original = None if reference is None else without_border(reference, self.border(name)).to(self.device)
+            return list(self._loaded[name](x, original).cpu().numpy())
 
 
 def score_pictures(
@@ -117,19 +142,20 @@ def score_pictures(
     references: Tensor | Sequence[Tensor] | None = None,
     device: str = "cpu",
     precision: Precision = "fp32",
+    crop_border: int = 0,
 ) -> DataFrame:
     """Scores of pictures in memory: a row a picture, a column a metric.
 
     pictures: (3, H, W) in [0, 1] each, of any sizes, or a batch (N, 3, H, W); those of equal size are measured
-    together. references: as many, of the same sizes, for metrics that compare. metrics, device, precision: as in
-    `Judges`.
+    together. references: as many, of the same sizes, for metrics that compare. metrics, device, precision,
+    crop_border: as in `Judges`.
 
     Raises UsageError for input that cannot be right (shape, size, a reference that is missing), IqsrError for a
     picture that a metric has no finite score for, and the errors of `load_metric`.
     """
     from pandas import DataFrame
 
-    judges = Judges(metrics, device=device, precision=precision)
+    judges = Judges(metrics, device=device, precision=precision, crop_border=crop_border)
     found, originals = list(pictures), None if references is None else list(references)
     _check(judges, found, originals)
     judges.load(judges.names)

@@ -92,7 +92,7 @@ def _task(place: int, path: Path, relative: Path, judges: Judges, references: Or
 
 
 def _large_enough(scored: Scored, judges: Judges, name: str) -> bool:
-    least = judges.cards[name].minimum_size
+    least = judges.least_side(name)
     large = min(scored.width or 0, scored.height or 0) >= least
     if not large:
         scored.failed(f"{name} needs at least {least} x {least} pixels, this has {scored.width} x {scored.height}")
