@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,20 @@ def inference_mode() -> Iterator[None]:
 
     with torch.inference_mode():
         yield
+
+
+@pytest.fixture
+def locked_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subfolder that cannot be searched; root, who may run the tests, can search any."""
+    walk = os.walk
+
+    def locked(
+        top: Path, onerror: Callable[[OSError], None], followlinks: bool
+    ) -> Iterator[tuple[str, list[str], list[str]]]:
+        onerror(PermissionError(13, "Permission denied", "in/locked\n"))
+        return walk(top, onerror=onerror, followlinks=followlinks)
+
+    monkeypatch.setattr(os, "walk", locked)
 
 
 @pytest.fixture

@@ -56,6 +56,14 @@ def test_the_command_tells_what_it_made_and_checks_it(iqsr: Run, photos: Path, m
     assert ended.out == f"sets: all well: {made[1].sets} sets of 4, every picture decoded\n"
 
 
+@pytest.mark.usefixtures("locked_folder")
+def test_a_folder_that_cannot_be_searched_is_work_that_failed(iqsr: Run, photos: Path) -> None:
+    ended = iqsr("prepare", str(photos), "-o", "sets", *SETTINGS, "--device", "cpu")
+    assert ended.code == 1
+    assert "iqsr: left out 'in/locked\\n': Permission denied\n" in ended.err
+    assert "failed: 1; the same command tries them again" in ended.out
+
+
 def test_a_check_has_a_line_for_everything_wrong(iqsr: Run, photos: Path) -> None:
     prepare([photos / "cat-1.jpg"], Path("sets"), RECIPE)
     first, second, *_ = open_sets(Path("sets"))

@@ -62,6 +62,14 @@ def test_few_pictures_are_shown_one_by_one_and_summed_up(iqsr: Run) -> None:
     assert re.search(rf"stlpips +lower +3 .* {worst['stlpips']:.5g}  {worst['path']}", ended.out)
 
 
+@pytest.mark.usefixtures("locked_folder")
+def test_a_folder_that_cannot_be_searched_is_work_that_failed(iqsr: Run) -> None:
+    pictures(2)
+    ended = iqsr("score", "sr", "-m", "laplacian")
+    assert (ended.code, ended.err) == (1, "iqsr: left out 'in/locked\\n': Permission denied\n")
+    assert "sr/01.png" in ended.out
+
+
 def test_one_picture_alone_tells_what_its_scores_mean(iqsr: Run) -> None:
     picture("a.png")
     picture("gt.png", seed=1)

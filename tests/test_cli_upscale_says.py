@@ -4,7 +4,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,21 +81,7 @@ def test_a_bad_picture_is_one_line_and_the_rest_goes_on(iqsr: Run) -> None:
     assert sorted(everything("o")) == ["o/a.png", "o/c.png"]
 
 
-@pytest.fixture
-def _locked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A subfolder that cannot be searched; root, who may run the tests, can search any."""
-    walk = os.walk
-
-    def locked(
-        top: Path, onerror: Callable[[OSError], None], followlinks: bool
-    ) -> Iterator[tuple[str, list[str], list[str]]]:
-        onerror(PermissionError(13, "Permission denied", "in/locked\n"))
-        return walk(top, onerror=onerror, followlinks=followlinks)
-
-    monkeypatch.setattr(os, "walk", locked)
-
-
-@pytest.mark.usefixtures("_locked")
+@pytest.mark.usefixtures("locked_folder")
 def test_a_warning_is_a_line_like_an_error(iqsr: Run) -> None:
     picture("in/a.png")
     for _ in range(2):  # and once a command
@@ -103,7 +89,7 @@ def test_a_warning_is_a_line_like_an_error(iqsr: Run) -> None:
         assert ended.err == "iqsr: left out 'in/locked\\n': Permission denied\n"
 
 
-@pytest.mark.usefixtures("_locked")
+@pytest.mark.usefixtures("locked_folder")
 def test_a_folder_that_cannot_be_searched_is_work_that_failed(iqsr: Run) -> None:
     picture("in/a.png")
     for more in (["--dry-run"], []):

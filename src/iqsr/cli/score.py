@@ -128,7 +128,8 @@ def command(
     names = _names(metrics, with_map=map_folder is not None)
     judges = Judges(names, device=device, precision=chosen_precision(precision), crop_border=crop_border)
     references = references_for(judges, reference)
-    found = find_pictures(inputs, leave_out=map_folder)
+    unread: list[OSError] = []
+    found = find_pictures(inputs, leave_out=map_folder, on_unread=unread.append)
     maps = {} if map_folder is None else planned_maps(found, map_folder)
     place = None if no_cache else cache or default_cache()
     with interruptible(_GO_ON):
@@ -141,7 +142,7 @@ def command(
         typer.echo(_as_json(table))
     else:
         _print(table)
-    if failed or "error" in table:
+    if failed or unread or "error" in table:
         raise typer.Exit(1)
 
 

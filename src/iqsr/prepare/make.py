@@ -40,7 +40,8 @@ class Summary:
     nothing_kept: int
     """of them, without a patch that has contrast and detail, or hardly larger than the crop"""
     failed: int = 0
-    """photos of this run that could not be read or enhanced; the next run tries them again"""
+    """photos of this run that could not be read or enhanced, and folders that could not be searched; the next run
+    tries them again"""
 
 
 def prepare(
@@ -66,11 +67,12 @@ def prepare(
         raise UsageError(f"--workers is at least 1, got {workers}")
     out = Path(out)
     _check_metrics(recipe)
-    found = _named(find_pictures(photos, leave_out=out))
+    unread: list[OSError] = []
+    found = _named(find_pictures(photos, leave_out=out, on_unread=unread.append))
     with taken(out, recipe.variants, _identity(recipe)) as folder:
         records = folder.records()
         to_do = _to_do(found, records, out)
-        failed = 0
+        failed = len(unread)
         if to_do:
             folder.begin(records)
             done = len(found) - len(to_do)
