@@ -81,7 +81,7 @@ class JsonLines(Reporter):
 
 
 class Bars(Reporter):
-    """A bar for the picture at hand (with its speed and time left) and one for the batch."""
+    """A bar for the picture at hand (megapixels read, speed, time left) and one for the batch."""
 
     def __init__(self, pictures: int) -> None:
         from rich.console import Console
@@ -117,8 +117,10 @@ class Bars(Reporter):
         """Move both bars."""
         if job is not self._job:
             self._begin(job)
-        speed = self._megapixels * done / max(time.perf_counter() - self._started, 1e-6)
-        self._progress.update(self._now, completed=done, speed=f"{speed:.3g} MP/s")
+        seconds = max(time.perf_counter() - self._started, 1e-6)
+        made = self._megapixels * done
+        text = f"{made:.2f} of {self._megapixels:.2f} MP, {made / seconds:.3g} MP/s"
+        self._progress.update(self._now, completed=done, speed=text)
         self._progress.update(self._batch, completed=self._finished + done)
 
     def finished(self, done: Done) -> str:
