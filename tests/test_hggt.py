@@ -27,6 +27,7 @@ from iqsr.multigt import (
     every_set,
     has_positive,
     has_verdict,
+    join,
     lr_folder,
     open_folders,
     open_sets,
@@ -112,6 +113,24 @@ def test_several_ranges_are_one_data_set(tmp_path: Path) -> None:
     add_set(tmp_path, "b-0-0", MIXED, part="1-2")
     with pytest.raises(IqsrError, match=r"two sets are called 'b-0-0'"):
         _ = open_sets(tmp_path).names
+
+
+def test_data_sets_are_joined_in_their_order(tmp_path: Path) -> None:
+    add_set(tmp_path / "one", "b-0-0", MIXED)
+    add_set(tmp_path / "two", "a-0-0", SIMILAR)
+    both = join([open_sets(tmp_path / "one"), open_sets(tmp_path / "two")])
+    assert both.names == ("b-0-0", "a-0-0")
+    assert both.labelled
+    assert [bool(s.positives) for s in both] == [True, False]
+    assert join([open_sets(tmp_path / "one")]) == open_sets(tmp_path / "one")
+    picture(tmp_path / "folders/original/c.png")
+    picture(tmp_path / "folders/01/c.png")
+    with pytest.raises(UsageError, match=r"cannot be joined: their variants are original, 01, .* and original, 01$"):
+        join([open_sets(tmp_path / "one"), open_sets(tmp_path / "folders")])
+    for variant in both.variants[1:]:
+        picture(tmp_path / f"folders/{variant}/c.png")
+    with pytest.raises(UsageError, match="cannot be joined: one has labels of people, the other has none"):
+        join([open_sets(tmp_path / "one"), open_sets(tmp_path / "folders")])
 
 
 def test_any_folders_of_equal_names_are_sets_without_labels(tmp_path: Path) -> None:

@@ -55,6 +55,17 @@ def test_an_epoch_shows_every_set_once_to_all_processes_together(folder: Path) -
     assert second != seen
 
 
+def test_of_several_data_sets_all_sets_are_learned_from(tmp_path: Path) -> None:
+    parts = [write_sets(tmp_path / name, count=count) for name, count in (("a", 4), ("b", 2))]
+    for path in (tmp_path / "b").rglob("photo*"):
+        path.rename(path.with_name(path.name.replace("photo", "other")))
+    both = Sets(parts, RECIPE)
+    assert [s.name for s in both.chosen] == [f"photo{k}-0-0" for k in range(4)] + ["other0-0-0", "other1-0-0"]
+    assert both.fingerprint not in (Sets(parts[0], RECIPE).fingerprint, Sets(parts[::-1], RECIPE).fingerprint)
+    with pytest.raises(UsageError, match="no data set was given"):
+        Sets([], RECIPE)
+
+
 def test_inputs_are_the_reduced_originals_at_the_same_place(folder: Path) -> None:
     batch = batches(folder)[1]
     assert batch["lr"].shape == (2, 3, 16, 16)

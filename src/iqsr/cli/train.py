@@ -11,7 +11,12 @@ from iqsr.cli.places import place
 def command(
     recipe: Annotated[Path, typer.Argument(help="Recipe (TOML); see recipes/.", metavar="RECIPE")],
     data: Annotated[
-        Path, typer.Option("--data", help="Sets of ground truths: from iqsr prepare, HGGT, or folders.", metavar="DIR")
+        list[Path],
+        typer.Option(
+            "--data",
+            help="Sets of ground truths: from iqsr prepare, HGGT, or folders. Several times: all of them.",
+            metavar="DIR",
+        ),
     ],
     out: Annotated[
         Path,
@@ -40,6 +45,8 @@ def command(
       iqsr train recipes/cpu-first.toml --data sets/ -o first --resume
 
       iqsr train recipes/cpu-amo-ft.toml --data sets/ -o ft --set steps=200
+
+      iqsr train recipes/cpu-first.toml --data sets/ --data more-sets/ -o both
 
       iqsr train recipes/swinir-amo.toml --data HGGT/Train -o amo --set batch=4
     """

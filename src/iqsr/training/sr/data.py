@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from iqsr.degrade import degrade, pipeline
 from iqsr.errors import UsageError
 from iqsr.images import open_picture, read_rgb
-from iqsr.multigt import GroundTruths, GtSet, every_set, has_positive, has_verdict, open_sets
+from iqsr.multigt import GroundTruths, GtSet, every_set, has_positive, has_verdict, join, open_sets
 from iqsr.scoring import content_hash
 from iqsr.training.sr.recipe import DataRecipe
 
@@ -35,19 +35,23 @@ class Place(NamedTuple):
 
 
 class Sets:
-    """The sets that a recipe takes, read and checked once.
+    """The sets that a recipe takes, of one data set or of several, read and checked once.
 
-    UsageError where none is left, an original is smaller than `data.source`, or a degradation has no such name or
-    needs larger ones.
+    UsageError where none is left, the data sets do not fit together, an original is smaller than `data.source`, or a
+    degradation has no such name or needs larger ones.
     """
 
-    def __init__(self, folder: Path, recipe: DataRecipe) -> None:
-        self.ground_truths: GroundTruths = open_sets(folder)
+    def __init__(self, data: Path | Sequence[Path], recipe: DataRecipe) -> None:
+        folders = [data] if isinstance(data, Path) else list(data)
+        if not folders:
+            raise UsageError("no data set was given")
+        self.ground_truths: GroundTruths = join([open_sets(folder) for folder in folders])
+        named = ", ".join(f"'{folder}'" for folder in folders)
         if recipe.sets != "every" and not self.ground_truths.labelled:
-            raise UsageError(f"'{folder}' has no labels of people: data.sets must be 'every'")
+            raise UsageError(f"{named} has no labels of people: data.sets must be 'every'")
         self.chosen: Sequence[GtSet] = [s for s in self.ground_truths if FILTERS[recipe.sets](s)]
         if not self.chosen:
-            raise UsageError(f"'{folder}' has no set that data.sets = '{recipe.sets}' takes")
+            raise UsageError(f"{named} has no set that data.sets = '{recipe.sets}' takes")
         for gts in self.chosen:
             _check_size(gts, recipe.source)
         self.pipelines = [pipeline(name) for name in recipe.degradations]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -57,7 +57,13 @@ class Training:
     """Steps taken, those before `resume` included; the number of the next one, for they count from 0."""
 
     def __init__(
-        self, recipe: TrainRecipe, data: Path, out: Path, *, validation: Path | None = None, resume: bool = False
+        self,
+        recipe: TrainRecipe,
+        data: Path | Sequence[Path],
+        out: Path,
+        *,
+        validation: Path | None = None,
+        resume: bool = False,
     ) -> None:
         self.recipe, self.out = recipe, out
         self.accelerator = _accelerator(recipe)

@@ -1,5 +1,6 @@
 """From a recipe and sets of ground truths to a trained generator."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from iqsr.training.sr.loop import Progress, Training, silent
@@ -8,7 +9,7 @@ from iqsr.training.sr.recipe import TrainRecipe
 
 def train(
     recipe: TrainRecipe,
-    data: Path,
+    data: Path | Sequence[Path],
     out: Path,
     *,
     validation: Path | None = None,
@@ -17,9 +18,9 @@ def train(
 ) -> Path:
     """Train the recipe's generator on the sets in `data`; returns the adapter or the network that was written.
 
-    data: sets of ground truths, from `iqsr prepare`, HGGT, or folders of variants. out: the run's folder: recipe,
-    log, checkpoints, pictures, result. validation: photos that are looked at and never learned from; without them
-    the guard sees nothing. resume: go on from the last whole checkpoint.
+    data: sets of ground truths, from `iqsr prepare`, HGGT, or folders of variants; several are joined. out: the run's
+    folder: recipe, log, checkpoints, pictures, result. validation: photos that are looked at and never learned from;
+    without them the guard sees nothing. resume: go on from the last whole checkpoint.
 
     Started by `accelerate launch`, each process calls this and learns from its share of every batch.
 
