@@ -89,7 +89,7 @@ def measured(name: str, versions: Versions, clean: list[Tensor]) -> dict[str, ob
         return sign * metric(x)
 
     row: dict[str, object] = asdict(agreement(score_versions(score, versions), versions))
-    return row | {"ladders": {ladder: monotone(score, clean, ladder) for ladder in LADDERS}}
+    return row | {"ladders": {ladder: monotone(score, clean, ladder)._asdict() for ladder in LADDERS}}
 
 
 @torch.inference_mode()
@@ -142,7 +142,8 @@ def markdown(found: dict) -> str:
         f"{next(iter(found['metrics'].values()))['pictures']} versions in all. SRCC: against LPIPS-ST (mean of both "
         "trunks, AlexNet, VGG16); pairs: versions of one photo ordered as by the mean; agreed: the same, of the pairs "
         f"that both trunks order alike; clear: of those whose mean distances differ by {CLEAR} or more; "
-        "ladders: share of photos whose score falls with each of five strengths.",
+        "ladders (blur to ringing): share of photos whose score falls with each of five strengths; in brackets from "
+        "the clean crop on, to whose own JPEG and grain the mildest strength adds little.",
         "",
         "| metric | SRCC | alex | vgg | pairs | agreed | clear | blur | noise | JPEG | ringing |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
@@ -164,7 +165,8 @@ def markdown(found: dict) -> str:
 def agreement_row(name: str, row: dict) -> str:
     figures = [f"{row[k]:.3f}" for k in ("srcc", "srcc_alex", "srcc_vgg")]
     figures += [f"{100 * row[k]:.1f} %" for k in ("pairs", "agreed", "clear")]
-    figures += [f"{100 * v:.0f} %" for v in row.get("ladders", {}).values()] or [""] * len(LADDERS)
+    ladders = row.get("ladders", {}).values()
+    figures += [f"{100 * v['strengths']:.0f} % ({100 * v['from_clean']:.0f} %)" for v in ladders] or [""] * len(LADDERS)
     return f"| {name} | {' | '.join(figures)} |"
 
 

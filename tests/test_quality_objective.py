@@ -85,8 +85,15 @@ def test_a_ladder_is_climbed_by_what_measures_the_defect() -> None:
         reference = min(truth.values(), key=lambda t: float((x[:1] - t).abs().sum()))
         return -(x - reference).square().mean((1, 2, 3))
 
-    assert monotone(knows, clean, "noise") == 1
-    assert monotone(lambda x: torch.zeros(len(x)), clean, "noise") == 0
+    assert monotone(knows, clean, "noise") == (1, 1)
+    assert monotone(lambda x: torch.zeros(len(x)), clean, "noise") == (0, 0)
+
+    def likes_the_mildest(x: Tensor) -> Tensor:
+        scores = knows(x)
+        scores[0] = scores[1] - 1
+        return scores
+
+    assert monotone(likes_the_mildest, clean, "noise") == (0, 1)
 
 
 def test_a_tuned_generator_pleases_the_predictor_it_is_tuned_for() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from scipy.stats import spearmanr
@@ -81,14 +81,23 @@ def score_versions(score: Score, versions: Versions) -> list[Tensor]:
     return [score(pictures.float() / 255).float() for pictures in versions.pictures]
 
 
+class Monotone(NamedTuple):
+    """Shares of pictures whose score falls with every rung of a ladder of defects."""
+
+    from_clean: float
+    """From the clean picture on: also from it to the mildest defect, which may be less than the picture's own."""
+    strengths: float
+    """From the mildest defect on."""
+
+
 @torch.inference_mode()
-def monotone(score: Score, pictures: Sequence[Tensor], defect: str, seed: int = 0) -> float:
-    """Share of pictures (1, 3, H, W) whose score falls with every rung: the clean picture, then `even_strengths`."""
-    falls = 0
-    for number, x in enumerate(pictures):
-        scores = score(ladder(x, defect, even_strengths(), seed + number)).tolist()
-        falls += all(better > worse for better, worse in pairwise(scores))
-    return falls / len(pictures)
+def monotone(score: Score, pictures: Sequence[Tensor], defect: str, seed: int = 0) -> Monotone:
+    """Of pictures (1, 3, H, W): the clean one, then `even_strengths` of the defect."""
+    falls = [
+        [better > worse for better, worse in pairwise(score(ladder(x, defect, even_strengths(), seed + n)).tolist())]
+        for n, x in enumerate(pictures)
+    ]
+    return Monotone(sum(map(all, falls)) / len(falls), sum(all(steps[1:]) for steps in falls) / len(falls))
 
 
 def rise_under_attack(model: Predictor, pictures: Tensor, *, eps: float = 4 / 255, steps: int = 20) -> Tensor:
