@@ -1,5 +1,7 @@
 """Errors of the `iqsr` command: one line each, and the exit code."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,14 @@ def test_every_output_may_begin_with_the_home_folder(
     for text, path in [("~/b", tmp_path / "b"), ("a/~/b", Path("a/~/b")), ("b", Path("b"))]:
         context = parser.make_context(command, [f"{option}={text}"], resilient_parsing=True)
         assert path in context.params.values()
+
+
+def test_training_without_its_extra_is_one_line() -> None:
+    code = "import sys; sys.modules['accelerate'] = None; from iqsr.cli import main; main()"
+    arguments = ["train", "recipe.toml", "--data", "sets", "-o", "run"]
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    line = "iqsr: training needs the package accelerate: pip install 'iqsr[train]'\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", line)
 
 
 def test_export_and_weights_succeed(iqsr: Run) -> None:

@@ -25,7 +25,7 @@ HELP = """Enlarge pictures with super-resolution networks, without seams.
 
   iqsr prepare photos/ -o sets/
 
-  iqsr train recipes/cpu-first.toml --data sets/ -o runs/first
+  iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first
 
   iqsr train-quality recipes/quality/srq.toml --photos photos/ -o runs/srq
 

@@ -33,7 +33,7 @@ Scores are remembered by content: a run that was stopped goes on.
 
   iqsr agree pairs.csv --metrics srq,laplacian
 
-  iqsr agree pairs.csv --metrics srq,piqe,stlpips -o agreement/
+  iqsr agree pairs.csv --metrics srq,laplacian,stlpips -o agreement/
 
   iqsr agree --hggt HGGT/Train --metrics srq,laplacian --json
 """

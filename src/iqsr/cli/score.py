@@ -37,7 +37,7 @@ then, 2 for wrong arguments. `iqsr metrics` lists the metrics.
 
   iqsr score photo.png
 
-  iqsr score results/ --metrics srq,piqe -o scores.csv
+  iqsr score results/ --metrics srq,laplacian -o scores.csv
 
   iqsr score results/ --reference originals/ --metrics psnr,ssim,stlpips
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from iqsr.cli.places import place
+from iqsr.errors import ModelError
 
 
 def command(
@@ -40,22 +41,25 @@ def command(
 
     [bold]Examples[/bold]
 
-      iqsr train recipes/cpu-first.toml --data sets/ -o first --validation photos/
+      iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first --validation others/
 
-      iqsr train recipes/cpu-first.toml --data sets/ -o first --resume
+      iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first --validation others/ --resume
 
-      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o ft --set steps=200
+      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o runs/cpu-amo-ft --set steps=200
 
-      iqsr train recipes/cpu-first.toml --data sets/ --data more-sets/ -o both
+      iqsr train recipes/cpu-first.toml --data sets/ --data more-sets/ -o runs/both
 
-      iqsr train recipes/swinir-amo.toml --data HGGT/Train -o amo --set batch=4
+      iqsr train recipes/swinir-l1.toml --data HGGT/Train -o runs/swinir-l1 --set batch=4
     """
     from iqsr.cli.interrupt import interruptible
     from iqsr.cli.progress import StageBars
     from iqsr.recipes import read_recipe
     from iqsr.training.sr.recipe import TrainRecipe
-    from iqsr.training.sr.train import train
 
+    try:
+        from iqsr.training.sr.train import train
+    except ImportError as error:
+        raise ModelError(f"training needs the package {error.name}: pip install 'iqsr[train]'") from error
     settings = read_recipe(recipe, TrainRecipe, changes or [])
     with interruptible("--resume goes on from here"), StageBars() as bars:
         result = train(settings, data, out, validation=validation, resume=resume, on_progress=bars.stage)
