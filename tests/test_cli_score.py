@@ -68,6 +68,8 @@ def test_a_folder_that_cannot_be_searched_is_work_that_failed(iqsr: Run) -> None
     ended = iqsr("score", "sr", "-m", "laplacian")
     assert (ended.code, ended.err) == (1, "iqsr: left out 'in/locked\\n': Permission denied\n")
     assert "sr/01.png" in ended.out
+    ended = iqsr("score", "sr/00.png", "-m", "psnr", "-r", "sr", "--crop-border", "4")  # of the references, too
+    assert (ended.code, ended.err) == (1, "iqsr: left out 'in/locked\\n': Permission denied\n")
 
 
 def test_one_picture_alone_tells_what_its_scores_mean(iqsr: Run) -> None:

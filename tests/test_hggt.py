@@ -123,6 +123,8 @@ def test_data_sets_are_joined_in_their_order(tmp_path: Path) -> None:
     assert both.labelled
     assert [bool(s.positives) for s in both] == [True, False]
     assert join([open_sets(tmp_path / "one")]) == open_sets(tmp_path / "one")
+    with pytest.raises(UsageError, match="both have a set 'b-0-0'"):
+        join([open_sets(tmp_path / "two"), open_sets(tmp_path / "one"), open_sets(tmp_path / "one")])
     picture(tmp_path / "folders/original/c.png")
     picture(tmp_path / "folders/01/c.png")
     with pytest.raises(UsageError, match=r"cannot be joined: their variants are original, 01, .* and original, 01$"):

@@ -64,7 +64,7 @@ def test_plain_networks_are_averaged_weight_by_weight(share, tmp_path):
     made = interpolate(one, str(other), tmp_path / "out.safetensors", share=share)
     assert made.kept is None
     assert far(weights(made.path), mean(weights(one), weights(other), share)) < 1e-6
-    assert header(made.path)["interpolated"] == f"0, 1: {share:g}"
+    assert header(made.path)["interpolated"] == f"{one}, {other}: {share:g}"
     assert run(load_generator(made.path).module, picture()).isfinite().all()
 
 
@@ -96,6 +96,24 @@ def test_two_adapters_give_the_nearest_of_the_larger_rank(runs, tmp_path):
     assert 0.5 < made.kept < 0.99
 
 
+@pytest.mark.parametrize(("make", "targets"), [(tiny_rrdbnet, "all-convs"), (tiny_swinir, "all-linears")])
+def test_layers_smaller_than_the_rank_are_exact(make, targets, tmp_path):
+    """An RRDBNet's last layer has three outputs; a layer whose rank suffices for both loses nothing."""
+    base = saved(make(), tmp_path / "base.safetensors")
+    paths = [tmp_path / f"{seed}.safetensors" for seed in (0, 1)]
+    (tmp_path / "recipe.toml").write_text(f"[generator]\nstart = '{base}'\n")
+    for seed, path in enumerate(paths):
+        made = trained(load_generator(base), targets, rank=4, seed=seed)
+        save_adapter(made.module, path, base=made.name, targets=targets)
+    made = interpolate(*paths, tmp_path / "out.safetensors", share=-0.5)
+    wanted = mean(*[with_adapter(base, path) for path in paths], -0.5)
+    found = with_adapter(base, made.path)
+    small = [name for name, value in wanted.items() if value.ndim > 1 and value.shape[0] <= 4]
+    assert far({name: found[name] for name in small}, {name: wanted[name] for name in small}) < 5e-3
+    assert small
+    assert 0.5 < made.kept < 1
+
+
 def test_of_one_training_nothing_is_lost(runs, tmp_path):
     """Two adapters that differ in B alone have a mean of the same rank."""
     base, folder, _ = runs
@@ -118,6 +136,38 @@ def test_adapters_on_different_networks_give_a_plain_checkpoint(runs, tmp_path):
     assert far(weights(made.path), wanted) < 1e-6
 
 
+def test_the_network_below_an_adapter_may_be_the_other_end(runs, tmp_path):
+    base, folder, _ = runs
+    (folder / "recipe.toml").unlink()
+    with pytest.raises(UsageError, match=r"no packaged network; put it beside the adapter as base\.safetensors"):
+        interpolate(folder, folder, tmp_path / "out.safetensors")
+    assert interpolate(folder, base, tmp_path / "out.safetensors").kept == 1
+
+
+def test_a_name_is_a_name_even_where_a_folder_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("realesr-animevideov3").mkdir()
+    made = interpolate("realesr-animevideov3", "realesr-animevideov3-x4", Path("out.safetensors"))
+    assert far(weights(made.path), load_generator("realesr-animevideov3").module.state_dict()) < 1e-7
+
+
+def test_the_header_says_what_it_was_made_of(runs, tmp_path):
+    base, folder, _ = runs
+    adapter = read_adapter(folder / "adapter.safetensors")
+    write_adapter(replace(adapter, extra={"recipe": "r"}), folder / "adapter.safetensors")
+    interpolate(base, folder, tmp_path / "out.safetensors", share=0.25)
+    about = header(tmp_path / "out.safetensors")
+    assert (about["interpolated"], about["second_recipe"]) == (f"{base}, {folder}: 0.25", "r")
+
+
+@pytest.mark.parametrize("out", ["base.safetensors", "run-0/adapter.safetensors", "run-1/adapter.safetensors"])
+def test_what_it_is_made_of_is_not_replaced(out, runs, tmp_path):
+    before = (tmp_path / out).read_bytes()
+    with pytest.raises(UsageError, match="would replace what it is made of"):
+        interpolate(runs[1], runs[2], tmp_path / out)
+    assert (tmp_path / out).read_bytes() == before
+
+
 def test_the_command_says_what_it_wrote(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ended = CliRunner().invoke(app, ["interpolate", "run-0", "run-1", "-o", "out.safetensors", "--share", "0"])
@@ -132,7 +182,9 @@ def test_the_command_says_what_it_wrote(runs, tmp_path, monkeypatch):
     ("first", "out", "share", "kind", "line"),
     [
         ("base.safetensors", "out.pth", 0.5, UsageError, r"expected a name that ends in \.safetensors"),
-        ("base.safetensors", "out.safetensors", float("nan"), UsageError, "the share must be a number, got nan"),
+        ("base.safetensors", "out.safetensors", float("nan"), UsageError, "must be a number from -10 to 10, got nan"),
+        ("base.safetensors", "out.safetensors", -1e30, UsageError, "must be a number from -10 to 10, got -1e\\+30"),
+        ("~nobody/x.pth", "out.safetensors", 0.5, UsageError, "no such checkpoint: '~nobody/x.pth'"),
         ("realesrgan-x4", "out.safetensors", 0.5, UnknownNameError, "unknown model 'realesrgan-x4'"),
         ("gone.safetensors", "out.safetensors", 0.5, UsageError, "no such checkpoint: 'gone.safetensors'"),
         (".", "out.safetensors", 0.5, ModelError, "neither adapter.safetensors nor weights.safetensors"),

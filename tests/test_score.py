@@ -60,25 +60,6 @@ def test_a_score_of_a_file_is_what_others_compute_from_its_pixels() -> None:
     assert records(table) == [{"path": "sr/a.png", "width": 48, "height": 40, "psnr": table["psnr"][0]}]
 
 
-def test_a_border_is_left_out_where_metrics_compare_and_such_scores_are_remembered_apart() -> None:
-    picture("sr/a.png", seed=1)
-    picture("gt/a.png", seed=2)
-
-    def scores(border: int) -> dict[str, float]:
-        names, cache = ["psnr", "laplacian"], Path("c.sqlite")
-        table = score_files(["sr"], names, reference=Path("gt"), crop_border=border, cache=cache)
-        return dict(table[names].iloc[0])
-
-    whole, inner = scores(0), scores(4)
-    expected = peak_signal_noise_ratio(noise(seed=2)[4:-4, 4:-4], noise(seed=1)[4:-4, 4:-4])
-    assert inner["psnr"] == pytest.approx(expected, abs=1e-4)
-    assert abs(inner["psnr"] - whole["psnr"]) > 0.01
-    assert inner["laplacian"] == whole["laplacian"], "it sees the whole picture"
-    assert scores(0) == whole
-    table = score_files(["sr"], ["ssim"], reference=Path("gt"), crop_border=15)
-    assert table["error"][0] == "'sr/a.png': ssim needs at least 41 x 41 pixels, this has 48 x 40"
-
-
 def test_batches_score_as_single_pictures_do() -> None:
     sizes = [(48, 40)] * 5 + [(40, 48)] * 3 + [(64, 64)]
     some_pictures(sizes)

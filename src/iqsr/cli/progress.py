@@ -81,7 +81,7 @@ class JsonLines(Reporter):
 
 
 class Bars(Reporter):
-    """A bar for the picture at hand (megapixels read, speed, time left) and one for the batch."""
+    """A bar for the picture at hand (megapixels done, speed, time left) and one for the batch."""
 
     def __init__(self, pictures: int) -> None:
         from rich.console import Console
@@ -119,7 +119,7 @@ class Bars(Reporter):
             self._begin(job)
         seconds = max(time.perf_counter() - self._started, 1e-6)
         made = self._megapixels * done
-        text = f"{made:.2f} of {self._megapixels:.2f} MP, {made / seconds:.3g} MP/s"
+        text = f"{made:.2g} of {self._megapixels:.2g} MP, {made / seconds:.2g} MP/s"
         self._progress.update(self._now, completed=done, speed=text)
         self._progress.update(self._batch, completed=self._finished + done)
 

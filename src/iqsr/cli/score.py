@@ -127,8 +127,8 @@ def command(
         check_table(out)
     names = _names(metrics, with_map=map_folder is not None)
     judges = Judges(names, device=device, precision=chosen_precision(precision), crop_border=crop_border)
-    references = references_for(judges, reference)
     unread: list[OSError] = []
+    references = references_for(judges, reference, on_unread=unread.append)
     found = find_pictures(inputs, leave_out=map_folder, on_unread=unread.append)
     maps = {} if map_folder is None else planned_maps(found, map_folder)
     place = None if no_cache else cache or default_cache()

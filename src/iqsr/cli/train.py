@@ -59,6 +59,8 @@ def command(
     try:
         from iqsr.training.sr.train import train
     except ImportError as error:
+        if str(error.name).partition(".")[0] not in ("accelerate", "peft", "tensorboard"):
+            raise
         raise ModelError(f"training needs the package {error.name}: pip install 'iqsr[train]'") from error
     settings = read_recipe(recipe, TrainRecipe, changes or [])
     with interruptible("--resume goes on from here"), StageBars() as bars:

@@ -11,6 +11,7 @@ from iqsr.errors import UnknownNameError
 from iqsr.generators.community import load_checkpoint
 from iqsr.generators.generator import Generator
 from iqsr.generators.packaged import NETWORKS, load_packaged
+from iqsr.images.find import in_home
 
 __all__ = ["Generator", "generator_names", "load_generator"]
 
@@ -32,7 +33,7 @@ def load_generator(name_or_path: str | Path) -> Generator:
         return load_packaged(name_or_path)
     if isinstance(name_or_path, str) and not _is_path(name_or_path):
         raise UnknownNameError("model", name_or_path, generator_names())
-    return load_checkpoint(Path(name_or_path).expanduser())
+    return load_checkpoint(in_home(str(name_or_path)))
 
 
 def _is_path(text: str) -> bool:

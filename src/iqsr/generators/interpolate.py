@@ -1,7 +1,6 @@
 """Networks between two networks, weight by weight: network interpolation (Wang et al., 2018, arXiv:1809.00219)."""
 
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 
 import torch
@@ -21,8 +20,12 @@ from iqsr.generators.adapter import (
     write_adapter,
 )
 from iqsr.generators.generator import Generator
-from iqsr.generators.merge import artifact, base_of
+from iqsr.generators.merge import BASE_FILE, artifact, base_of
 from iqsr.generators.plain import save_plain
+from iqsr.images.find import in_home
+
+FARTHEST = 10.0
+"""Largest share, either way: networks are long useless there, but still finite."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,6 @@ class _End:
     """As it is without the adapter."""
     adapter: Adapter | None
 
-    def merged(self) -> Generator:
-        if self.adapter is not None:
-            merge_into(self.generator.module, self.adapter.tensors, self.adapter.scaling)
-        return self.generator
-
 
 def interpolate(first: str | Path, second: str | Path, out: Path, *, share: float = 0.5) -> Interpolated:
     """Write the network `(1 - share) * first + share * second` to `out` (.safetensors), whole or not at all.
@@ -56,63 +54,84 @@ def interpolate(first: str | Path, second: str | Path, out: Path, *, share: floa
     the second; beyond them it goes on along the line.
 
     Where both are adapters on one network, or one is an adapter and the other the network below it, an adapter is
-    written, of the larger rank: as near to the exact change as that rank allows, and exact where nothing but the
-    strength changes. Otherwise a plain checkpoint of the networks, adapters merged.
+    written, in fp16 and of the larger rank: as near to the exact change as that rank allows. Otherwise a plain
+    checkpoint of the networks, adapters merged.
 
     Raises UsageError for arguments that cannot be right, ModelError for networks that differ in more than their values.
     """
     if out.suffix.lower() != ".safetensors":
         raise UsageError(f"{out}: expected a name that ends in .safetensors")
-    if not isfinite(share):
-        raise UsageError(f"the share must be a number, got {share}")
-    ends = _end(first), _end(second)
-    if any(end.adapter for end in ends) and _same_base(*ends):
-        return _adapter(ends, out, share)
-    one, other = (end.merged() for end in ends)
-    mean = _between(one, other, share, names=(ends[0].name, ends[1].name))
-    save_plain(mean, one.architecture, out, metadata=_facts(one, other, share))
-    return Interpolated(out, None)
+    if not abs(share) <= FARTHEST:
+        raise UsageError(f"the share must be a number from -{FARTHEST:g} to {FARTHEST:g}, got {share:g}")
+    paths = _path(first), _path(second)
+    if out.resolve() in [path.resolve() for path in paths if path]:
+        raise UsageError(f"{out}: would replace what it is made of; give another name")
+    names = str(first), str(second)
+    adapters = [read_adapter(path) if path and is_adapter(path) else None for path in paths]
+    networks = [None if a else load_generator(p or n) for n, p, a in zip(names, paths, adapters, strict=True)]
+    below = [
+        network or _below(adapter, path, networks, out)
+        for network, adapter, path in zip(networks, adapters, paths, strict=True)
+    ]
+    one, other = map(_End, names, below, adapters)
+    if any(adapters) and _is_same(one.generator, other.generator):
+        return _write_adapter(one, other, out, share)
+    return _write_plain(one, other, out, share)
 
 
-def _end(source: str | Path) -> _End:
-    path = artifact(Path(source).expanduser())
-    if source in generator_names() or not is_adapter(path):
-        return _End(str(source), load_generator(source if path == Path(source) else path), None)
-    adapter = read_adapter(path)
-    generator = load_generator(base_of(adapter, path))
-    check_base(generator.module, adapter, adapter_name=str(path), module_name=generator.name)
-    return _End(str(source), generator, adapter)
+def _path(source: str | Path) -> Path | None:
+    """The file that is meant; None for the name of a network, even where a folder is called so."""
+    if isinstance(source, str) and (source in generator_names() or not in_home(source).exists()):
+        return None  # what is neither, `load_generator` tells of
+    return artifact(in_home(str(source)))
 
 
-def _same_base(one: _End, other: _End) -> bool:
-    return weights_sha256(one.generator.module) == weights_sha256(other.generator.module)
+def _below(adapter: Adapter | None, path: Path | None, networks: list[Generator | None], out: Path) -> Generator:
+    """The network below an adapter: the other end, or the one that its run started from."""
+    assert adapter is not None
+    assert path is not None
+    for network in networks:
+        if network is not None and weights_sha256(network.module) == adapter.base_sha256:
+            return network
+    base = base_of(adapter, path, advice=f"put it beside the adapter as {BASE_FILE}")
+    if base not in generator_names() and out.resolve() == Path(base).resolve():
+        raise UsageError(f"{out}: would replace what it is made of; give another name")
+    network = load_generator(base)
+    check_base(network.module, adapter, adapter_name=str(path), module_name=network.name)
+    return network
 
 
-def _adapter(ends: tuple[_End, _End], out: Path, share: float) -> Interpolated:
-    """Of the adapters, one of which may be missing: it changes nothing."""
-    weighted = [(end.adapter, w) for end, w in zip(ends, (1 - share, share), strict=True) if end.adapter is not None]
-    like = max((adapter for adapter, _ in weighted), key=lambda adapter: adapter.rank)
-    if len(weighted) == 1:
-        found, kept = replace(like, alpha=weighted[0][1] * like.alpha), 1.0
+def _is_same(one: Generator, other: Generator) -> bool:
+    """Whether they are one network: packaged ones of other scales may share their weights."""
+    kinds = [(network.architecture, network.scale, weights_sha256(network.module)) for network in (one, other)]
+    return kinds[0] == kinds[1]
+
+
+def _write_adapter(one: _End, other: _End, out: Path, share: float) -> Interpolated:
+    """Of two adapters, or of one whose strength changes: a network without one is changed by nothing."""
+    ends = [(end.adapter, w) for end, w in ((one, 1 - share), (other, share)) if end.adapter is not None]
+    like = max((adapter for adapter, _ in ends), key=lambda adapter: adapter.rank)
+    if len(ends) == 1:
+        found, kept = replace(like, alpha=ends[0][1] * like.alpha), 1.0
     else:
-        tensors, kept = _of_rank(like.rank, weighted)
-        targets = tuple(dict.fromkeys(target for adapter, _ in weighted for target in adapter.targets))
+        tensors, kept = _of_rank(like.rank, ends)
+        targets = tuple(dict.fromkeys(target for adapter, _ in ends for target in adapter.targets))
         found = replace(like, alpha=float(like.rank), tensors=tensors, targets=targets)
-    write_adapter(replace(found, extra={"interpolated": f"{ends[0].name}, {ends[1].name}: {share:g}"}), out)
+    write_adapter(replace(found, extra=_origin(one, other, share)), out)
     return Interpolated(out, kept)
 
 
-def _of_rank(rank: int, weighted: list[tuple[Adapter, float]]) -> tuple[dict[str, Tensor], float]:
+def _of_rank(rank: int, ends: list[tuple[Adapter, float]]) -> tuple[dict[str, Tensor], float]:
     """A and B for every layer's weighted sum of changes, by its largest singular values; the share of energy kept."""
     tensors: dict[str, Tensor] = {}
     all_energy = kept_energy = 0.0
-    for layer in dict.fromkeys(layer for adapter, _ in weighted for layer in adapter.layers):
-        parts = [(adapter, weight) for adapter, weight in weighted if layer + LORA_A in adapter.tensors]
+    for layer in dict.fromkeys(layer for adapter, _ in ends for layer in adapter.layers):
+        parts = [(adapter, weight) for adapter, weight in ends if layer + LORA_A in adapter.tensors]
         a = torch.cat([adapter.tensors[layer + LORA_A] for adapter, _ in parts]).double()
-        b = torch.cat([w * adapter.scaling * adapter.tensors[layer + LORA_B] for adapter, w in parts], 1).double()
+        b = torch.cat([w * adapter.scaling * adapter.tensors[layer + LORA_B].double() for adapter, w in parts], 1)
         orthogonal_b, upper_b = torch.linalg.qr(b.flatten(1))
         orthogonal_a, upper_a = torch.linalg.qr(a.flatten(1).T)
-        u, s, v = torch.linalg.svd(upper_b @ upper_a.T)
+        u, s, v = torch.linalg.svd(upper_b @ upper_a.T, full_matrices=False)
         root = s[:rank].sqrt()
         found_b, found_a = orthogonal_b @ u[:, :rank] * root, (orthogonal_a @ v[:rank].T * root).T
         tensors[layer + LORA_A] = _padded(found_a, 0, rank).reshape(rank, *a.shape[1:]).float()
@@ -129,21 +148,38 @@ def _padded(matrix: Tensor, axis: int, rank: int) -> Tensor:
     return torch.cat([matrix, matrix.new_zeros(missing)], axis)
 
 
-def _between(one: Generator, other: Generator, share: float, *, names: tuple[str, str]) -> nn.Module:
-    """The first network, with the mean values."""
-    found, towards = one.module.state_dict(), other.module.state_dict()
+def _write_plain(one: _End, other: _End, out: Path, share: float) -> Interpolated:
+    licences = " AND ".join(dict.fromkeys((one.generator.licence, other.generator.licence)))
+    architecture, scale = one.generator.architecture, one.generator.scale
+    module = _between(one, other, share)
+    facts = {"architecture": architecture, "scale": str(scale), "licence": licences}
+    save_plain(module, architecture, out, metadata=facts | _origin(one, other, share))
+    return Interpolated(out, None)
+
+
+def _between(one: _End, other: _End, share: float) -> nn.Module:
+    """The first network's module, adapters merged and with the mean values: it is changed."""
+    for end in (one, other):
+        if end.adapter is not None:
+            merge_into(end.generator.module, end.adapter.tensors, end.adapter.scaling)
+    module: nn.Module = one.generator.module
+    found, towards = module.state_dict(), other.generator.module.state_dict()
     same = {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in towards.items()}
-    if not same or (one.architecture, one.scale) != (other.architecture, other.scale):
-        kinds = " and ".join(f"{n} ({g.architecture} x{g.scale})" for n, g in zip(names, (one, other), strict=True))
-        raise ModelError(f"{kinds} are built differently: only networks of one architecture and size have a mean")
+    kinds = [(end.generator.architecture, end.generator.scale) for end in (one, other)]
+    if not same or kinds[0] != kinds[1]:
+        named = " and ".join(f"{e.name} ({kind} x{s})" for e, (kind, s) in zip((one, other), kinds, strict=True))
+        raise ModelError(f"{named} are built differently: only networks of one architecture and size have a mean")
     for name, value in found.items():
         if value.is_floating_point():
             value.copy_((1 - share) * value.double() + share * towards[name].double())
-    return one.module
+            if not value.isfinite().all():
+                raise ModelError(f"{name} is not finite {share:g} of the way from {one.name} to {other.name}")
+    return module
 
 
-def _facts(one: Generator, other: Generator, share: float) -> dict[str, str]:
-    """For the file's header. Two licences bind what is made of both."""
-    licences = dict.fromkeys((one.licence, other.licence))
-    about = {"architecture": one.architecture, "scale": str(one.scale), "licence": " and ".join(licences)}
-    return about | {"interpolated": f"{one.name}, {other.name}: {share:g}"}
+def _origin(one: _End, other: _End, share: float) -> dict[str, str]:
+    """For the file's header: both ends, and what their own headers say."""
+    said = {"interpolated": f"{one.name}, {other.name}: {share:g}"}
+    for place, end in (("first", one), ("second", other)):
+        said |= {f"{place}_{key}": text for key, text in (end.adapter.extra if end.adapter else {}).items()}
+    return said

@@ -55,7 +55,7 @@ def merge(source: Path, out: Path, *, model: str | None = None) -> Merged:
             raise UsageError(f"{source}: holds a whole generator, which needs no --model")
         return _write(load_checkpoint(path), None, out)
     adapter = read_adapter(path)
-    generator = load_generator(model or base_of(adapter, path))
+    generator = load_generator(model or base_of(adapter, path, advice="give --model FILE"))
     load_adapter(generator.module, path)
     return _write(generator, adapter, out)
 
@@ -70,8 +70,11 @@ def artifact(source: Path) -> Path:
     raise ModelError(f"{source}: neither {ADAPTER_FILE} nor {WEIGHTS_FILE} is in this folder")
 
 
-def base_of(adapter: Adapter, path: Path) -> str | Path:
-    """The network below the adapter, by what lies beside it or by its name. `load_adapter` checks that it is that."""
+def base_of(adapter: Adapter, path: Path, *, advice: str) -> str | Path:
+    """The network below the adapter, by what lies beside it or by its name. `load_adapter` checks that it is that.
+
+    UsageError, with the advice, where it cannot be found.
+    """
     kept, started = path.with_name(BASE_FILE), _start(path.with_name(RECIPE_FILE))
     if kept.is_file():
         return kept
@@ -80,7 +83,7 @@ def base_of(adapter: Adapter, path: Path) -> str | Path:
     if adapter.base in generator_names():
         return adapter.base
     where = f" (its run started from '{started}', which is not here)" if started else ""
-    raise UsageError(f"{path}: was trained on '{adapter.base}', which is no packaged network{where}; give --model FILE")
+    raise UsageError(f"{path}: was trained on '{adapter.base}', which is no packaged network{where}; {advice}")
 
 
 def _start(recipe: Path) -> str:

@@ -13,11 +13,11 @@ from iqsr.multigt.hggt import (
     every_set,
     has_positive,
     has_verdict,
-    join,
     lr_folder,
     open_folders,
     open_sets,
 )
+from iqsr.multigt.join import join
 from iqsr.multigt.labels import ANNOTATORS, Label, read_labels, vote
 
 __all__ = [

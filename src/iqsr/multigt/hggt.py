@@ -14,7 +14,7 @@ Opening a data set lists folders and touches no file; labels are read when a set
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -243,20 +243,6 @@ def open_folders(folders: Mapping[str, Path]) -> GroundTruths:
         if not path.is_dir():
             raise UsageError(f"no such folder: '{path}'")
     return GroundTruths((Shelf(ordered, None),))
-
-
-def join(parts: Sequence[GroundTruths]) -> GroundTruths:
-    """Several data sets as one, in this order. UsageError where their variants differ, or only some have labels."""
-    first = parts[0]
-    for part in parts[1:]:
-        folders = f"'{first.folder}' and '{part.folder}'"
-        if part.variants != first.variants:
-            each = " and ".join(", ".join(one.variants) for one in (first, part))
-            raise UsageError(f"{folders} cannot be joined: their variants are {each}")
-        if part.labelled != first.labelled:
-            raise UsageError(f"{folders} cannot be joined: one has labels of people, the other has none")
-    strays = tuple(stray for part in parts for stray in part.stray_labels)
-    return GroundTruths(tuple(shelf for part in parts for shelf in part.shelves), strays)
 
 
 def lr_folder(folder: Path) -> Path | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from iqsr.errors import IqsrError, PictureError, UsageError
 from iqsr.images import open_picture
-from iqsr.images.find import find_pictures
+from iqsr.images.find import OnUnread, find_pictures
 from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash
 from iqsr.scoring.pictures import BATCH_PIXELS, Judges, Precision
 from iqsr.scoring.references import Originals, References
@@ -79,15 +79,18 @@ def score_found(
     return to_table([scored[place] for place in sorted(scored)], judges.names)
 
 
-def references_for(judges: Judges, path: Path | None) -> References | None:
-    """The originals at `path`. UsageError where metrics need some and there are none, or the other way round."""
+def references_for(judges: Judges, path: Path | None, *, on_unread: OnUnread | None = None) -> References | None:
+    """The originals at `path`; on_unread as in `find_pictures`.
+
+    UsageError where metrics need some and there are none, or the other way round.
+    """
     names = judges.with_reference
     if path is None and names:
         verb = "compares" if len(names) == 1 else "compare"
         raise UsageError(f"{', '.join(names)} {verb} with a reference: give --reference FOLDER or FILE")
     if path is not None and not names:
         raise UsageError("none of the metrics compares with a reference: add one, e.g. psnr,ssim,stlpips, or give none")
-    return None if path is None else References(path)
+    return None if path is None else References(path, on_unread=on_unread)
 
 
 def scores_of(

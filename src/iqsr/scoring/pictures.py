@@ -62,6 +62,8 @@ class Judges:
         self.cards: dict[str, MetricCard] = {about.name: about for about in map(card, chosen)}
         self.precision: Precision = precision
         self._crop_border = crop_border
+        if crop_border and not self.with_reference:
+            raise UsageError("a border is left out by metrics that compare; add one, e.g. psnr,ssim, or leave out none")
         self._device = device
         self._loaded: dict[str, Metric] = {}
         self._fingerprints: dict[str, str] = {}
@@ -80,9 +82,14 @@ class Judges:
         """Pixels that this metric leaves out on each side."""
         return self._crop_border if self.cards[name].reference == "full" else 0
 
-    def least_side(self, name: str) -> int:
-        """Smallest side of a picture that this metric can measure."""
-        return self.cards[name].minimum_size + 2 * self.border(name)
+    def too_small(self, name: str, width: int, height: int) -> str | None:
+        """Why a picture is too small for this metric; None where it is not."""
+        border = self.border(name)
+        least = self.cards[name].minimum_size + 2 * border
+        if min(width, height) >= least:
+            return None
+        but = f" with {border} left out on each side" if border else ""
+        return f"{name} needs at least {least} x {least} pixels{but}, this has {width} x {height}"
 
     @cached_property
     def device(self) -> torch.device:
@@ -195,6 +202,9 @@ def _check(judges: Judges, pictures: Sequence[Tensor], references: Sequence[Tens
             raise UsageError(
                 f"picture {place}: expected floats (3, H, W) in [0, 1], got {picture.dtype} {tuple(picture.shape)}"
             )
+        for name in judges.names:
+            if why := judges.too_small(name, picture.shape[2], picture.shape[1]):
+                raise UsageError(f"picture {place}: {why}")
     if references is None:
         return
     if len(references) != len(pictures):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from iqsr.errors import PictureError, UsageError
-from iqsr.images.find import exists, find_pictures
+from iqsr.images.find import OnUnread, exists, find_pictures
 
 _SCALE = re.compile(r"[xX][0-9]")
 """As in `babyx4`, the usual names of enlarged pictures."""
@@ -29,17 +29,17 @@ class References:
     (`img_1` is not the original of `img_10`, `a` not that of `alpha`), but a scale may follow a word (`babyx4`). Where
     several subfolders have it, the one in the same relative place is taken.
 
-    Raises UsageError for a path that does not exist or a folder without pictures.
+    on_unread: see `find_pictures`. Raises UsageError for a path that does not exist or a folder without pictures.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, on_unread: OnUnread | None = None) -> None:
         self.path = Path(path)
         if not exists(self.path):
             raise UsageError(f"no such reference picture or folder: '{path}'")
         self._single = None if self.path.is_dir() else self.path
         self._by_stem: dict[str, list[Path]] = defaultdict(list)
         if self._single is None:
-            for _, relative in find_pictures([self.path]):
+            for _, relative in find_pictures([self.path], on_unread=on_unread):
                 self._by_stem[relative.stem].append(relative)
 
     def of(self, relative: Path) -> Path:

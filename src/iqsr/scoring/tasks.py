@@ -92,11 +92,10 @@ def _task(place: int, path: Path, relative: Path, judges: Judges, references: Or
 
 
 def _large_enough(scored: Scored, judges: Judges, name: str) -> bool:
-    least = judges.least_side(name)
-    large = min(scored.width or 0, scored.height or 0) >= least
-    if not large:
-        scored.failed(f"{name} needs at least {least} x {least} pixels, this has {scored.width} x {scored.height}")
-    return large
+    why = judges.too_small(name, scored.width or 0, scored.height or 0)
+    if why is not None:
+        scored.failed(why)
+    return why is None
 
 
 def _check_same_size(scored: Scored, original: Path) -> None:

@@ -92,7 +92,7 @@ class Monotone(NamedTuple):
 
 @torch.inference_mode()
 def monotone(score: Score, pictures: Sequence[Tensor], defect: str, seed: int = 0) -> Monotone:
-    """Of pictures (1, 3, H, W): the clean one, then `even_strengths` of the defect."""
+    """The shares for pictures (1, 3, H, W), each followed by `even_strengths` of the defect."""
     falls = [
         [better > worse for better, worse in pairwise(score(ladder(x, defect, even_strengths(), seed + n)).tolist())]
         for n, x in enumerate(pictures)

@@ -42,9 +42,7 @@ class Sets:
     """
 
     def __init__(self, data: Path | Sequence[Path], recipe: DataRecipe) -> None:
-        folders = [data] if isinstance(data, Path) else list(data)
-        if not folders:
-            raise UsageError("no data set was given")
+        folders = [Path(data)] if isinstance(data, str | Path) else list(data)
         self.ground_truths: GroundTruths = join([open_sets(folder) for folder in folders])
         named = ", ".join(f"'{folder}'" for folder in folders)
         if recipe.sets != "every" and not self.ground_truths.labelled:
