@@ -19,17 +19,14 @@ from iqsr.errors import UnknownNameError, UsageError
 N = 20_000
 TWO_STAGE = ("hggt-two-stage", "real-esrgan")
 STAGES: dict[str, Callable[[], Stage]] = {
-    "nearly-clean": lambda: one_stage("nearly-clean").stage,
     "hggt-one-stage": lambda: one_stage("hggt-one-stage").stage,
     "hggt-two-stage, first": lambda: two_stage("hggt-two-stage").first,
     "hggt-two-stage, second": lambda: two_stage("hggt-two-stage").second,
     "real-esrgan, first": lambda: two_stage("real-esrgan").first,
     "real-esrgan, second": lambda: two_stage("real-esrgan").second,
 }
-# Apart from the code, and published but for nearly-clean's:
-# sizes, sinc, sigma, resize, up/down/keep, noise, scale, gray, JPEG.
-FIGURES = {
-    "nearly-clean": ((3, 9), 0.0, (0.1, 1.2), (0.9, 1.1), (0.25, 0.25, 0.5), (0, 3), (0, 0.1), 0.2, (80, 98)),
+# The published figures, apart from the code: sizes, sinc, sigma, resize, up/down/keep, noise, scale, gray, JPEG.
+PUBLISHED = {
     "hggt-one-stage": ((3, 9), 0.01, (0.1, 1), (0.8, 1.2), (0.1, 0.85, 0.05), (1, 12), (0.05, 0.8), 0.2, (75, 95)),
     "hggt-two-stage, first": (
         (3, 7),
@@ -104,7 +101,7 @@ def batches(request: pytest.FixtureRequest) -> tuple[str, list[StageDraw]]:
 
 def test_kernels_have_the_published_kinds_and_sizes(drawn: tuple[str, StageDraw]) -> None:
     name, stage = drawn
-    (smallest, largest), sinc = FIGURES[name][:2]
+    (smallest, largest), sinc = PUBLISHED[name][:2]
     shapes = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03) if name.startswith("real") else (0.7, 0.3, 0, 0, 0, 0)
     assert stage.blur is not None
     counts = stage.blur.kind.bincount(minlength=len(KERNEL_KINDS)).tolist()
@@ -120,8 +117,8 @@ def test_sigmas_and_angles_are_uniform_and_independent(drawn: tuple[str, StageDr
     round_kinds = torch.tensor([KERNEL_KINDS.index(k) for k in ("iso", "generalised_iso", "plateau_iso")])
     is_round = torch.isin(stage.blur.kind, round_kinds)
     first, second = stage.blur.sigma.unbind(1)
-    assert is_uniform(first, *FIGURES[name][2])
-    assert is_uniform(second, *FIGURES[name][2])
+    assert is_uniform(first, *PUBLISHED[name][2])
+    assert is_uniform(second, *PUBLISHED[name][2])
     assert is_uniform(stage.blur.theta, -math.pi, math.pi)
     assert torch.equal(first[is_round], second[is_round])
     assert abs(stats.pearsonr(first[~is_round].numpy(), second[~is_round].numpy()).statistic) < 0.06
@@ -129,7 +126,7 @@ def test_sigmas_and_angles_are_uniform_and_independent(drawn: tuple[str, StageDr
 
 def test_strengths_and_qualities_are_uniform(drawn: tuple[str, StageDraw]) -> None:
     name, stage = drawn
-    sigma, scale, gray, quality = FIGURES[name][5:]
+    sigma, scale, gray, quality = PUBLISHED[name][5:]
     noise = STAGES[name]().noise
     gaussian, poisson = (replace(noise, gaussian=p).draw(N, seeded(2)) for p in (1.0, 0.0))
     assert (gaussian.kind, poisson.kind) == ("gaussian", "poisson")
@@ -163,7 +160,7 @@ def test_exponents_lie_below_and_above_one_equally_often() -> None:
 
 def test_batches_are_resized_as_published(batches: tuple[str, list[StageDraw]]) -> None:
     name, stages = batches
-    (low, high), weights = FIGURES[name][3:5]
+    (low, high), weights = PUBLISHED[name][3:5]
     factors = torch.tensor([stage.resize.factor for stage in stages])
     up, down, keep = factors[factors > 1], factors[factors < 1], factors[factors == 1]
     assert has_frequencies([len(up), len(down), len(keep)], weights)
@@ -207,9 +204,9 @@ def test_order_is_a_fair_coin_and_the_last_interpolation_is_drawn(name: str) -> 
 def test_definitions_are_frozen_and_unknown_names_tell_the_known_ones() -> None:
     with pytest.raises(AttributeError):
         pipeline("real-esrgan").scale = 2  # type: ignore[misc]
-    with pytest.raises(UnknownNameError, match="known: hggt-one-stage, hggt-two-stage, real-esrgan, nearly-clean"):
+    with pytest.raises(UnknownNameError, match="known: hggt-one-stage, hggt-two-stage, real-esrgan"):
         pipeline("hggt-onestage")
-    assert pipeline_names() == ["nearly-clean", "hggt-one-stage", "hggt-two-stage", "real-esrgan"]
+    assert pipeline_names() == ["hggt-one-stage", "hggt-two-stage", "real-esrgan"]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_plain_networks_are_averaged_weight_by_weight(share, tmp_path):
     made = interpolate(one, str(other), tmp_path / "out.safetensors", share=share)
     assert made.kept is None
     assert far(weights(made.path), mean(weights(one), weights(other), share)) < 1e-6
-    assert header(made.path)["interpolated"] == f"{one}, {other}: {share:g}"
+    assert header(made.path)["interpolated"] == f"{one.name}, {other.name}: {share:g}"
     assert run(load_generator(made.path).module, picture()).isfinite().all()
 
 
@@ -157,7 +157,7 @@ def test_the_header_says_what_it_was_made_of(runs, tmp_path):
     write_adapter(replace(adapter, extra={"recipe": "r"}), folder / "adapter.safetensors")
     interpolate(base, folder, tmp_path / "out.safetensors", share=0.25)
     about = header(tmp_path / "out.safetensors")
-    assert (about["interpolated"], about["second_recipe"]) == (f"{base}, {folder}: 0.25", "r")
+    assert (about["interpolated"], about["second_recipe"]) == (f"{base.name}, {folder.name}: 0.25", "r")
 
 
 @pytest.mark.parametrize("out", ["base.safetensors", "run-0/adapter.safetensors", "run-1/adapter.safetensors"])

@@ -1,4 +1,4 @@
-"""The named degradations. Every range and probability as published, but for `nearly-clean`, which is our own."""
+"""The named degradations, every range and probability as published."""
 
 from iqsr.degrade.kernels import Blur, FinalSinc, KernelMix
 from iqsr.degrade.noise import Noise
@@ -10,14 +10,6 @@ _REAL_ESRGAN_MIX = KernelMix(
 )
 _REAL_ESRGAN_SIZES = (7, 9, 11, 13, 15, 17, 19, 21)
 
-_NEARLY_CLEAN = OneStage(
-    Stage(
-        blur=Blur(sizes=(3, 5, 7, 9), sigma=(0.1, 1.2), sinc=0.0),
-        resize=Resize((0.9, 1.1), up=0.25, down=0.25, keep=0.5),
-        noise=Noise(sigma=(0, 3), scale=(0, 0.1), gray=0.2),
-        jpeg=(80, 98),
-    )
-)
 _HGGT_ONE_STAGE = OneStage(
     Stage(
         blur=Blur(sizes=(3, 5, 7, 9), sigma=(0.1, 1.0), sinc=0.01),
@@ -57,7 +49,6 @@ _REAL_ESRGAN = TwoStage(
     final_sinc=FinalSinc(sizes=_REAL_ESRGAN_SIZES, probability=0.8),
 )
 _PRESETS: dict[str, OneStage | TwoStage] = {
-    "nearly-clean": _NEARLY_CLEAN,
     "hggt-one-stage": _HGGT_ONE_STAGE,
     "hggt-two-stage": _HGGT_TWO_STAGE,
     "real-esrgan": _REAL_ESRGAN,

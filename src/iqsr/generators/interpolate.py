@@ -178,8 +178,8 @@ def _between(one: _End, other: _End, share: float) -> nn.Module:
 
 
 def _origin(one: _End, other: _End, share: float) -> dict[str, str]:
-    """For the file's header: both ends, and what their own headers say."""
-    said = {"interpolated": f"{one.name}, {other.name}: {share:g}"}
+    """For the file's header: both ends without their folders, and what their own headers say."""
+    said = {"interpolated": f"{Path(one.name).name}, {Path(other.name).name}: {share:g}"}
     for place, end in (("first", one), ("second", other)):
         said |= {f"{place}_{key}": text for key, text in (end.adapter.extra if end.adapter else {}).items()}
     return said
