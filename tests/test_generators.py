@@ -277,5 +277,5 @@ def test_missing_file_is_one_line(missing, tmp_path, monkeypatch):
 
 
 def test_folder_is_not_a_model(tmp_path):
-    with pytest.raises(UsageError, match="no such checkpoint"):
+    with pytest.raises(UsageError, match="a folder, not a checkpoint"):
         load_generator(tmp_path)

@@ -41,15 +41,17 @@ def command(
 
     [bold]Examples[/bold]
 
-      iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first --validation others/
+      iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first
 
-      iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first --validation others/ --resume
+      iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first --resume
 
-      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o runs/cpu-amo-ft --set steps=200
+      iqsr train recipes/cpu-first.toml --data sets/ -o a --validation others/
 
-      iqsr train recipes/cpu-first.toml --data sets/ --data more-sets/ -o runs/both
+      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o ft --set steps=200
 
-      iqsr train recipes/swinir-l1.toml --data HGGT/Train -o runs/swinir-l1 --set batch=4
+      iqsr train recipes/cpu-first.toml --data sets/ --data more-sets/ -o both
+
+      iqsr train recipes/swinir-l1.toml --data HGGT/Train -o l1 --set batch=4
     """
     from iqsr.cli.interrupt import interruptible
     from iqsr.cli.progress import StageBars
