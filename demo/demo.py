@@ -42,8 +42,8 @@ LEAD = (
     "Four photos were blurred, reduced to a sixteenth of their pixels, made noisy and saved as JPEG. "
     "Bicubic interpolation keeps the blur. Networks draw what is likely to have been there: closer to the original "
     "for the eye (stlpips), though often not pixel by pixel (psnr, ssim). iqsr-x4 was tuned from Real-ESRGAN's "
-    "x4plus by predicted quality: nearer to the original pixel by pixel, calmer, on smooth surfaces softer; metrics it "
-    "was trained on are marked and prove nothing."
+    "x4plus by predicted quality: mostly nearer to the original pixel by pixel, calmer, on smooth surfaces softer; "
+    "metrics it was trained on are marked and prove nothing."
 )
 
 
