@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from iqsr.generators.lora import load_lora_state, lora_state
+from iqsr.memory import keep_freed_memory
 from iqsr.quality import load_metric
 from iqsr.recipes import read_recipe
 from iqsr.training.sr.data import Batch, Batches, Sets
@@ -137,6 +138,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="folder of photos to learn from; scikit-image's by default")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as `iqsr train` does; here the plain loop has it, too
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(QUICK if args.quick else FULL, Path(folder), args.threads)
         write_sets(bench.sets, args.photos, count=bench.load.photos, side=bench.recipe().data.source)
@@ -225,6 +227,8 @@ def memory(bench: Bench) -> Result:
 def peak(bench: Bench, kind: str) -> float:
     """Of three steps, in GB."""
     torch.set_num_threads(bench.threads)
+    if kind != "plain loop":
+        keep_freed_memory()
     batches = bench.batches()
     made: dict[str, Callable[[], Contender]] = {
         "LoRA": lambda: Contender.of(bench.training(*ONLINE), draw),

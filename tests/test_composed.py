@@ -10,12 +10,13 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor, nn
 
 from counting import calls
-from iqsr.generators import dense_block, load_generator
+from iqsr.generators import load_generator
 from iqsr.generators.composed import Composed
 from iqsr.generators.composed_layer import Cost
 from iqsr.generators.dense_block import DenseBlock
 from iqsr.generators.fresh import new_rrdbnet, new_swinir
 from iqsr.generators.lora import adapted_layers, add_lora, lora_state, merge_adapter
+from iqsr.winograd import Tiling
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -125,7 +126,7 @@ def test_peft_is_asked_where_it_is_the_cheaper_way_and_only_there(monkeypatch: p
 
 
 def test_blocks_go_by_tiles_where_all_of_their_layers_have_adapters(monkeypatch: pytest.MonkeyPatch) -> None:
-    transformed = calls(monkeypatch, dense_block, "to_tiles")
+    transformed = calls(monkeypatch, Tiling, "forward")
     learned(adapted(rrdbnet(), "rrdb-convs", 2), normal(1, 3, 8, 8), composed=True)
     assert len(transformed) == 3 * 5
     learned(adapted(rrdbnet(), r".*RDB2\.conv.\.0", 2), normal(1, 3, 8, 8), composed=True)

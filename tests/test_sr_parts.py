@@ -78,10 +78,10 @@ def test_the_average_is_the_exponential_one_of_what_is_trained() -> None:
     start = module[0].weight.detach().clone()
     with torch.no_grad():
         module[0].weight.add_(1)
-    average.update(module)
+    average.update()
     assert set(average.values) == {"0.weight", "0.bias"}
     assert torch.allclose(average.values["0.weight"], start + 0.1)
-    with average.applied_to(module):
+    with average.applied():
         assert torch.allclose(module[0].weight, start + 0.1)
     assert torch.equal(module[0].weight, start + 1)
 

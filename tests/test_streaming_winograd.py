@@ -8,9 +8,9 @@ from torch import Tensor
 from iqsr.generators import load_generator
 from iqsr.streaming import StreamEngine, compile_rows
 from iqsr.streaming.kernels import has_fused
-from iqsr.streaming.tiled import TiledTrunk
+from iqsr.streaming.tiled import TiledTrunk, has_winograd, transformed_kernel
 from iqsr.streaming.trunk import Trunk
-from iqsr.streaming.winograd import PIXELS, PRODUCTS, Tiling, has_winograd, transformed_kernel
+from iqsr.winograd import PIXELS, PRODUCTS, Tiling
 
 CPU = torch.device("cpu")
 

@@ -5,19 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iqsr import winograd
 from iqsr.quality.lpips_st import LpipsSt
+from iqsr.training.sr import frozen_conv
+from iqsr.training.sr.frozen_conv import FrozenConv, from_tiles, from_tiles_adjoint, to_tiles, to_tiles_adjoint
 from iqsr.training.sr.perceptual import Perceptual
-from iqsr.winograd import (
-    FrozenConv,
-    from_tiles,
-    from_tiles_adjoint,
-    kernel_to_tiles,
-    kernel_to_tiles_adjoint,
-    saving,
-    to_tiles,
-    to_tiles_adjoint,
-)
+from iqsr.winograd import PIXELS, PRODUCTS, WORTHWHILE, Tiling, kernel_to_tiles, kernel_to_tiles_adjoint, saving
 from sets import crops
 
 SIZES = [(8, 8), (9, 8), (6, 11), (1, 1), (4, 7)]
@@ -30,7 +22,7 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
 def by_tiles(x: Tensor, weight: Tensor) -> Tensor:
     """x: (N, C, H, W)."""
     shape = (x.shape[0], *x.shape[2:])
-    return from_tiles(to_tiles(x.permute(0, 2, 3, 1)) @ kernel_to_tiles(weight), shape).permute(0, 3, 1, 2)
+    return from_tiles(to_tiles(x.permute(0, 2, 3, 1)) @ kernel_to_tiles(weight).mT, shape).permute(0, 3, 1, 2)
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -54,15 +46,47 @@ def test_adjoints_are_adjoint(height: int, width: int) -> None:
     x, tiles = normal(*shape, 3), normal(*to_tiles(normal(*shape, 3)).shape, seed=1)
     assert (to_tiles(x) * tiles).sum().item() == pytest.approx((x * to_tiles_adjoint(tiles, shape)).sum().item())
     assert (from_tiles(tiles, shape) * x).sum().item() == pytest.approx((tiles * from_tiles_adjoint(x)).sum().item())
-    weight, kernel = normal(4, 3, 3, 3), normal(36, 3, 4, seed=1)
+    weight, kernel = normal(4, 3, 3, 3), normal(36, 4, 3, seed=1)
     there, back = (kernel_to_tiles(weight) * kernel).sum(), (weight * kernel_to_tiles_adjoint(kernel)).sum()
     assert there.item() == pytest.approx(back.item())
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_a_tilings_adjoints_are_adjoint(height: int, width: int) -> None:
+    """Of several pictures, none of which sees the next; pixels beyond the edge and tiles for nothing are zeros."""
+    tiling = Tiling(height, width, pictures=3, dtype=torch.float64)
+    pixels, gradient = (tiling.cut(normal(3, 2, height, width, seed=seed)) for seed in range(2))
+    products = normal(PRODUCTS, 2, tiling.tiles, seed=2)
+    there = torch.empty_like(products)
+    tiling.forward(pixels, there)
+    back = tiling.forward_adjoint(products)
+    assert (there * products).sum().item() == pytest.approx((pixels * back).sum().item())
+    made, of_products = torch.empty_like(pixels), torch.empty_like(products)
+    tiling.back(products, made)
+    tiling.back_adjoint(gradient, of_products)
+    assert (made * gradient).sum().item() == pytest.approx((products * of_products).sum().item())
+
+
+def test_a_tilings_transforms_write_into_parts_of_arrays() -> None:
+    tiling = Tiling(6, 9, pictures=2)
+    pixels = tiling.cut(normal(2, 3, 6, 9, dtype=torch.float32))
+    wide = torch.zeros(PRODUCTS, 7, tiling.tiles)
+    alone, made, part = torch.empty(PRODUCTS, 3, tiling.tiles), *(torch.empty_like(pixels) for _ in range(2))
+    for transform, given in ((tiling.forward, pixels), (tiling.back_adjoint, pixels)):
+        transform(given, alone)
+        transform(given, wide[:, 2:5])
+        assert torch.equal(wide[:, 2:5], alone)
+    tiling.back(alone, made)
+    tiling.back(wide[:, 2:5], part)
+    assert (made - part).abs().max() < 1e-5 * made.abs().max()
+    assert float(wide[:, :2].abs().sum() + wide[:, 5:].abs().sum()) == 0
+    assert made.shape[0] == PIXELS
 
 
 def test_what_is_saved() -> None:
     assert saving(32, 48) == 4
     assert saving(17, 17) == pytest.approx(9 * 17**2 / (36 * 5**2))
-    assert saving(9, 9) < winograd.WORTHWHILE < saving(17, 17)
+    assert saving(9, 9) < WORTHWHILE < saving(17, 17)
 
 
 def frozen(inputs: int = 128, outputs: int = 160, **settings: object) -> nn.Conv2d:
@@ -75,7 +99,7 @@ def frozen(inputs: int = 128, outputs: int = 160, **settings: object) -> nn.Conv
 def test_a_frozen_convolution_gives_the_same_output_and_gradient(
     pictures: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(winograd, "_TILES_AT_ONCE", 8)  # three pictures come in two parts
+    monkeypatch.setattr(frozen_conv, "_TILES_AT_ONCE", 8)  # three pictures come in two parts
     conv = frozen()
     faster = FrozenConv(conv)
     x, y = (normal(pictures, 128, 7, 8).requires_grad_(True) for _ in range(2))

@@ -55,6 +55,7 @@ def command(
     """
     from iqsr.cli.interrupt import interruptible
     from iqsr.cli.progress import StageBars
+    from iqsr.memory import keep_freed_memory
     from iqsr.recipes import read_recipe
     from iqsr.training.sr.recipe import TrainRecipe
 
@@ -65,6 +66,7 @@ def command(
             raise
         raise ModelError(f"training needs the package {error.name}: pip install 'iqsr[train]'") from error
     settings = read_recipe(recipe, TrainRecipe, changes or [])
+    keep_freed_memory()
     with interruptible("--resume goes on from here"), StageBars() as bars:
         result = train(settings, data, out, validation=validation, resume=resume, on_progress=bars.stage)
     typer.echo(result)

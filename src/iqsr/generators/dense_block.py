@@ -1,12 +1,13 @@
 """RRDBNet's dense block with adapters, by tiles (`iqsr.winograd`), for training on CPUs.
 
-Five 3x3 convolutions, each of all maps so far: a map is transformed once and used by all that follow. W and A of a
-layer are one convolution with outputs + rank channels; B is a matrix at every pixel. Only A and B learn, so that
-gradients for W are never made (benchmarks/training.py measures it against peft). Four times the memory of the blocks'
-weights goes into their transforms, which are kept.
+Five 3x3 convolutions, each of all maps so far: a map is transformed once and used by all that follow. A and W of a
+layer are one convolution with rank + outputs channels; B is a matrix at every pixel. Only A and B learn, so that
+gradients for W are never made (benchmarks/training.py measures it against peft). Between its ends a block knows tiles
+alone. Five times the memory of the blocks' weights goes into their transforms, which are kept.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -17,27 +18,54 @@ from torch.autograd.function import once_differentiable
 from iqsr.generators.composed_layer import learns_in_full
 from iqsr.generators.lora import Adapted
 from iqsr.winograd import (
-    POINTS,
+    PIXELS,
+    PRODUCTS,
     WORTHWHILE,
-    from_tiles,
-    from_tiles_adjoint,
+    Tiling,
     kernel_to_tiles,
     kernel_to_tiles_adjoint,
     saving,
-    to_tiles,
-    to_tiles_adjoint,
 )
 
 RESIDUAL = 0.2
 """Share of the last convolution that is added to the block's input."""
 
 
-class DenseBlock:
-    """One block of spandrel's RRDBNet whose five convolutions all have adapters."""
+class Room:
+    """What blocks of one network, at work one after the other, have in common: how pictures are cut, and memory."""
 
-    def __init__(self, module: nn.Module, layers: Sequence[Adapted], slope: float) -> None:
-        self.module, self.layers, self.slope = module, layers, slope
-        self._kernels: list[Tensor] = []
+    def __init__(self) -> None:
+        self._tilings: dict[tuple[Any, ...], Tiling] = {}
+        self._products = torch.empty(0)
+
+    def tiling(self, x: Tensor) -> Tiling:
+        """For pictures (N, C, H, W) like these; one is kept."""
+        n, _, height, width = x.shape
+        key = n, height, width, x.dtype
+        if key not in self._tilings:
+            self._tilings = {key: Tiling(height, width, pictures=n, dtype=x.dtype)}
+        return self._tilings[key]
+
+    def products(self, channels: int, tiling: Tiling) -> Tensor:
+        """An array (36, channels, T), with whatever it was last used for in it: its memory is warm."""
+        size = PRODUCTS * channels * tiling.tiles
+        if self._products.numel() < size or self._products.dtype != tiling.dtype:
+            self._products = torch.empty(size, dtype=tiling.dtype)
+        return self._products[:size].view(PRODUCTS, channels, tiling.tiles)
+
+
+class DenseBlock:
+    """One block of spandrel's RRDBNet whose five convolutions all have adapters of one rank and scaling."""
+
+    def __init__(self, module: nn.Module, layers: Sequence[Adapted], slope: float, room: Room) -> None:
+        self.module, self.layers, self.slope, self.room = module, layers, slope, room
+        self.rank = layers[0].a.shape[0]
+        outputs = [self.rank + layer.b.shape[0] for layer in layers]
+        self.rows = list(pairwise(accumulate(outputs, initial=0)))
+        """Of each layer's kernels: where its A's begin, and where its W's end."""
+        self.columns = list(pairwise([0, *(layer.a.shape[1] for layer in layers)]))
+        """Of each layer's newest map: its first channel and the one after its last, among those of all maps."""
+        self._kernel = torch.empty(0)
 
     @classmethod
     def found_in(cls, module: nn.Module, layers: Sequence[Adapted]) -> list["DenseBlock"]:
@@ -45,7 +73,8 @@ class DenseBlock:
         by_wrapper = {layer.wrapper: layer for layer in layers}
         blocks = [part for part in module.modules() if type(part).__name__ == "ResidualDenseBlock_5C"]
         found = [_read(block, by_wrapper) for block in blocks]
-        return [cls(block, *known) for block, known in zip(blocks, found, strict=True) if known]
+        room = Room()
+        return [cls(block, *known, room) for block, known in zip(blocks, found, strict=True) if known]
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, C, H, W). Returns the same shape; of small or odd pictures, and elsewhere than on CPUs, as before."""
@@ -55,13 +84,23 @@ class DenseBlock:
         adapters = [layer.a for layer in self.layers] + [layer.b for layer in self.layers]
         return _Dense.apply(x, self, *adapters)  # pyright: ignore[reportReturnType]
 
-    def kernels(self) -> list[Tensor]:
-        """W and s * A of each layer, transformed: (36, inputs, outputs + rank). W's part is made once."""
-        if not self._kernels or self._kernels[0].dtype != self.layers[0].base.weight.dtype:
-            self._kernels = [_joined(layer) for layer in self.layers]
-        for layer, kernel in zip(self.layers, self._kernels, strict=True):
-            kernel[:, :, layer.b.shape[0] :] = kernel_to_tiles(layer.scaling * layer.a.detach())
-        return self._kernels
+    def kernel(self) -> Tensor:
+        """s * A and W of each layer, transformed, (36, `rows`, `columns`); zeros where it does not read a map."""
+        if self._kernel.numel() == 0 or self._kernel.dtype != self.layers[0].base.weight.dtype:
+            self._kernel = self._of_weights()
+        inputs = self.columns[-1][1]
+        a = torch.cat([F.pad(layer.a.detach(), (0, 0, 0, 0, 0, inputs - layer.a.shape[1])) for layer in self.layers])
+        parts = kernel_to_tiles(self.layers[0].scaling * a).split(self.rank, 1)
+        for (first, _), part in zip(self.rows, parts, strict=True):
+            self._kernel[:, first : first + self.rank] = part
+        return self._kernel
+
+    def _of_weights(self) -> Tensor:
+        weights = [layer.base.weight.detach() for layer in self.layers]
+        kernel = weights[0].new_zeros(PRODUCTS, self.rows[-1][1], self.columns[-1][1])
+        for (first, end), weight in zip(self.rows, weights, strict=True):
+            kernel[:, first + self.rank : end, : weight.shape[1]] = kernel_to_tiles(weight)
+        return kernel
 
 
 def _read(block: nn.Module, layers: dict[nn.Module, Adapted]) -> tuple[list[Adapted], float] | None:
@@ -72,74 +111,70 @@ def _read(block: nn.Module, layers: dict[nn.Module, Adapted]) -> tuple[list[Adap
     plain = getattr(block, "conv1x1", None) is None and kinds == [[nn.LeakyReLU]] * 4 + [[]]
     known = [layer for layer in found if layer is not None and _is_3x3(layer.base)]
     slopes = {part[1].negative_slope for part in parts[:4]} if plain else set()
-    return (known, slopes.pop()) if len(known) == 5 and len(slopes) == 1 else None
+    alike = len({(layer.a.shape[0], layer.scaling) for layer in known}) == 1
+    return (known, slopes.pop()) if len(known) == 5 and len(slopes) == 1 and alike else None
 
 
 def _is_3x3(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Conv2d) and (layer.kernel_size, layer.stride, layer.padding) == ((3, 3), (1, 1), (1, 1))
 
 
-def _joined(layer: Adapted) -> Tensor:
-    weight, rank = layer.base.weight.detach(), layer.a.shape[0]
-    kernel = weight.new_empty(POINTS, weight.shape[1], weight.shape[0] + rank)
-    kernel[:, :, : weight.shape[0]] = kernel_to_tiles(weight)
-    return kernel
-
-
 class _Dense(torch.autograd.Function):
-    """Pixels are rows of (pixels, channels) here, tiles (36, T, channels)."""
+    """Maps are tiles here, (16, channels, T), and transformed (36, channels, T)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, block: DenseBlock, *adapters: Tensor) -> Tensor:
-        kernels, picture = block.kernels(), x.permute(0, 2, 3, 1)
-        n, height, width, _ = shape = picture.shape
-        made = to_tiles(picture)
-        tiles = made.new_empty(*made.shape[:2], kernels[-1].shape[1])
-        ys, zs = list[Tensor](), list[Tensor]()
-        for layer, kernel in zip(block.layers, kernels, strict=True):
-            inputs, outputs = kernel.shape[1], layer.b.shape[0]
-            tiles[:, :, inputs - made.shape[2] : inputs] = made
-            both = from_tiles(tiles[:, :, :inputs] @ kernel, shape[:3]).reshape(-1, kernel.shape[2])
-            zs.append(both[:, outputs:].contiguous())  # s * A x
-            ys.append(torch.addmm(both[:, :outputs], zs[-1], layer.b.flatten(1).T))
+        kernel, tiling, rank = block.kernel(), block.room.tiling(x), block.rank
+        maps = x.new_empty(PRODUCTS, block.columns[-1][1], tiling.tiles)
+        made, ys, zs = tiling.cut(x), list[Tensor](), list[Tensor]()
+        for layer, rows, (first, end) in zip(block.layers, block.rows, block.columns, strict=True):
+            tiling.forward(made, maps[:, first:end])
+            both = x.new_empty(PIXELS, rows[1] - rows[0], tiling.tiles)
+            tiling.back(torch.bmm(kernel[:, slice(*rows), :end], maps[:, :end]), both)
+            zs.append(both[:, :rank].contiguous())  # s * A x
+            made = torch.baddbmm(both[:, rank:], _at_pixels(layer.b), zs[-1])
             if layer.base.bias is not None:
-                ys[-1] += layer.base.bias
+                made += layer.base.bias[:, None]
             if layer is not block.layers[-1]:
-                made = to_tiles(F.leaky_relu_(ys[-1], block.slope).view(n, height, width, outputs))
-        last = ys.pop().view(shape).permute(0, 3, 1, 2)
-        ctx.block, ctx.kernels, ctx.shape = block, kernels, shape[:3]
-        ctx.save_for_backward(tiles, *ys, *zs, *adapters)  # the adapters, so that torch notices if they change
-        return torch.add(x, last, alpha=RESIDUAL)
+                tiling.clear_beyond_edge(F.leaky_relu_(made, block.slope))
+                ys.append(made)
+        ctx.block, ctx.kernel, ctx.tiling = block, kernel, tiling
+        ctx.save_for_backward(maps, *ys, *zs, *adapters)  # the adapters, so that torch notices if they change
+        return torch.add(x, tiling.joined(made), alpha=RESIDUAL)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        layers: Sequence[Adapted] = ctx.block.layers
-        kernels, count, rank = ctx.kernels, len(layers), layers[0].a.shape[0]
-        tiles, *saved = ctx.saved_tensors
+        block: DenseBlock = ctx.block
+        tiling: Tiling = ctx.tiling
+        layers, count = block.layers, len(block.layers)
+        maps, *saved = ctx.saved_tensors
         ys, zs = saved[: count - 1], saved[count - 1 : 2 * count - 1]
-        of_both, of_b, of_x = list[Tensor](), list[Tensor](), None
-        of_y = (RESIDUAL * gradients[0]).permute(0, 2, 3, 1).flatten(0, 2)
+        of_products = block.room.products(block.rows[-1][1], tiling)
+        of_y, of_x, of_bs = tiling.cut(RESIDUAL * gradients[0]), None, list[Tensor]()
         for i in reversed(range(count)):
-            b = layers[i].b
-            of_b.insert(0, (zs[i].T @ of_y).T.reshape(b.shape))
-            both = torch.cat((of_y, of_y @ b.flatten(1)), 1)
-            of_both.insert(0, from_tiles_adjoint(both.view(*ctx.shape, -1)))
-            if i:
-                of_map = to_tiles_adjoint(_of_map(of_both, kernels[i:], kernels[i - 1].shape[1]), ctx.shape)
-                made = ys[i - 1].view(of_map.shape)
-                of_y = torch.ops.aten.leaky_relu_backward(of_map, made, ctx.block.slope, True).flatten(0, 2)
-            elif ctx.needs_input_grad[0]:
-                of_x = to_tiles_adjoint(_of_map(of_both, kernels, 0), ctx.shape).permute(0, 3, 1, 2) + gradients[0]
-        of_zs = torch.cat([of[:, :, -rank:] for of in of_both], 2)
-        of_a = layers[0].scaling * kernel_to_tiles_adjoint(tiles.transpose(1, 2) @ of_zs)
-        return of_x, None, *(a[:, : k.shape[1]] for a, k in zip(of_a.split(rank), kernels, strict=True)), *of_b
+            b, (first, end) = layers[i].b, block.rows[i]
+            of_bs.insert(0, torch.bmm(of_y, zs[i].mT).sum(0).view(b.shape))
+            both = torch.cat([torch.bmm(_at_pixels(b).mT, of_y), of_y], 1)
+            tiling.back_adjoint(both, of_products[:, first:end])
+            if i or ctx.needs_input_grad[0]:
+                later = ctx.kernel[:, first:, slice(*block.columns[i])]
+                of_map = tiling.forward_adjoint(torch.bmm(later.mT, of_products[:, first:]))
+                tiling.clear_beyond_edge(of_map)
+                if i:
+                    of_y = torch.ops.aten.leaky_relu_backward(of_map, ys[i - 1], block.slope, True)
+                else:
+                    of_x = tiling.joined(of_map) + gradients[0]
+        return of_x, None, *_of_as(block, of_products, maps), *of_bs
 
 
-def _of_map(of_both: Sequence[Tensor], kernels: Sequence[Tensor], first: int) -> Tensor:
-    """The gradient for the newest map that the first of some layers takes, its channels `first` and on: (36, T, C)."""
-    last = kernels[0].shape[1]
-    of_map = of_both[0] @ kernels[0][:, first:last].transpose(1, 2)
-    for of_later, kernel in zip(of_both[1:], kernels[1:], strict=True):
-        of_map.baddbmm_(of_later, kernel[:, first:last].transpose(1, 2))
-    return of_map
+def _at_pixels(b: Tensor) -> Tensor:
+    """B as a matrix for each pixel of a tile: (outputs, rank, 1, 1) -> (16, outputs, rank)."""
+    return b.flatten(1).expand(PIXELS, -1, -1)
+
+
+def _of_as(block: DenseBlock, of_products: Tensor, maps: Tensor) -> list[Tensor]:
+    """Gradients of the layers' A."""
+    of_zs = torch.cat([of_products[:, first : first + block.rank] for first, _ in block.rows], 1)
+    of_as = block.layers[0].scaling * kernel_to_tiles_adjoint(torch.bmm(of_zs, maps.mT))
+    return [of_a[:, : layer.a.shape[1]] for of_a, layer in zip(of_as.split(block.rank), block.layers, strict=True)]

@@ -14,9 +14,8 @@ from iqsr.rows import OnProgress, Rows, rebanded, unobserved
 from iqsr.streaming.ops import Convolve
 from iqsr.streaming.program import RowProgram
 from iqsr.streaming.stream import RowStream, delay_bytes_per_column, receptive_radius
-from iqsr.streaming.tiled import TiledTrunk
+from iqsr.streaming.tiled import TiledTrunk, has_winograd
 from iqsr.streaming.trunk import Trunk
-from iqsr.streaming.winograd import has_winograd
 
 _BAND_VALUES = 3 << 19
 """What a band should have of the widest convolution's input: enough for full arithmetic speed, and still in the

@@ -18,10 +18,28 @@ from torch import Tensor
 from iqsr.streaming.ops import Convolve
 from iqsr.streaming.program import Joined, RowProgram, Source, Stage, Value, leaves
 from iqsr.streaming.stream import plus
-from iqsr.streaming.winograd import PIXELS, PRODUCTS, SIDE, Tiling, transformed_kernel
+from iqsr.winograd import PIXELS, PRODUCTS, SIDE, Tiling, cook_toom, kernel_to_tiles
 
 _LEAST_CHANNELS = 16
 """With fewer, the transforms take longer than the multiplications they save."""
+_ONE = torch.outer(*[torch.linalg.pinv(cook_toom().outputs).sum(1)] * 2).flatten()
+"""What becomes 1 in all of a tile's pixels."""
+
+
+def has_winograd(device: torch.device, dtype: torch.dtype) -> bool:
+    """Where it was measured to be faster than direct convolutions: in fp32, with MKL's products of matrices.
+
+    bf16 has too few digits for the transforms, and where a CPU computes in it, direct convolutions are faster.
+    """
+    return device.type == "cpu" and dtype == torch.float32 and torch.backends.mkl.is_available()
+
+
+def transformed_kernel(weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(out, in, 3, 3) -> (36, out, in); with a bias (out,) as one more input channel, whose data are ones."""
+    kernel = kernel_to_tiles(weight.double())
+    if bias is not None:
+        kernel = torch.cat([kernel, torch.outer(_ONE, bias.double())[..., None]], 2)
+    return kernel.float()
 
 
 @dataclass

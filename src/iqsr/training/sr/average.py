@@ -12,28 +12,26 @@ class Average:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.values = {n: p.detach().clone() for n, p in module.named_parameters() if p.requires_grad}
+        self._learning = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        self.values = {n: p.detach().clone() for n, p in self._learning.items()}
 
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
+    def update(self) -> None:
         """Take a step of `1 - decay` towards the module's weights."""
-        for name, parameter in module.named_parameters():
-            if name in self.values:
-                self.values[name].lerp_(parameter, 1 - self.decay)
+        for name, parameter in self._learning.items():
+            self.values[name].lerp_(parameter, 1 - self.decay)
 
     @contextmanager
-    def applied_to(self, module: nn.Module) -> Generator[None]:
+    def applied(self) -> Generator[None]:
         """Inside the block the module has the averaged weights; afterwards its own again."""
-        own = {n: p.detach().clone() for n, p in module.named_parameters() if n in self.values}
-        _fill(module, self.values)
+        own = {name: parameter.detach().clone() for name, parameter in self._learning.items()}
+        self._fill(self.values)
         try:
             yield
         finally:
-            _fill(module, own)
+            self._fill(own)
 
-
-@torch.no_grad()
-def _fill(module: nn.Module, values: dict[str, Tensor]) -> None:
-    for name, parameter in module.named_parameters():
-        if name in values:
+    @torch.no_grad()
+    def _fill(self, values: dict[str, Tensor]) -> None:
+        for name, parameter in self._learning.items():
             parameter.copy_(values[name])

@@ -167,7 +167,7 @@ class Training:
         self.optimizer.step()
         if self.critic:
             terms |= self.critic.learn(output.detach(), target, recipe.optimiser.rate_at(self.done))
-        self.average.update(self.module)
+        self.average.update()
         figures = {name: float(term.detach()) for name, term in terms.items()}
         for name, value in figures.items():
             self._sums[name] += value
@@ -184,7 +184,7 @@ class Training:
     def _averaged_output(self, lr: Tensor) -> Tensor | None:
         if not self.recipe.objective.ldl:
             return None
-        with torch.no_grad(), self.average.applied_to(self.module):
+        with torch.no_grad(), self.average.applied():
             return self.module(lr).float()
 
     def batches(self, on_progress: Progress = silent) -> Batches:
@@ -212,7 +212,7 @@ class Training:
             names = self.recipe.trained_on
             pictures = self.out / "validation" / f"step-{self.done:08d}"
             self.module.eval()
-            with self.average.applied_to(self.module), self.accelerator.autocast():
+            with self.average.applied(), self.accelerator.autocast():
                 look, figures = self.validation.look(lambda x: self.module(x.to(self.device)).cpu(), names, pictures)
             self.module.train()
             if self.log:
@@ -262,7 +262,7 @@ class Training:
     def keep(self) -> Path:
         """Write the averaged weights; every process returns the file's path."""
         if self.accelerator.is_main_process:
-            with self.average.applied_to(self.module):
+            with self.average.applied():
                 keep(self.generator, self.recipe, self.out, {"step": str(self.done)} | origin(self.recipe))
         self.accelerator.wait_for_everyone()
         return self.out / (WEIGHTS_FILE if self.recipe.lora is None else ADAPTER_FILE)

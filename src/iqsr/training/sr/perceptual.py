@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from iqsr import weights
 from iqsr.errors import UnknownNameError
 from iqsr.quality.lpips_st import LpipsSt
-from iqsr.winograd import FrozenConv
+from iqsr.training.sr.frozen_conv import FrozenConv
 
 FEATURES = ("vgg19", "lpips-st-vgg", "lpips-st-alex")
 # Layers of torchvision's VGG19, before their ReLU: conv1_2, conv2_2, conv3_4, conv4_4, conv5_4; weights of HGGT.
