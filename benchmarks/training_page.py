@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
+from measure import Spread
 from setting import Result, described
 
 TITLES = {
@@ -30,7 +31,7 @@ def markdown(results: Result) -> str:
         f"`{recipe['generator']['start']}`, {recipe['batch']} patches of {recipe['data']['patch']} px, five ground "
         f"truths each; L1 + {recipe['objective']['perceptual_features']} - lambda_q * srq; LoRA of rank "
         f"{recipe['lora']['rank']} on the dense blocks' convolutions; fp32. Times are medians over rounds in which all "
-        "take turns; ratios are taken within a round: median (least to most).",
+        "take turns; ratios are taken within a round: median (least to most). All have `iqsr.memory`'s setting.",
     ]
     for name, part in parts.items():
         lines += ["", f"## {TITLES[name]}", "", *(_memory(part) if name == "memory" else _times(part))]
@@ -70,8 +71,14 @@ def _remarks(name: str, part: Result) -> Iterator[str]:
             "The plain loop (`benchmarks/plain_loop.py`) is eager PyTorch in fp32, NCHW, with LoRA by peft, Adam, and "
             f"ground truths scored one by one by {scored}. Both started from the same adapters and learned from the "
             f"same batches; their losses differed by at most {part['largest_difference_of_losses']:.1g} of their size. "
-            "Aim for the plain loop: at least 2."
+            f"Against AMO on a grid, whose scores are made once, the plain loop took {_plain_by_grid(part)} times as "
+            "long. Aim: at least 2."
         )
+
+
+def _plain_by_grid(part: Result) -> str:
+    _, grid, plain = (row["seconds"] for row in part["contenders"])
+    return _spread(Spread.of_ratios(plain, grid).plain())
 
 
 def _spread(ratio: dict[str, float]) -> str:
