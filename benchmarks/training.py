@@ -48,7 +48,8 @@ PAPERS_RANK = "lora.rank=24"
 MUSIQ = ("sampling.metric=musiq-paq2piq", "objective.quality.musiq-paq2piq=1", "objective.quality.srq=0")
 SAME = 1e-3
 """Relative difference of two losses that rounding may make, after some steps."""
-PARTS = ("samplers", "adapters", "plain", "plain-rank-24", "plain-musiq", "memory")
+LARGER = ("batch=4",)
+PARTS = ("samplers", "adapters", "plain", "plain-4", "plain-rank-24", "plain-musiq", "plain-musiq-4", "memory")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,16 @@ class Load:
     """By part."""
 
 
-FULL = Load((), 4, {"samplers": 13, "adapters": 7, "plain": 7, "plain-rank-24": 4, "plain-musiq": 4})
+ROUNDS = {
+    "samplers": 13,
+    "adapters": 7,
+    "plain": 7,
+    "plain-4": 5,
+    "plain-rank-24": 4,
+    "plain-musiq": 4,
+    "plain-musiq-4": 4,
+}
+FULL = Load((), 4, ROUNDS)
 TINY = ("generator.start=new:rrdbnet-tiny", "objective.perceptual_features=lpips-st-alex")
 QUICK = Load((*TINY, "data.source=96", "data.patch=64"), 1, dict.fromkeys(FULL.rounds, 2))
 
@@ -78,9 +88,9 @@ class Bench:
     def recipe(self, *changes: str) -> TrainRecipe:
         return read_recipe(RECIPE, TrainRecipe, [*self.load.changes, *changes])
 
-    def batches(self) -> Batches:
+    def batches(self, *changes: str) -> Batches:
         """Without scores."""
-        recipe = self.recipe()
+        recipe = self.recipe(*changes)
         return Batches(Sets(self.sets, recipe.data), recipe.data, batch=recipe.batch, seed=recipe.seed)
 
     def training(self, *changes: str) -> Training:
@@ -146,8 +156,10 @@ def main() -> None:
             "samplers": partial(samplers, bench),
             "adapters": partial(adapters, bench),
             "plain": partial(plain, bench, "plain"),
+            "plain-4": partial(plain, bench, "plain-4", *LARGER),
             "plain-rank-24": partial(plain, bench, "plain-rank-24", PAPERS_RANK),
-            "plain-musiq": partial(plain_with_musiq, bench),
+            "plain-musiq": partial(plain_with_musiq, bench, "plain-musiq"),
+            "plain-musiq-4": partial(plain_with_musiq, bench, "plain-musiq-4", *LARGER),
             "memory": partial(memory, bench),
         }
         parts = measured(args, "training", works)
@@ -178,7 +190,7 @@ def plain(bench: Bench, part: str, *changes: str, metric: nn.Module | None = Non
     loop = bench.plain_loop(*changes, metric=metric)
     load_lora_state(loop.network, lora_state(online.module))
     steps = range(bench.load.rounds[part] + 1)
-    given, scored = ([made[n] for n in steps] for made in (bench.batches(), grid.batches()))
+    given, scored = ([made[n] for n in steps] for made in (bench.batches(*changes), grid.batches()))
     contenders = {
         "iqsr, AMO online": Contender.of(online, iter(given).__next__),
         "iqsr, AMO, grid": Contender.of(grid, iter(scored).__next__),
@@ -192,10 +204,10 @@ def plain(bench: Bench, part: str, *changes: str, metric: nn.Module | None = Non
     return found | {"rank": bench.recipe(*changes).lora.rank, "largest_difference_of_losses": difference}
 
 
-def plain_with_musiq(bench: Bench) -> Result:
+def plain_with_musiq(bench: Bench, part: str, *changes: str) -> Result:
     """The paper's predictor chooses the ground truth and is what is optimised."""
     with random_musiq() as metric:
-        return plain(bench, "plain-musiq", *MUSIQ, metric=metric)
+        return plain(bench, part, *MUSIQ, *changes, metric=metric)
 
 
 def compared(bench: Bench, part: str, contenders: dict[str, Contender]) -> Result:

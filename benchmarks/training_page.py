@@ -12,8 +12,10 @@ TITLES = {
     "samplers": "Samplers",
     "adapters": "LoRA against every weight",
     "plain": "iqsr against a plain loop",
+    "plain-4": "iqsr against a plain loop, batches of 4",
     "plain-rank-24": "iqsr against a plain loop, at the paper's rank of 24",
     "plain-musiq": "iqsr against a plain loop, with the paper's predictor",
+    "plain-musiq-4": "iqsr against a plain loop, with the paper's predictor, batches of 4",
     "memory": "Peak memory",
 }
 
@@ -21,7 +23,7 @@ TITLES = {
 def markdown(results: Result) -> str:
     recipe, parts = results["recipe"], results["parts"]
     lines = [
-        "To reproduce, on a machine that does nothing else (about 8 minutes on 2 cores):",
+        "To reproduce, on a machine that does nothing else (about 15 minutes on 2 cores):",
         "`pip install 'iqsr[bench,toolbox,train]' && python benchmarks/training.py`",
         "",
         "# What a training step costs",
@@ -66,7 +68,7 @@ def _remarks(name: str, part: Result) -> Iterator[str]:
     elif name == "memory":
         yield "Of a process with PyTorch and all else that it takes (`ru_maxrss`), three steps, AMO online."
     elif name.startswith("plain"):
-        scored = "IQA-PyTorch's MUSIQ, the weights being random" if name == "plain-musiq" else "the same srq"
+        scored = "IQA-PyTorch's MUSIQ, the weights being random" if name.startswith("plain-musiq") else "the same srq"
         yield (
             "The plain loop (`benchmarks/plain_loop.py`) is eager PyTorch in fp32, NCHW, with LoRA by peft, Adam, and "
             f"ground truths scored one by one by {scored}. Both started from the same adapters and learned from the "

@@ -110,8 +110,10 @@ def test_a_whole_run(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     parts = json.loads((tmp_path / "training.json").read_text())["parts"]
-    assert list(parts) == ["samplers", "adapters", "plain", "plain-rank-24", "plain-musiq", "memory"]
-    assert {row["name"] for row in parts["plain-musiq"]["contenders"]} == CONTENDERS["plain"]
+    plain = ["plain", "plain-4", "plain-rank-24", "plain-musiq", "plain-musiq-4"]
+    assert list(parts) == ["samplers", "adapters", *plain, "memory"]
+    for name in plain:
+        assert {row["name"] for row in parts[name]["contenders"]} == CONTENDERS["plain"]
     assert parts["memory"]["peak_gb"].keys() == {"LoRA", "every weight", "plain loop"}
     assert min(parts["memory"]["peak_gb"].values()) > 0.2
     assert str(tmp_path) not in (tmp_path / "training.json").read_text()
