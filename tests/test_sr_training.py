@@ -173,6 +173,23 @@ def test_a_run_does_not_go_on_with_other_data(sets: Path, tmp_path: Path) -> Non
     assert train(recipe, other, run, resume=True).exists()
 
 
+def test_a_run_learns_from_several_folders(sets: Path, tmp_path: Path) -> None:
+    """Of their sets together, scored patch by patch; one of the folders alone is other data."""
+    more, run, recipe = (
+        write_sets(tmp_path / "more", count=2, labelled=True),
+        tmp_path / "run",
+        tiny("cpu-amo", "steps=2"),
+    )
+    for path in list(more.rglob("photo*.*")):
+        path.rename(path.with_name(path.name.replace("photo", "more")))
+    training = Training(recipe, [sets, more], run)
+    assert len(training.sets) == 6 + 2
+    training.run()
+    assert not equal(run, train(recipe, sets, tmp_path / "alone").parent)
+    with pytest.raises(IqsrError, match="holds a run on other data"):
+        train(recipe, sets, run, resume=True)
+
+
 def test_an_adapter_on_random_weights_is_merged_by_itself(sets: Path, tmp_path: Path) -> None:
     train(tiny("cpu-first", "steps=1"), sets, tmp_path / "run")
     assert merge(tmp_path / "run", tmp_path / "merged.safetensors").difference <= 1e-5
