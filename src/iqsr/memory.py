@@ -11,7 +11,7 @@ def keep_freed_memory() -> bool:
     """Let glibc keep memory that is freed for what is allocated next, up to 2 GB of it, for the life of the process.
 
     Otherwise it hands large pieces back, and a training step, which needs the same again, waits for the system to
-    clear them page by page: a fifth of its time where that is slow. Only pieces of over 32 MB go back at once.
+    clear it page by page. Only pieces of over 32 MB go back at once.
     `iqsr train` does this; in Python it is the caller's to decide. Returns False where the C library is another one.
     """
     try:
