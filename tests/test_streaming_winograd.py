@@ -10,7 +10,7 @@ from iqsr.streaming import StreamEngine, compile_rows
 from iqsr.streaming.kernels import has_fused
 from iqsr.streaming.tiled import TiledTrunk, has_winograd, transformed_kernel
 from iqsr.streaming.trunk import Trunk
-from iqsr.winograd import PIXELS, PRODUCTS, Tiling
+from iqsr.winograd import PIXELS, PRODUCTS, Tiling, run
 
 CPU = torch.device("cpu")
 
@@ -23,9 +23,9 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(1, C, H, W) by transforms, one matrix product for each of 36 places, and the transform back."""
     channels, tiling = x.shape[1], Tiling(*x.shape[2:])
     data = torch.ones(PRODUCTS, channels + 1, tiling.tiles)
-    tiling.forward(tiling.cut(x), data[:, :channels])
+    run(tiling.forward(tiling.cut(x), data[:, :channels]))
     out = torch.empty(PIXELS, weight.shape[0], tiling.tiles)
-    tiling.back(transformed_kernel(weight, bias) @ data, out)
+    run(tiling.back(transformed_kernel(weight, bias) @ data, out))
     return tiling.joined(out)
 
 
@@ -49,7 +49,7 @@ def test_cutting_into_tiles_and_joining_them_changes_nothing() -> None:
 def test_what_lies_beyond_the_edge_is_cleared() -> None:
     tiling = Tiling(5, 6)
     tiles = torch.ones(PIXELS, 2, tiling.tiles)
-    tiling.clear_beyond_edge(tiles)
+    run(tiling.clear_beyond_edge(tiles))
     whole = Tiling(8, 8).joined(tiles)  # as many tiles, all of whose pixels are seen
     assert torch.equal(whole[:, :, :5, :6], torch.ones(1, 2, 5, 6))
     assert float(whole.sum()) == 2 * 5 * 6

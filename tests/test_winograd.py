@@ -9,7 +9,7 @@ from iqsr.quality.lpips_st import LpipsSt
 from iqsr.training.sr import frozen_conv
 from iqsr.training.sr.frozen_conv import FrozenConv, from_tiles, from_tiles_adjoint, to_tiles, to_tiles_adjoint
 from iqsr.training.sr.perceptual import Perceptual
-from iqsr.winograd import PRODUCTS, WORTHWHILE, Tiling, kernel_to_tiles, kernel_to_tiles_adjoint, saving
+from iqsr.winograd import PRODUCTS, WORTHWHILE, Tiling, kernel_to_tiles, kernel_to_tiles_adjoint, run, saving
 from sets import crops
 
 SIZES = [(8, 8), (9, 8), (6, 11), (1, 1), (4, 7)]
@@ -57,13 +57,11 @@ def test_a_tilings_adjoints_are_adjoint(height: int, width: int) -> None:
     tiling = Tiling(height, width, pictures=3, dtype=torch.float64)
     pixels, gradient = (tiling.cut(normal(3, 2, height, width, seed=seed)) for seed in range(2))
     products = normal(PRODUCTS, 2, tiling.tiles, seed=2)
-    there = torch.empty_like(products)
-    tiling.forward(pixels, there)
-    back = tiling.forward_adjoint(products)
+    there, back = torch.empty_like(products), torch.empty_like(pixels)
+    run([*tiling.forward(pixels, there), *tiling.forward_adjoint(products, back)])
     assert (there * products).sum().item() == pytest.approx((pixels * back).sum().item())
     made, of_products = torch.empty_like(pixels), torch.empty_like(products)
-    tiling.back(products, made)
-    tiling.back_adjoint(gradient, of_products)
+    run([*tiling.back(products, made), *tiling.back_adjoint(gradient, of_products)])
     assert (made * gradient).sum().item() == pytest.approx((products * of_products).sum().item())
 
 
@@ -73,11 +71,9 @@ def test_a_tilings_transforms_write_into_parts_of_arrays() -> None:
     wide = torch.zeros(PRODUCTS, 7, tiling.tiles)
     alone, made, part = torch.empty(PRODUCTS, 3, tiling.tiles), *(torch.empty_like(pixels) for _ in range(2))
     for transform, given in ((tiling.forward, pixels), (tiling.back_adjoint, pixels)):
-        transform(given, alone)
-        transform(given, wide[:, 2:5])
+        run([*transform(given, alone), *transform(given, wide[:, 2:5])])
         assert torch.equal(wide[:, 2:5], alone)
-    tiling.back(alone, made)
-    tiling.back(wide[:, 2:5], part)
+    run([*tiling.back(alone, made), *tiling.back(wide[:, 2:5], part)])
     assert (made - part).abs().max() < 1e-5 * made.abs().max()
     assert float(wide[:, :2].abs().sum() + wide[:, 5:].abs().sum()) == 0
 

@@ -10,7 +10,8 @@ Every transform is linear and has its adjoint beside it, which is what gradients
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from math import ceil
 from typing import NamedTuple
 
@@ -90,6 +91,19 @@ def kernel_to_tiles_adjoint(u: Tensor) -> Tensor:
     return flat.view(KERNEL, KERNEL, *u.shape[1:]).permute(2, 3, 0, 1)
 
 
+Steps = Sequence[Callable[[], object]]
+"""Operations that know their arrays, to be run in turn, and again whenever what is in the arrays has changed.
+
+To find the parts of arrays takes Python as long as computing with some hundred tiles of them takes a core.
+"""
+
+
+def run(steps: Steps) -> None:
+    """Take one step after the other."""
+    for step in steps:
+        step()
+
+
 class Tiling:
     """How pictures (N, C, H, W) lie in memory as tiles (16, C, T), and how those are transformed.
 
@@ -103,20 +117,20 @@ class Tiling:
         self._used = self._shape[0] * self._shape[1] * self._shape[2]
         self.tiles = _ALIGNED * (ceil(self._used / _ALIGNED) | 1)
         """T: some at the end stand for nothing. An odd multiple, for rows a power of two apart share cache lines."""
-        self._steps = _steps(dtype)
+        self._matrices = _separate(dtype)
         self._scratch = torch.empty(0, dtype=dtype)
 
-    def cut(self, pictures: Tensor) -> Tensor:
-        """(N, C, H, W) -> (16, C, T)."""
+    def cut(self, pictures: Tensor, out: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) -> (16, C, T); `out` may be some channels of an array."""
         (_, down, across), channels = self._shape, pictures.shape[1]
         padding = (0, 0, 0, across * SIDE - self.width, 0, down * SIDE - self.height)
         whole = pictures.permute(0, 2, 3, 1)
         whole = F.pad(whole, padding) if any(padding) else whole
-        out = pictures.new_empty(SIDE, SIDE, channels, self.tiles)
+        out = pictures.new_empty(PIXELS, channels, self.tiles) if out is None else out
         out[..., self._used :] = 0
         grid = whole.unflatten(1, (down, SIDE)).unflatten(3, (across, SIDE))
-        self._grid(out).copy_(grid.permute(2, 4, 5, 0, 1, 3))
-        return out.flatten(0, 1)
+        self._grid(out.unflatten(0, (SIDE, SIDE))).copy_(grid.permute(2, 4, 5, 0, 1, 3))
+        return out
 
     def joined(self, tiles: Tensor) -> Tensor:
         """(16, C, T) -> (N, C, H, W), channels last."""
@@ -125,64 +139,72 @@ class Tiling:
         whole = grid.reshape(n, down * SIDE, across * SIDE, -1)
         return whole[:, : self.height, : self.width].contiguous().permute(0, 3, 1, 2)
 
-    def clear_beyond_edge(self, tiles: Tensor) -> None:
+    def clear_beyond_edge(self, tiles: Tensor) -> Steps:
         """Zero what is no pixel, so that it counts as the picture's zero padding."""
         grid = self._grid(tiles.unflatten(0, (SIDE, SIDE)))
-        if below := self.height % SIDE:
-            grid[below:, ..., -1, :] = 0
-        if right := self.width % SIDE:
-            grid[:, right:, ..., -1] = 0
+        below, right = self.height % SIDE, self.width % SIDE
+        beyond = [*([grid[below:, ..., -1, :]] if below else ()), *([grid[:, right:, ..., -1]] if right else ())]
+        return [part.zero_ for part in beyond]
 
-    def forward(self, tiles: Tensor, out: Tensor) -> None:
+    def forward(self, tiles: Tensor, out: Tensor) -> Steps:
         """B^T d B: (16, C, T) -> (36, C, T); `out` may be the front of an array with more channels."""
-        steps, channels = self._steps, tiles.shape[1]
+        matrices, channels = self._matrices, tiles.shape[1]
         pixels = tiles.unflatten(0, (SIDE, SIDE))
         rows = self._scratch_for(channels).view(REACH, SIDE, channels, self.tiles)
-        torch.mm(steps.rows, pixels.flatten(1), out=rows.flatten(1))
         of_pixels, of_rows = self._grid(pixels), self._grid(rows)
-        of_rows[0, ..., 1:, :].add_(of_pixels[-1, ..., :-1, :])
-        of_rows[-1, ..., :-1, :].add_(of_pixels[0, ..., 1:, :])
         out = out.unflatten(0, (REACH, REACH))
-        torch.bmm(steps.columns, rows.flatten(2), out=out.flatten(2))
         found = self._grid(out)
-        found[:, 0, ..., 1:].add_(of_rows[:, -1, ..., :-1])
-        found[:, -1, ..., :-1].add_(of_rows[:, 0, ..., 1:])
+        return [
+            partial(torch.mm, matrices.rows, pixels.flatten(1), out=rows.flatten(1)),
+            partial(of_rows[0, ..., 1:, :].add_, of_pixels[-1, ..., :-1, :]),
+            partial(of_rows[-1, ..., :-1, :].add_, of_pixels[0, ..., 1:, :]),
+            partial(torch.bmm, matrices.columns, rows.flatten(2), out=out.flatten(2)),
+            partial(found[:, 0, ..., 1:].add_, of_rows[:, -1, ..., :-1]),
+            partial(found[:, -1, ..., :-1].add_, of_rows[:, 0, ..., 1:]),
+        ]
 
-    def forward_adjoint(self, v: Tensor) -> Tensor:
+    def forward_adjoint(self, v: Tensor, out: Tensor) -> Steps:
         """(36, C, T) -> (16, C, T); what lies beyond the edge is to be cleared."""
-        steps, channels = self._steps, v.shape[1]
+        matrices, channels = self._matrices, v.shape[1]
         v = v.unflatten(0, (REACH, REACH))
-        rows = torch.bmm(steps.columns.mT, v.flatten(2)).view(REACH, SIDE, channels, self.tiles)
-        of_v, of_rows = self._grid(v), self._grid(rows)
-        of_rows[:, -1, ..., :-1].add_(of_v[:, 0, ..., 1:])
-        of_rows[:, 0, ..., 1:].add_(of_v[:, -1, ..., :-1])
-        pixels = torch.mm(steps.rows.T, rows.flatten(1)).view(SIDE, SIDE, channels, self.tiles)
-        found = self._grid(pixels)
-        found[-1, ..., :-1, :].add_(of_rows[0, ..., 1:, :])
-        found[0, ..., 1:, :].add_(of_rows[-1, ..., :-1, :])
-        return pixels.flatten(0, 1)
+        rows = self._scratch_for(channels).view(REACH, SIDE, channels, self.tiles)
+        pixels = out.unflatten(0, (SIDE, SIDE))
+        of_v, of_rows, found = self._grid(v), self._grid(rows), self._grid(pixels)
+        return [
+            partial(torch.bmm, matrices.columns.mT, v.flatten(2), out=rows.flatten(2)),
+            partial(of_rows[:, -1, ..., :-1].add_, of_v[:, 0, ..., 1:]),
+            partial(of_rows[:, 0, ..., 1:].add_, of_v[:, -1, ..., :-1]),
+            partial(torch.mm, matrices.rows.T, rows.flatten(1), out=pixels.flatten(1)),
+            partial(found[-1, ..., :-1, :].add_, of_rows[0, ..., 1:, :]),
+            partial(found[0, ..., 1:, :].add_, of_rows[-1, ..., :-1, :]),
+        ]
 
-    def back(self, products: Tensor, out: Tensor, added: Tensor | None = None) -> None:
+    def back(self, products: Tensor, out: Tensor, added: Tensor | None = None) -> Steps:
         """A^T m A, plus `added`, which may be `out`: (36, C, T), some channels of an array, -> (16, C, T)."""
-        steps = self._steps
+        matrices = self._matrices
         half = self._scratch_for(products.shape[1]).view(SIDE, REACH, -1)
         m = products.unflatten(0, (REACH, REACH)).flatten(2)
-        if products.is_contiguous():
-            torch.mm(steps.back[0], m.flatten(1), out=half.flatten(1))
-        else:
-            torch.bmm(steps.back[0].expand(REACH, -1, -1), m.transpose(0, 1), out=half.transpose(0, 1))
         y = out.unflatten(0, (SIDE, SIDE)).flatten(2)
-        if added is None:
-            torch.bmm(steps.back, half, out=y)
+        if products.is_contiguous():
+            rows = partial(torch.mm, matrices.back[0], m.flatten(1), out=half.flatten(1))
         else:
-            torch.baddbmm(added.unflatten(0, (SIDE, SIDE)).flatten(2), steps.back, half, out=y)
+            each = matrices.back[0].expand(REACH, -1, -1)
+            rows = partial(torch.bmm, each, m.transpose(0, 1), out=half.transpose(0, 1))
+        if added is None:
+            return [rows, partial(torch.bmm, matrices.back, half, out=y)]
+        plus = added.unflatten(0, (SIDE, SIDE)).flatten(2)
+        return [rows, partial(torch.baddbmm, plus, matrices.back, half, out=y)]
 
-    def back_adjoint(self, y: Tensor, out: Tensor) -> None:
+    def back_adjoint(self, y: Tensor, out: Tensor) -> Steps:
         """(16, C, T) -> (36, C, T); `out` may be some channels of an array."""
-        steps = self._steps
-        half = torch.bmm(steps.back.mT, y.unflatten(0, (SIDE, SIDE)).flatten(2))
+        matrices = self._matrices
+        half = self._scratch_for(y.shape[1]).view(SIDE, REACH, -1)
         m = out.unflatten(0, (REACH, REACH)).flatten(2)
-        torch.bmm(steps.back[0].T.expand(REACH, -1, -1), half.transpose(0, 1), out=m.transpose(0, 1))
+        each = matrices.back[0].T.expand(REACH, -1, -1)
+        return [
+            partial(torch.bmm, matrices.back.mT, y.unflatten(0, (SIDE, SIDE)).flatten(2), out=half),
+            partial(torch.bmm, each, half.transpose(0, 1), out=m.transpose(0, 1)),
+        ]
 
     def _grid(self, x: Tensor) -> Tensor:
         """(..., T) -> (..., N, down, across)."""
@@ -196,7 +218,7 @@ class Tiling:
         return self._scratch[:size]
 
 
-class _Steps(NamedTuple):
+class _Separate(NamedTuple):
     """A transform's matrices: of the rows, then, once for each row that is left, of the columns."""
 
     rows: Tensor
@@ -208,7 +230,7 @@ class _Steps(NamedTuple):
 
 
 @cache
-def _steps(dtype: torch.dtype) -> _Steps:
+def _separate(dtype: torch.dtype) -> _Separate:
     row = cook_toom()
     inner = row.inputs[:, 1:-1].to(dtype).contiguous()
-    return _Steps(inner, inner.repeat(REACH, 1, 1), row.outputs.to(dtype).repeat(SIDE, 1, 1))
+    return _Separate(inner, inner.repeat(REACH, 1, 1), row.outputs.to(dtype).repeat(SIDE, 1, 1))

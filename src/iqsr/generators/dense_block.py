@@ -7,7 +7,6 @@ alone. Seven times the memory of the blocks' weights goes into their transforms,
 """
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -16,42 +15,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from iqsr.generators.composed_layer import learns_in_full
+from iqsr.generators.dense_pass import Pass, Room, Widths
 from iqsr.generators.lora import Adapted
-from iqsr.winograd import (
-    PIXELS,
-    PRODUCTS,
-    WORTHWHILE,
-    Tiling,
-    kernel_to_tiles,
-    kernel_to_tiles_adjoint,
-    saving,
-)
+from iqsr.winograd import PRODUCTS, WORTHWHILE, kernel_to_tiles, kernel_to_tiles_adjoint, saving
 
 RESIDUAL = 0.2
 """Share of the last convolution that is added to the block's input."""
-
-
-class Room:
-    """What blocks of one network, at work one after the other, have in common: how pictures are cut, and memory."""
-
-    def __init__(self) -> None:
-        self._tilings: dict[tuple[Any, ...], Tiling] = {}
-        self._products = torch.empty(0)
-
-    def tiling(self, x: Tensor) -> Tiling:
-        """For pictures (N, C, H, W) like these; one is kept."""
-        n, _, height, width = x.shape
-        key = n, height, width, x.dtype
-        if key not in self._tilings:
-            self._tilings = {key: Tiling(height, width, pictures=n, dtype=x.dtype)}
-        return self._tilings[key]
-
-    def products(self, channels: int, tiling: Tiling) -> Tensor:
-        """An array (36, channels, T), with whatever it was last used for in it: its memory is warm."""
-        size = PRODUCTS * channels * tiling.tiles
-        if self._products.numel() < size or self._products.dtype != tiling.dtype:
-            self._products = torch.empty(size, dtype=tiling.dtype)
-        return self._products[:size].view(PRODUCTS, channels, tiling.tiles)
 
 
 class DenseBlock:
@@ -59,13 +28,11 @@ class DenseBlock:
 
     def __init__(self, module: nn.Module, layers: Sequence[Adapted], slope: float, room: Room) -> None:
         self.module, self.layers, self.slope, self.room = module, layers, slope, room
-        self.rank = layers[0].a.shape[0]
-        outputs = [self.rank + layer.b.shape[0] for layer in layers]
-        self.rows = list(pairwise(accumulate(outputs, initial=0)))
-        """Of each layer's kernels: where its A's begin, and where its W's end."""
-        self.columns = list(pairwise([0, *(layer.a.shape[1] for layer in layers)]))
-        """Of each layer's newest map: its first channel and the one after its last, among those of all maps."""
+        self.scaling = layers[0].scaling
+        inputs, outputs = zip(*(layer.base.weight.shape[1::-1] for layer in layers), strict=True)
+        self.widths = Widths(inputs, outputs, layers[0].a.shape[0])
         self._kernel = torch.empty(0)
+        self._spare: list[Pass] = []
 
     @classmethod
     def found_in(cls, module: nn.Module, layers: Sequence[Adapted]) -> list["DenseBlock"]:
@@ -84,22 +51,34 @@ class DenseBlock:
         adapters = [layer.a for layer in self.layers] + [layer.b for layer in self.layers]
         return _Dense.apply(x, self, *adapters)  # pyright: ignore[reportReturnType]
 
-    def kernel(self) -> Tensor:
+    def take(self, x: Tensor) -> Pass:
+        """A way through the block for pictures like x, with its adapters as they are now; nobody else has it."""
+        kernel, tiling = self._adapted_kernel(), self.room.tiling(x)
+        self._spare = [work for work in self._spare if work.tiling is tiling]
+        if self._spare:
+            return self._spare.pop()
+        return Pass(self.widths, kernel, [layer.base.bias for layer in self.layers], self.slope, tiling, self.room)
+
+    def give_back(self, work: Pass) -> None:
+        """Let it be taken again."""
+        self._spare.append(work)
+
+    def _adapted_kernel(self) -> Tensor:
         """s * A and W of each layer, transformed, (36, `rows`, `columns`); zeros where it does not read a map."""
         if self._kernel.numel() == 0 or self._kernel.dtype != self.layers[0].base.weight.dtype:
             self._kernel = self._of_weights()
-        inputs = self.columns[-1][1]
+        inputs, rank = self.widths.inputs[-1], self.widths.rank
         a = torch.cat([F.pad(layer.a.detach(), (0, 0, 0, 0, 0, inputs - layer.a.shape[1])) for layer in self.layers])
-        parts = kernel_to_tiles(self.layers[0].scaling * a).split(self.rank, 1)
-        for (first, _), part in zip(self.rows, parts, strict=True):
-            self._kernel[:, first : first + self.rank] = part
+        parts = kernel_to_tiles(self.scaling * a).split(rank, 1)
+        for (first, _), part in zip(self.widths.rows, parts, strict=True):
+            self._kernel[:, first : first + rank] = part
         return self._kernel
 
     def _of_weights(self) -> Tensor:
-        weights = [layer.base.weight.detach() for layer in self.layers]
-        kernel = weights[0].new_zeros(PRODUCTS, self.rows[-1][1], self.columns[-1][1])
-        for (first, end), weight in zip(self.rows, weights, strict=True):
-            kernel[:, first + self.rank : end, : weight.shape[1]] = kernel_to_tiles(weight)
+        weights, rank = [layer.base.weight.detach() for layer in self.layers], self.widths.rank
+        kernel = weights[0].new_zeros(PRODUCTS, self.widths.rows[-1][1], self.widths.inputs[-1])
+        for (first, end), weight in zip(self.widths.rows, weights, strict=True):
+            kernel[:, first + rank : end, : weight.shape[1]] = kernel_to_tiles(weight)
         return kernel
 
 
@@ -120,61 +99,21 @@ def _is_3x3(layer: nn.Module) -> bool:
 
 
 class _Dense(torch.autograd.Function):
-    """Maps are tiles here, (16, channels, T), and transformed (36, channels, T)."""
-
     @staticmethod
     def forward(ctx: Any, x: Tensor, block: DenseBlock, *adapters: Tensor) -> Tensor:
-        kernel, tiling, rank = block.kernel(), block.room.tiling(x), block.rank
-        maps = x.new_empty(PRODUCTS, block.columns[-1][1], tiling.tiles)
-        made, ys, zs = tiling.cut(x), list[Tensor](), list[Tensor]()
-        for layer, rows, (first, end) in zip(block.layers, block.rows, block.columns, strict=True):
-            tiling.forward(made, maps[:, first:end])
-            both = x.new_empty(PIXELS, rows[1] - rows[0], tiling.tiles)
-            tiling.back(torch.bmm(kernel[:, slice(*rows), :end], maps[:, :end]), both)
-            zs.append(both[:, :rank].contiguous())  # s * A x
-            made = torch.baddbmm(both[:, rank:], _at_pixels(layer.b), zs[-1])
-            if layer.base.bias is not None:
-                made += layer.base.bias[:, None]
-            if layer is not block.layers[-1]:
-                tiling.clear_beyond_edge(F.leaky_relu_(made, block.slope))
-                ys.append(made)
-        ctx.block, ctx.kernel, ctx.tiling = block, kernel, tiling
-        ctx.save_for_backward(maps, *ys, *zs, *adapters)  # the adapters, so that torch notices if they change
-        return torch.add(x, tiling.joined(made), alpha=RESIDUAL)
+        ctx.block, ctx.work = block, block.take(x)
+        ctx.save_for_backward(*adapters)  # so that torch notices if they change
+        return torch.add(x, ctx.work.there(x, [layer.b for layer in block.layers]), alpha=RESIDUAL)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         block: DenseBlock = ctx.block
-        tiling: Tiling = ctx.tiling
-        layers, count = block.layers, len(block.layers)
-        maps, *saved = ctx.saved_tensors
-        ys, zs = saved[: count - 1], saved[count - 1 : 2 * count - 1]
-        of_products = block.room.products(block.rows[-1][1], tiling)
-        of_y, of_x, of_bs = tiling.cut(RESIDUAL * gradients[0]), None, list[Tensor]()
-        for i in reversed(range(count)):
-            b, (first, end) = layers[i].b, block.rows[i]
-            of_bs.insert(0, torch.bmm(of_y, zs[i].mT).sum(0).view(b.shape))
-            both = torch.cat([torch.bmm(_at_pixels(b).mT, of_y), of_y], 1)
-            tiling.back_adjoint(both, of_products[:, first:end])
-            if i or ctx.needs_input_grad[0]:
-                later = ctx.kernel[:, first:, slice(*block.columns[i])]
-                of_map = tiling.forward_adjoint(torch.bmm(later.mT, of_products[:, first:]))
-                tiling.clear_beyond_edge(of_map)
-                if i:
-                    of_y = torch.ops.aten.leaky_relu_backward(of_map, ys[i - 1], block.slope, True)
-                else:
-                    of_x = tiling.joined(of_map) + gradients[0]
-        return of_x, None, *_of_as(block, of_products, maps), *of_bs
-
-
-def _at_pixels(b: Tensor) -> Tensor:
-    """B as a matrix for each pixel of a tile: (outputs, rank, 1, 1) -> (16, outputs, rank)."""
-    return b.flatten(1).expand(PIXELS, -1, -1)
-
-
-def _of_as(block: DenseBlock, of_products: Tensor, maps: Tensor) -> list[Tensor]:
-    """Gradients of the layers' A."""
-    of_zs = torch.cat([of_products[:, first : first + block.rank] for first, _ in block.rows], 1)
-    of_as = block.layers[0].scaling * kernel_to_tiles_adjoint(torch.bmm(of_zs, maps.mT))
-    return [of_a[:, : layer.a.shape[1]] for of_a, layer in zip(of_as.split(block.rank), block.layers, strict=True)]
+        work, ctx.work, _ = ctx.work, None, ctx.saved_tensors
+        if work is None:
+            raise RuntimeError("a dense block by tiles goes back once: its memory is in use again (no retain_graph)")
+        of_x, of_as, of_bs = work.back(RESIDUAL * gradients[0])
+        of_as = block.scaling * kernel_to_tiles_adjoint(torch.cat(of_as, 1))
+        by_layer = zip(of_as.split(block.widths.rank), block.layers, strict=True)
+        block.give_back(work)
+        return of_x.add_(gradients[0]), None, *(of_a[:, : layer.a.shape[1]] for of_a, layer in by_layer), *of_bs

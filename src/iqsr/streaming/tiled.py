@@ -18,7 +18,7 @@ from torch import Tensor
 from iqsr.streaming.ops import Convolve
 from iqsr.streaming.program import Joined, RowProgram, Source, Stage, Value, leaves
 from iqsr.streaming.stream import plus
-from iqsr.winograd import PIXELS, PRODUCTS, SIDE, Tiling, cook_toom, kernel_to_tiles
+from iqsr.winograd import PIXELS, PRODUCTS, SIDE, Tiling, cook_toom, kernel_to_tiles, run
 
 _LEAST_CHANNELS = 16
 """With fewer, the transforms take longer than the multiplications they save."""
@@ -128,7 +128,7 @@ class TiledTrunk:
         reread = any(first in leaves(source) for source in stage.sources()[2:]) if isinstance(first, Value) else False
         dies = isinstance(first, Value) and self._last_reader[first] == number and not reread
         out = added if added is not None and dies else state.take(PIXELS, channels)
-        state.tiling.back(products, out, added)
+        run(state.tiling.back(products, out, added))
         if stage.op.slope != 1:
             F.leaky_relu_(out, stage.op.slope)
         return out, 0 if added is None else 1
@@ -136,9 +136,9 @@ class TiledTrunk:
     def _add(self, value: Value, tiles: Tensor, state: _State) -> None:
         """Let a new value count in all sums that it belongs to."""
         channels = tiles.shape[1]
-        state.tiling.clear_beyond_edge(tiles)
+        run(state.tiling.clear_beyond_edge(tiles))
         data = state.ones(channels + 1)
-        state.tiling.forward(tiles, data[:, :channels])
+        run(state.tiling.forward(tiles, data[:, :channels]))
         for which, place in self._added_to[value]:
             kernel = self._kernels[which][place]
             if place == 0:
