@@ -117,6 +117,12 @@ class Tiling:
         self._used = self._shape[0] * self._shape[1] * self._shape[2]
         self.tiles = _ALIGNED * (ceil(self._used / _ALIGNED) | 1)
         """T: some at the end stand for nothing. An odd multiple, for rows a power of two apart share cache lines."""
+        n, down, across = self._shape
+        beside, below = torch.ones(2, n, down, across, dtype=dtype)
+        beside[..., -1] = below[:, -1] = 0
+        self._across = across
+        self._beside, self._below = (F.pad(m.flatten(), (0, self.tiles - self._used)) for m in (beside, below))
+        """(T,): 1 where the next tile, or the one a row of tiles further on, is this one's neighbour, else 0."""
         self._matrices = _separate(dtype)
         self._scratch = torch.empty(0, dtype=dtype)
 
@@ -151,16 +157,14 @@ class Tiling:
         matrices, channels = self._matrices, tiles.shape[1]
         pixels = tiles.unflatten(0, (SIDE, SIDE))
         rows = self._scratch_for(channels).view(REACH, SIDE, channels, self.tiles)
-        of_pixels, of_rows = self._grid(pixels), self._grid(rows)
         out = out.unflatten(0, (REACH, REACH))
-        found = self._grid(out)
         return [
             partial(torch.mm, matrices.rows, pixels.flatten(1), out=rows.flatten(1)),
-            partial(of_rows[0, ..., 1:, :].add_, of_pixels[-1, ..., :-1, :]),
-            partial(of_rows[-1, ..., :-1, :].add_, of_pixels[0, ..., 1:, :]),
+            self._add_above(pixels[-1], rows[0]),
+            self._add_below(pixels[0], rows[-1]),
             partial(torch.bmm, matrices.columns, rows.flatten(2), out=out.flatten(2)),
-            partial(found[:, 0, ..., 1:].add_, of_rows[:, -1, ..., :-1]),
-            partial(found[:, -1, ..., :-1].add_, of_rows[:, 0, ..., 1:]),
+            self._add_left(rows[:, -1], out[:, 0]),
+            self._add_right(rows[:, 0], out[:, -1]),
         ]
 
     def forward_adjoint(self, v: Tensor, out: Tensor) -> Steps:
@@ -169,14 +173,13 @@ class Tiling:
         v = v.unflatten(0, (REACH, REACH))
         rows = self._scratch_for(channels).view(REACH, SIDE, channels, self.tiles)
         pixels = out.unflatten(0, (SIDE, SIDE))
-        of_v, of_rows, found = self._grid(v), self._grid(rows), self._grid(pixels)
         return [
             partial(torch.bmm, matrices.columns.mT, v.flatten(2), out=rows.flatten(2)),
-            partial(of_rows[:, -1, ..., :-1].add_, of_v[:, 0, ..., 1:]),
-            partial(of_rows[:, 0, ..., 1:].add_, of_v[:, -1, ..., :-1]),
+            self._add_right(v[:, 0], rows[:, -1]),
+            self._add_left(v[:, -1], rows[:, 0]),
             partial(torch.mm, matrices.rows.T, rows.flatten(1), out=pixels.flatten(1)),
-            partial(found[-1, ..., :-1, :].add_, of_rows[0, ..., 1:, :]),
-            partial(found[0, ..., 1:, :].add_, of_rows[-1, ..., :-1, :]),
+            self._add_below(rows[0], pixels[-1]),
+            self._add_above(rows[-1], pixels[0]),
         ]
 
     def back(self, products: Tensor, out: Tensor, added: Tensor | None = None) -> Steps:
@@ -205,6 +208,21 @@ class Tiling:
             partial(torch.bmm, matrices.back.mT, y.unflatten(0, (SIDE, SIDE)).flatten(2), out=half),
             partial(torch.bmm, each, half.transpose(0, 1), out=m.transpose(0, 1)),
         ]
+
+    def _add_left(self, x: Tensor, to: Tensor) -> Callable[[], object]:
+        """Add to every tile what its left neighbour has in x; both (..., T)."""
+        return partial(to[..., 1:].addcmul_, x[..., :-1], self._beside[:-1])
+
+    def _add_right(self, x: Tensor, to: Tensor) -> Callable[[], object]:
+        return partial(to[..., :-1].addcmul_, x[..., 1:], self._beside[:-1])
+
+    def _add_above(self, x: Tensor, to: Tensor) -> Callable[[], object]:
+        across = self._across
+        return partial(to[..., across:].addcmul_, x[..., :-across], self._below[:-across])
+
+    def _add_below(self, x: Tensor, to: Tensor) -> Callable[[], object]:
+        across = self._across
+        return partial(to[..., :-across].addcmul_, x[..., across:], self._below[:-across])
 
     def _grid(self, x: Tensor) -> Tensor:
         """(..., T) -> (..., N, down, across)."""

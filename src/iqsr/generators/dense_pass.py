@@ -129,10 +129,12 @@ class Pass:
         both, b = self._of_boths[number], _at_pixels(self._bs[number])
         of_map = self._room.array("of a map", PIXELS, end - first, tiling) if number else self._of_x
         of_transformed = self._room.array("of a map", PRODUCTS, end - first, tiling)
+        of_z = self._room.array("of z", PIXELS, rank, tiling)  # apart: products into a part of an array are slow
         later = self._kernel[:, row:, first:end].mT
         steps = [
             partial(torch.bmm, both[:, rank:], self._zs[number].mT, out=self._of_bs[number]),
-            partial(torch.bmm, b.mT, both[:, rank:], out=both[:, :rank]),
+            partial(torch.bmm, b.mT, both[:, rank:], out=of_z),
+            partial(both[:, :rank].copy_, of_z),
             *tiling.back_adjoint(both, self._of_products[:, row:row_end]),
             partial(torch.bmm, later, self._of_products[:, row:], out=of_transformed),
             *tiling.forward_adjoint(of_transformed, of_map),
