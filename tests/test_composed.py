@@ -14,6 +14,7 @@ from iqsr.generators import load_generator
 from iqsr.generators.composed import Composed
 from iqsr.generators.composed_layer import Cost
 from iqsr.generators.dense_block import DenseBlock
+from iqsr.generators.dense_pass import Pass
 from iqsr.generators.fresh import new_rrdbnet, new_swinir
 from iqsr.generators.lora import adapted_layers, add_lora, lora_state, merge_adapter
 from iqsr.winograd import Tiling
@@ -49,15 +50,19 @@ def adapted(module: nn.Module, targets: str, rank: int, *, dtype: torch.dtype = 
     return module
 
 
-def learned(module: nn.Module, x: Tensor, *, composed: bool) -> list[Tensor]:
+def learned(module: nn.Module, x: Tensor, *, composed: Composed | None = None) -> list[Tensor]:
     """The output, and the gradients of the input and all that learns, for some objective."""
     x, parameters = x.clone().requires_grad_(True), [p for p in module.parameters() if p.requires_grad]
     if composed:
-        with Composed(module).applied():
+        with composed.applied():
             y = module(x)
     else:
         y = module(x)
     return [y.detach(), *torch.autograd.grad((y * normal(*y.shape, seed=9, dtype=y.dtype)).sum(), [x, *parameters])]
+
+
+def faster(module: nn.Module, x: Tensor) -> list[Tensor]:
+    return learned(module, x, composed=Composed(module))
 
 
 def largest_error(found: list[Tensor], wanted: list[Tensor]) -> float:
@@ -84,7 +89,7 @@ def test_output_and_gradients_are_pefts(kind: str, rank: int) -> None:
     make, targets, shape = KINDS[kind]
     module = adapted(make(), targets, rank)
     x = normal(*shape)
-    assert largest_error(learned(module, x, composed=True), learned(module, x, composed=False)) < 1e-10
+    assert largest_error(faster(module, x), learned(module, x)) < 1e-10
 
 
 def test_output_and_gradients_of_a_swinir_are_pefts() -> None:
@@ -92,14 +97,14 @@ def test_output_and_gradients_of_a_swinir_are_pefts() -> None:
     module = new_swinir(depths=(2,), dim=12, heads=(2,), seed=0).module
     module = adapted(module, "all-linears", 4, dtype=torch.float32).eval()
     x = normal(1, 3, 16, 24, dtype=torch.float32)
-    assert largest_error(learned(module, x, composed=True), learned(module, x, composed=False)) < 1e-5
+    assert largest_error(faster(module, x), learned(module, x)) < 1e-5
 
 
 def test_a_block_in_fp32_is_within_rounding() -> None:
     block = adapted(rrdbnet(), "rrdb-convs", 8, dtype=torch.float32).get_submodule("model.1.sub.0.RDB1")
     x = normal(2, 16, 32, 32, dtype=torch.float32)
-    exact = learned(deepcopy(block).double(), x.double(), composed=False)
-    assert largest_error(learned(block, x, composed=True), exact) < 1e-5
+    exact = learned(deepcopy(block).double(), x.double())
+    assert largest_error(faster(block, x), exact) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -119,21 +124,59 @@ def test_the_cheaper_way_is_taken(cost: Cost, by_rank: bool, worthwhile: bool) -
 def test_peft_is_asked_where_it_is_the_cheaper_way_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
     module = adapted(nn.Sequential(nn.Conv2d(8, 64, 3, padding=1)), "all-convs", 4)
     by_peft = calls(monkeypatch, PeftConv, "forward")
-    learned(module, normal(1, 8, 12, 12), composed=True)
+    faster(module, normal(1, 8, 12, 12))
     assert len(by_peft) == 0
-    learned(module, normal(1, 8, 3, 3), composed=True)
+    faster(module, normal(1, 8, 3, 3))
     assert len(by_peft) == 1
 
 
 def test_blocks_go_by_tiles_where_all_of_their_layers_have_adapters(monkeypatch: pytest.MonkeyPatch) -> None:
     transformed = calls(monkeypatch, Tiling, "forward")
-    learned(adapted(rrdbnet(), "rrdb-convs", 2), normal(1, 3, 8, 8), composed=True)
+    faster(adapted(rrdbnet(), "rrdb-convs", 2), normal(1, 3, 8, 8))
     assert len(transformed) == 3 * 5
-    learned(adapted(rrdbnet(), r".*RDB2\.conv.\.0", 2), normal(1, 3, 8, 8), composed=True)
+    faster(adapted(rrdbnet(), r".*RDB2\.conv.\.0", 2), normal(1, 3, 8, 8))
     assert len(transformed) == 4 * 5
-    learned(adapted(rrdbnet(), r".*RDB2\.conv[1-4]\.0", 2), normal(1, 3, 8, 8), composed=True)
-    learned(adapted(rrdbnet(), "rrdb-convs", 2), normal(1, 3, 9, 9), composed=True)
+    faster(adapted(rrdbnet(), r".*RDB2\.conv[1-4]\.0", 2), normal(1, 3, 8, 8))
+    faster(adapted(rrdbnet(), "rrdb-convs", 2), normal(1, 3, 9, 9))
     assert len(transformed) == 4 * 5
+
+
+def test_memory_is_used_again_and_holds_nothing_of_the_step_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adapters that have learned, another picture, another size; gradients that were handed out stay what they were."""
+    made = calls(monkeypatch, Pass, "__init__")
+    module = adapted(rrdbnet(), "rrdb-convs", 2)
+    composed = Composed(module)
+    found, copies = list[Tensor](), list[Tensor]()
+    for step, size in enumerate([8, 8, 12, 12]):
+        with torch.no_grad():
+            for value in lora_state(module).values():
+                value += 0.1 * normal(*value.shape, seed=step)
+        now = learned(module, normal(1, 3, size, size, seed=step), composed=composed)
+        assert largest_error(now, learned(module, normal(1, 3, size, size, seed=step))) < 1e-10
+        found += now
+        copies += [x.clone() for x in now]
+    assert len(made) == 2 * 3
+    assert all(map(torch.equal, found, copies))
+
+
+def test_several_pictures_are_on_their_way_at_once() -> None:
+    module = adapted(rrdbnet(), "rrdb-convs", 2)
+    sizes, parameters = (8, 12, 8), [p for p in module.parameters() if p.requires_grad]
+    alone = [learned(module, normal(1, 3, size, size, seed=n)) for n, size in enumerate(sizes)]
+    with Composed(module).applied():
+        ys = [module(normal(1, 3, size, size, seed=n)) for n, size in enumerate(sizes)]
+    found = torch.autograd.grad(torch.stack([(y * normal(*y.shape, seed=9)).sum() for y in ys]).sum(), parameters)
+    wanted = [torch.stack(parts).sum(0) for parts in zip(*(gradients[2:] for gradients in alone), strict=True)]
+    assert largest_error(list(found), wanted) < 1e-10
+
+
+def test_there_is_one_way_back() -> None:
+    module = adapted(rrdbnet(), "rrdb-convs", 2)
+    with Composed(module).applied():
+        y = module(normal(1, 3, 8, 8)).sum()
+    y.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="goes back once"):
+        y.backward()
 
 
 def test_blocks_of_another_kind_are_left_alone() -> None:
@@ -141,7 +184,7 @@ def test_blocks_of_another_kind_are_left_alone() -> None:
     assert DenseBlock.found_in(plus, adapted_layers(plus)) == []
     x = normal(1, 3, 8, 8)
     plus.eval()  # no noise
-    assert largest_error(learned(plus, x, composed=True), learned(plus, x, composed=False)) < 1e-10
+    assert largest_error(faster(plus, x), learned(plus, x)) < 1e-10
 
 
 @pytest.mark.parametrize("kind", ["RRDBNet", "Compact", "linear"])
@@ -166,7 +209,7 @@ def test_autocast_goes_pefts_way() -> None:
     module = adapted(rrdbnet(), "rrdb-convs", 2, dtype=torch.float32)
     x = normal(1, 3, 8, 8, dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
-        wanted, found = (learned(module, x, composed=composed) for composed in (False, True))
+        wanted, found = learned(module, x), faster(module, x)
     assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
 
 
