@@ -23,7 +23,7 @@ TITLES = {
 def markdown(results: Result) -> str:
     recipe, parts = results["recipe"], results["parts"]
     lines = [
-        "To reproduce, on a machine that does nothing else (about 15 minutes on 2 cores):",
+        "To reproduce, on a machine that does nothing else (about 25 minutes on 2 cores):",
         "`pip install 'iqsr[bench,toolbox,train]' && python benchmarks/training.py`",
         "",
         "# What a training step costs",

@@ -3,7 +3,7 @@
 Five 3x3 convolutions, each of all maps so far: a map is transformed once and used by all that follow. A and W of a
 layer are one convolution with rank + outputs channels; B is a matrix at every pixel. Only A and B learn, so that
 gradients for W are never made (benchmarks/training.py measures it against peft). Between its ends a block knows tiles
-alone. Seven times the memory of the blocks' weights goes into their transforms, which are kept.
+alone (`dense_pass`). Seven times the memory of the blocks' weights goes into their transforms, which are kept.
 """
 
 from collections.abc import Sequence
