@@ -161,7 +161,7 @@ def test_memory_is_used_again_and_holds_nothing_of_the_step_before(monkeypatch: 
 
 def test_several_pictures_are_on_their_way_at_once() -> None:
     module = adapted(rrdbnet(), "rrdb-convs", 2)
-    sizes, parameters = (8, 12, 8), [p for p in module.parameters() if p.requires_grad]
+    sizes, parameters = (8, 8, 12, 8), [p for p in module.parameters() if p.requires_grad]
     alone = [learned(module, normal(1, 3, size, size, seed=n)) for n, size in enumerate(sizes)]
     with Composed(module).applied():
         ys = [module(normal(1, 3, size, size, seed=n)) for n, size in enumerate(sizes)]

@@ -11,7 +11,7 @@ Every transform is linear and has its adjoint beside it, which is what gradients
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from math import ceil
 from typing import NamedTuple
 
@@ -94,7 +94,7 @@ def kernel_to_tiles_adjoint(u: Tensor) -> Tensor:
 Steps = Sequence[Callable[[], object]]
 """Operations that know their arrays, to be run in turn, and again whenever what is in the arrays has changed.
 
-To find the parts of arrays takes Python as long as computing with some hundred tiles of them takes a core.
+To find the parts of arrays takes Python time, which counts where tiles are few.
 """
 
 
@@ -117,12 +117,6 @@ class Tiling:
         self._used = self._shape[0] * self._shape[1] * self._shape[2]
         self.tiles = _ALIGNED * (ceil(self._used / _ALIGNED) | 1)
         """T: some at the end stand for nothing. An odd multiple, for rows a power of two apart share cache lines."""
-        n, down, across = self._shape
-        beside, below = torch.ones(2, n, down, across, dtype=dtype)
-        beside[..., -1] = below[:, -1] = 0
-        self._across = across
-        self._beside, self._below = (F.pad(m.flatten(), (0, self.tiles - self._used)) for m in (beside, below))
-        """(T,): 1 where the next tile, or the one a row of tiles further on, is this one's neighbour, else 0."""
         self._matrices = _separate(dtype)
         self._scratch = torch.empty(0, dtype=dtype)
 
@@ -153,13 +147,13 @@ class Tiling:
         return [part.zero_ for part in beyond]
 
     def forward(self, tiles: Tensor, out: Tensor) -> Steps:
-        """B^T d B: (16, C, T) -> (36, C, T); `out` may be the front of an array with more channels."""
+        """B^T d B: (16, C, T) -> (36, C, T); `out` may be some channels of an array, `tiles` a whole one."""
         matrices, channels = self._matrices, tiles.shape[1]
         pixels = tiles.unflatten(0, (SIDE, SIDE))
         rows = self._scratch_for(channels).view(REACH, SIDE, channels, self.tiles)
         out = out.unflatten(0, (REACH, REACH))
         return [
-            partial(torch.mm, matrices.rows, pixels.flatten(1), out=rows.flatten(1)),
+            partial(torch.mm, matrices.rows, pixels.view(SIDE, -1), out=rows.flatten(1)),
             self._add_above(pixels[-1], rows[0]),
             self._add_below(pixels[0], rows[-1]),
             partial(torch.bmm, matrices.columns, rows.flatten(2), out=out.flatten(2)),
@@ -168,16 +162,16 @@ class Tiling:
         ]
 
     def forward_adjoint(self, v: Tensor, out: Tensor) -> Steps:
-        """(36, C, T) -> (16, C, T); what lies beyond the edge is to be cleared."""
+        """(36, C, T) -> (16, C, T), both whole arrays; what lies beyond the edge is to be cleared."""
         matrices, channels = self._matrices, v.shape[1]
         v = v.unflatten(0, (REACH, REACH))
         rows = self._scratch_for(channels).view(REACH, SIDE, channels, self.tiles)
         pixels = out.unflatten(0, (SIDE, SIDE))
         return [
-            partial(torch.bmm, matrices.columns.mT, v.flatten(2), out=rows.flatten(2)),
+            partial(torch.bmm, matrices.columns.mT, v.view(REACH, REACH, -1), out=rows.flatten(2)),
             self._add_right(v[:, 0], rows[:, -1]),
             self._add_left(v[:, -1], rows[:, 0]),
-            partial(torch.mm, matrices.rows.T, rows.flatten(1), out=pixels.flatten(1)),
+            partial(torch.mm, matrices.rows.T, rows.flatten(1), out=pixels.view(SIDE, -1)),
             self._add_below(rows[0], pixels[-1]),
             self._add_above(rows[-1], pixels[0]),
         ]
@@ -209,6 +203,20 @@ class Tiling:
             partial(torch.bmm, each, half.transpose(0, 1), out=m.transpose(0, 1)),
         ]
 
+    @cached_property
+    def _beside(self) -> Tensor:
+        """(T,): 1 where the next tile is this one's neighbour, else 0; what is not finite spreads beyond neighbours."""
+        beside = torch.ones(self._shape, dtype=self.dtype)
+        beside[..., -1] = 0
+        return F.pad(beside.flatten(), (0, self.tiles - self._used))
+
+    @cached_property
+    def _below(self) -> Tensor:
+        """The same of the tile a row of tiles further on."""
+        below = torch.ones(self._shape, dtype=self.dtype)
+        below[:, -1] = 0
+        return F.pad(below.flatten(), (0, self.tiles - self._used))
+
     def _add_left(self, x: Tensor, to: Tensor) -> Callable[[], object]:
         """Add to every tile what its left neighbour has in x; both (..., T)."""
         return partial(to[..., 1:].addcmul_, x[..., :-1], self._beside[:-1])
@@ -217,11 +225,11 @@ class Tiling:
         return partial(to[..., :-1].addcmul_, x[..., 1:], self._beside[:-1])
 
     def _add_above(self, x: Tensor, to: Tensor) -> Callable[[], object]:
-        across = self._across
+        across = self._shape[2]
         return partial(to[..., across:].addcmul_, x[..., :-across], self._below[:-across])
 
     def _add_below(self, x: Tensor, to: Tensor) -> Callable[[], object]:
-        across = self._across
+        across = self._shape[2]
         return partial(to[..., :-across].addcmul_, x[..., across:], self._below[:-across])
 
     def _grid(self, x: Tensor) -> Tensor:

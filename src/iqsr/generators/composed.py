@@ -7,7 +7,7 @@ RRDBNet's dense blocks go by tiles (`dense_block`). A and B stay peft's own para
 >>> composed = Composed(module)  # after add_lora
 >>> with composed.applied():
 ...     y = module(x)
->>> y.square().mean().backward()
+>>> y.square().mean().backward()  # once: dense blocks use their memory again
 """
 
 from collections.abc import Callable, Generator

@@ -3,7 +3,8 @@
 Five 3x3 convolutions, each of all maps so far: a map is transformed once and used by all that follow. A and W of a
 layer are one convolution with rank + outputs channels; B is a matrix at every pixel. Only A and B learn, so that
 gradients for W are never made (benchmarks/training.py measures it against peft). Between its ends a block knows tiles
-alone (`dense_pass`). Seven times the memory of the blocks' weights goes into their transforms, which are kept.
+alone (`dense_pass`). Seven times the memory of the blocks' weights goes into their transforms, which are kept, as are
+the arrays of a step: pictures of another size take their place.
 """
 
 from collections.abc import Sequence
@@ -52,7 +53,10 @@ class DenseBlock:
         return _Dense.apply(x, self, *adapters)  # pyright: ignore[reportReturnType]
 
     def take(self, x: Tensor) -> Pass:
-        """A way through the block for pictures like x, with its adapters as they are now; nobody else has it."""
+        """A way through the block for pictures like x, with its adapters as they are now; nobody else has it.
+
+        Its other weights are those of the first call.
+        """
         kernel, tiling = self._adapted_kernel(), self.room.tiling(x)
         self._spare = [work for work in self._spare if work.tiling is tiling]
         if self._spare:
@@ -60,7 +64,7 @@ class DenseBlock:
         return Pass(self.widths, kernel, [layer.base.bias for layer in self.layers], self.slope, tiling, self.room)
 
     def give_back(self, work: Pass) -> None:
-        """Let it be taken again."""
+        """Let it be taken again; it is kept until pictures of another size come."""
         self._spare.append(work)
 
     def _adapted_kernel(self) -> Tensor:
@@ -103,7 +107,7 @@ class _Dense(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, block: DenseBlock, *adapters: Tensor) -> Tensor:
         ctx.block, ctx.work = block, block.take(x)
         ctx.save_for_backward(*adapters)  # so that torch notices if they change
-        return torch.add(x, ctx.work.there(x, [layer.b for layer in block.layers]), alpha=RESIDUAL)
+        return torch.add(x, ctx.work.forward(x, [layer.b for layer in block.layers]), alpha=RESIDUAL)
 
     @staticmethod
     @once_differentiable
@@ -112,8 +116,8 @@ class _Dense(torch.autograd.Function):
         work, ctx.work, _ = ctx.work, None, ctx.saved_tensors
         if work is None:
             raise RuntimeError("a dense block by tiles goes back once: its memory is in use again (no retain_graph)")
-        of_x, of_as, of_bs = work.back(RESIDUAL * gradients[0])
-        of_as = block.scaling * kernel_to_tiles_adjoint(torch.cat(of_as, 1))
+        of_x, of_as, of_bs = work.backward(RESIDUAL * gradients[0])
+        of_as = block.scaling * kernel_to_tiles_adjoint(of_as)
         by_layer = zip(of_as.split(block.widths.rank), block.layers, strict=True)
         block.give_back(work)
         return of_x.add_(gradients[0]), None, *(of_a[:, : layer.a.shape[1]] for of_a, layer in by_layer), *of_bs

@@ -1,7 +1,7 @@
 """One way there and back through a dense block with adapters, by tiles: its arrays, and its operations bound to them.
 
-A block has some two hundred operations on small arrays, for which Python has to find as many parts of them. Here they
-are found once and used in every training step.
+A block has some 130 operations on small arrays, for which Python has to find even more parts of them. Here they are
+found once and used in every training step.
 """
 
 from __future__ import annotations
@@ -62,7 +62,11 @@ class Room:
 
 
 class Pass:
-    """Maps are tiles here, (16, channels, T), and transformed (36, channels, T)."""
+    """Maps are tiles here, (16, channels, T), and transformed (36, channels, T).
+
+    kernel: s * A and W of each layer, transformed, (36, `rows`, `columns`), whose A may be written anew between steps;
+    biases: of each layer; slope: of the leaky ReLUs.
+    """
 
     def __init__(
         self, widths: Widths, kernel: Tensor, biases: Sequence[Tensor | None], slope: float, tiling: Tiling, room: Room
@@ -76,30 +80,32 @@ class Pass:
         self._bs = [kernel.new_empty(n, rank) for n in widths.outputs]
         self._x = room.array("x", PIXELS, widths.inputs[0], tiling)
         self._last = room.array("last", PIXELS, widths.outputs[-1], tiling)
-        self._there = [step for number in range(count) for step in self._layer(number, biases[number])]
+        self._forward = [step for number in range(count) for step in self._layer(number, biases[number])]
         self._of_products = room.array("of products", PRODUCTS, widths.rows[-1][1], tiling)
         self._of_boths = [room.array("of both", PIXELS, rank + n, tiling) for n in widths.outputs]
         self._of_bs = [kernel.new_empty(PIXELS, n, rank) for n in widths.outputs]
         self._of_x = room.array("of x", PIXELS, widths.inputs[0], tiling)
-        self._back = [step for number in reversed(range(count)) for step in self._of_layer(number)]
+        self._backward = [step for number in reversed(range(count)) for step in self._of_layer(number)]
 
-    def there(self, x: Tensor, bs: Sequence[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, bs: Sequence[Tensor]) -> Tensor:
         """x: (N, C, H, W); bs: B of each layer. Returns the last layer's result, (N, outputs, H, W)."""
         self.tiling.cut(x, self._x)
         for own, b in zip(self._bs, bs, strict=True):
             own.copy_(b.flatten(1))
-        run(self._there)
+        run(self._forward)
         return self.tiling.joined(self._last)
 
-    def back(self, gradient: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """gradient: (N, outputs, H, W). Returns those of x, s * A transformed (36, rank, inputs), and B."""
+    def backward(self, gradient: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """gradient: (N, outputs, H, W). Returns those of x, of s * A transformed, and of each layer's B.
+
+        A's: (36, layers * rank, all inputs); what is beyond a layer's own inputs means nothing.
+        """
         rank = self._widths.rank
         self.tiling.cut(gradient, self._of_boths[-1][:, rank:])
-        run(self._back)
+        run(self._backward)
         of_zs = torch.cat([self._of_products[:, first : first + rank] for first, _ in self._widths.rows], 1)
-        of_as = torch.bmm(of_zs, self._maps.mT).split(rank, 1)
         of_bs = [of_b.sum(0)[..., None, None] for of_b in self._of_bs]
-        return self.tiling.joined(self._of_x), list(of_as), of_bs
+        return self.tiling.joined(self._of_x), torch.bmm(of_zs, self._maps.mT), of_bs
 
     def _layer(self, number: int, bias: Tensor | None) -> Steps:
         """From the maps so far to the layer's own."""

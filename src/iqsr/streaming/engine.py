@@ -91,8 +91,8 @@ class StreamEngine:
 
     def _stream(self, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
         if self.trunk is not None and self._head is not None:
-            fits = self.trunk.bytes_needed(rows.height, rows.width) <= self._memory
-            if fits and rows.width * rows.height <= _TRUNK_PIXELS:
+            small = rows.width * rows.height <= _TRUNK_PIXELS
+            if small and self.trunk.bytes_needed(rows.height, rows.width) <= self._memory:
                 yield from self._in_two(self.trunk, self._head, rows, report)
                 return
         band = self._band(rows.width, rows.height)
