@@ -7,6 +7,7 @@ from skimage.data import astronaut
 from spandrel.architectures.Compact import Compact
 from torch import Tensor, nn
 
+from counting import calls
 from iqsr.generators import load_generator
 from iqsr.rows import of_tensor
 from iqsr.streaming import StreamEngine, compile_rows
@@ -103,6 +104,17 @@ def test_a_picture_that_does_not_fit_streams_to_the_same_output():
     assert small.trunk is not None
     assert small.trunk.bytes_needed(50, 60) > 2_000_000
     assert (run(small, picture) - module(picture)).abs().max() <= 1e-5
+
+
+@needs_fused
+def test_a_large_picture_streams_before_anything_of_its_size_is_made(monkeypatch):
+    monkeypatch.setattr("iqsr.streaming.engine._TRUNK_PIXELS", 20 * 20)
+    through = engine(Dense(nn.LeakyReLU(0.2)))
+    asked = calls(monkeypatch, type(through.trunk), "bytes_needed")
+    run(through, noise(1, 3, 20, 21))
+    assert asked == []
+    run(through, noise(1, 3, 20, 20))
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("make", [lambda: Dense(nn.LeakyReLU(0.2)), lambda: Compact(num_feat=16, num_conv=3).eval()])

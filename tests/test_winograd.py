@@ -9,7 +9,7 @@ from iqsr.quality.lpips_st import LpipsSt
 from iqsr.training.sr import frozen_conv
 from iqsr.training.sr.frozen_conv import FrozenConv, from_tiles, from_tiles_adjoint, to_tiles, to_tiles_adjoint
 from iqsr.training.sr.perceptual import Perceptual
-from iqsr.winograd import PRODUCTS, WORTHWHILE, Tiling, kernel_to_tiles, kernel_to_tiles_adjoint, run, saving
+from iqsr.winograd import PIXELS, PRODUCTS, WORTHWHILE, Tiling, kernel_to_tiles, kernel_to_tiles_adjoint, run, saving
 from sets import crops
 
 SIZES = [(8, 8), (9, 8), (6, 11), (1, 1), (4, 7)]
@@ -76,6 +76,15 @@ def test_a_tilings_transforms_write_into_parts_of_arrays() -> None:
     run([*tiling.back(alone, made), *tiling.back(wide[:, 2:5], part)])
     assert (made - part).abs().max() < 1e-5 * made.abs().max()
     assert float(wide[:, :2].abs().sum() + wide[:, 5:].abs().sum()) == 0
+
+
+def test_steps_that_would_work_on_a_copy_are_refused() -> None:
+    tiling = Tiling(8, 8)
+    pixels, products = torch.empty(PIXELS, 4, tiling.tiles), torch.empty(PRODUCTS, 4, tiling.tiles)
+    with pytest.raises(RuntimeError):
+        tiling.forward(pixels[:, 1:3], products[:, 1:3])
+    with pytest.raises(RuntimeError):
+        tiling.forward_adjoint(products[:, 1:3].contiguous(), pixels[:, 1:3])
 
 
 def test_what_is_saved() -> None:
