@@ -7,14 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from counting import calls
 from iqsr.errors import UsageError
 from iqsr.quality import card, load_metric
 from iqsr.sampling import choose, sampler
 from iqsr.training.sr import scores
 from iqsr.training.sr.data import Batch, Batches, Sets, load_set, mirrored, seed_of
 from iqsr.training.sr.recipe import DataRecipe
-from iqsr.training.sr.scores import grid_scores, patch_scores, picture_scores
+from iqsr.training.sr.scores import SeenPatches, grid_scores, patch_scores, picture_scores
+from iqsr.training.sr.targets import Targets
 from sets import write_sets
+from tiny_runs import tiny
 
 RECIPE = DataRecipe(source=96, patch=64, workers=0)
 
@@ -48,9 +51,9 @@ def test_processes_that_make_batches_ahead_make_the_same(folder: Path) -> None:
 
 def test_an_epoch_shows_every_set_once_to_all_processes_together(folder: Path) -> None:
     ranks = [batches(folder, batch=1, rank=rank, ranks=3) for rank in range(3)]
-    seen = [made._set(step * 3 + made.rank).name for step in range(2) for made in ranks]
-    assert sorted(seen) == [f"photo{k}-0-0" for k in range(6)]
-    second = [made._set(step * 3 + made.rank).name for step in range(2, 4) for made in ranks]
+    seen = [int(made[step]["place"][0, 0]) for step in range(2) for made in ranks]
+    assert sorted(seen) == list(range(6))
+    second = [int(made[step]["place"][0, 0]) for step in range(2, 4) for made in ranks]
     assert sorted(second) == sorted(seen)
     assert second != seen
 
@@ -90,8 +93,9 @@ def test_places_lie_on_the_grid(folder: Path, grid: int) -> None:
     recipe = DataRecipe(source=80, patch=48, workers=0)
     made = batches(folder, recipe, grid=grid, batch=1)
     for step in range(4):
-        patch, places = made[step]["gts"][0, 0], set[int]()
-        picture = load_set(made._set(step))[0]
+        batch, places = made[step], set[int]()
+        patch, number = batch["gts"][0, 0], int(batch["place"][0, 0])
+        picture = load_set(made.sets.chosen[number])[0]
         for top in range(0, 96 - 48 + 1):
             for left in range(0, 96 - 48 + 1):
                 if torch.equal(picture[:, top : top + 48, left : left + 48], patch):
@@ -121,6 +125,43 @@ def test_grid_scores_are_kept_and_used_again(folder: Path, tmp_path: Path) -> No
     assert kept == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert first[sets[0].name].shape == (5, 3, 3)
+
+
+def test_patches_are_scored_when_they_are_first_drawn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, made = SeenPatches(load_metric("srq")), batches(folder, grid=32)
+    scored = calls(monkeypatch, scores, "patch_scores")
+    first = made[0]
+    found = seen.scores(first["place"], first["gts"])
+    assert torch.equal(found, patch_scores(load_metric("srq"), first["gts"]))
+    assert torch.equal(seen.scores(first["place"].flip(0), first["gts"].flip(0)), found.flip(0))
+    again = SeenPatches(load_metric("srq"))
+    again.load_state_dict(seen.state_dict())
+    assert torch.equal(again.scores(first["place"], first["gts"]), found)
+    assert len(scored) == 1
+
+
+def test_of_patches_that_were_drawn_before_only_new_ones_are_scored(folder: Path) -> None:
+    seen, made = SeenPatches(load_metric("laplacian")), batches(folder, grid=32)
+    drawn = set[tuple[int, ...]]()
+    for step in range(30):  # of 6 sets with 4 places each
+        batch = made[step]
+        drawn |= set(map(tuple, batch["place"].tolist()))
+        wanted = patch_scores(load_metric("laplacian"), batch["gts"])
+        assert torch.allclose(seen.scores(batch["place"], batch["gts"]), wanted, rtol=1e-5)
+    known = seen.state_dict()
+    assert len(known["places"]) == len(known["scores"]) == len(drawn)
+    assert len(drawn) <= Sets(folder, RECIPE).places(RECIPE.patch, 32) == 24
+
+
+@pytest.mark.parametrize(("steps", "ahead"), [(11, False), (12, True)])
+def test_a_grid_is_scored_beforehand_where_as_many_patches_are_drawn(
+    steps: int, ahead: bool, folder: Path, tmp_path: Path
+) -> None:
+    recipe = tiny("cpu-amo", f"steps={steps}", "sampling.grid=32")
+    told = list[int]()
+    known = Targets(recipe, Sets(folder, recipe.data), "cpu", "fp32").known(tmp_path, 1, told.append)
+    assert (known is not None) == ahead
+    assert told == (list(range(1, 7)) if ahead else [])
 
 
 def test_scores_of_whole_pictures_are_the_metrics_own(

@@ -45,6 +45,7 @@ def stopped(recipe: TrainRecipe, sets: Path, photos: Path, out: Path, after: int
     [
         ("cpu-amo-ft", ()),
         ("cpu-amo-ft", ("sampling.grid=0", "data.workers=1")),
+        ("cpu-amo-ft", ("sampling.grid=64",)),
         ("realesrgan-upos", ()),
         ("swinir-amo-ft", ("generator.start=new:swinir-tiny", "objective.ldl=1.0")),
     ],

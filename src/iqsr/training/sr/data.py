@@ -20,15 +20,16 @@ from iqsr.training.sr.recipe import DataRecipe
 
 Batch = dict[str, Tensor]
 """`lr` (B, 3, h, w) in [0, 1]; `gts` (B, K, 3, H, W) uint8, the original first; `labels` and `votes` (B, K), zeros
-where nobody was asked; `scores` (B, K), of the whole pictures or of the patches, if there are any; `flip` (B,) bool: to
-be mirrored left to right before it is learned from."""
+where nobody was asked; `scores` (B, K), of the whole pictures or of the patches, if there are any; `place` (B, 3)
+int64: number of the set, row and column of the patch in the grid; `flip` (B,) bool: to be mirrored left to right before
+it is learned from."""
 
 _READ = 64  # originals whose bytes tell data sets apart
 FILTERS = {"every": every_set, "positive": has_positive, "verdict": has_verdict}
 
 
 class Place(NamedTuple):
-    """Where a patch lies in the pictures of its set."""
+    """Where a square lies in the pictures of its set, in pixels or in steps of a grid."""
 
     top: int
     left: int
@@ -50,8 +51,7 @@ class Sets:
         self.chosen: Sequence[GtSet] = [s for s in self.ground_truths if FILTERS[recipe.sets](s)]
         if not self.chosen:
             raise UsageError(f"{named} has no set that data.sets = '{recipe.sets}' takes")
-        for gts in self.chosen:
-            _check_size(gts, recipe.source)
+        self.sizes = [_checked_size(gts, recipe.source) for gts in self.chosen]
         self.pipelines = [pipeline(name) for name in recipe.degradations]
         for name, used in zip(recipe.degradations, self.pipelines, strict=True):
             if recipe.source < used.minimum_size:
@@ -62,6 +62,10 @@ class Sets:
 
     def __len__(self) -> int:
         return len(self.chosen)
+
+    def places(self, patch: int, grid: int) -> int:
+        """How many patches of `patch` px there are at multiples of `grid` px, in all sets together."""
+        return sum(((height - patch) // grid + 1) * ((width - patch) // grid + 1) for height, width in self.sizes)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -78,11 +82,13 @@ class Sets:
         return digest.hexdigest()[:16]
 
 
-def _check_size(gts: GtSet, side: int) -> None:
+def _checked_size(gts: GtSet, side: int) -> tuple[int, int]:
+    """Height and width."""
     original = open_picture(gts.paths[0]).info
     if min(original.width, original.height) < side:
         size = f"{original.width}x{original.height}"
         raise UsageError(f"the set '{gts.name}' is {size}, data.source is {side}: --set data.source=...")
+    return original.height, original.width
 
 
 def load_set(gts: GtSet) -> Tensor:
@@ -133,7 +139,9 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, before the pool and before mirroring."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, step, self.rank, 0))
-        chosen = [self._set(step * self.batch * self.ranks + self.rank * self.batch + i) for i in range(self.batch)]
+        first = (step * self.ranks + self.rank) * self.batch
+        numbers = [self._set(first + i) for i in range(self.batch)]
+        chosen = [self.sets.chosen[number] for number in numbers]
         cut = [self._source(gts, generator) for gts in chosen]
         gts = torch.stack([pictures for pictures, _ in cut])
         side = self.recipe.source
@@ -149,21 +157,22 @@ class Batches(Dataset[Batch]):
             "labels": torch.tensor([[int(x) for x in s.labels or [0] * len(s.paths)] for s in chosen]),
             "votes": torch.tensor([list(s.votes or [0] * len(s.paths)) for s in chosen]),
         }
+        places = [Place((top + at.top) // self.grid, (left + at.left) // self.grid) for _, at in cut]
+        made["place"] = torch.tensor([(number, *place) for number, place in zip(numbers, places, strict=True)])
         if self.scores is not None:
-            places = [Place(top + at.top, left + at.left) for _, at in cut]
             made["scores"] = torch.stack([self._score(s, p) for s, p in zip(chosen, places, strict=True)])
         return made
 
     def __len__(self) -> int:
         raise TypeError("batches go on for as many steps as the recipe says")
 
-    def _set(self, number: int) -> GtSet:
-        """The set in a place of the endless row of shuffled epochs."""
+    def _set(self, number: int) -> int:
+        """The number of the set in a place of the endless row of shuffled epochs."""
         epoch, place = divmod(number, len(self.sets))
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(seed_of(self.seed, epoch, 0, 1))
             self._order = (epoch, torch.randperm(len(self.sets), generator=generator).tolist())
-        return self.sets.chosen[self._order[1][place]]
+        return self._order[1][place]
 
     def _source(self, gts: GtSet, generator: torch.Generator) -> tuple[Tensor, Place]:
         """The square that is degraded, of all ground truths: (K, 3, S, S) uint8, and where it lies."""
@@ -180,7 +189,7 @@ class Batches(Dataset[Batch]):
         """(K,): of the pictures, or, where there is one for each place of the grid, of the patches."""
         assert self.scores is not None
         found = self.scores[gts.name]
-        return found if found.ndim == 1 else found[:, at.top // self.grid, at.left // self.grid]
+        return found if found.ndim == 1 else found[:, at.top, at.left]
 
 
 def seed_of(*parts: int) -> int:

@@ -188,18 +188,19 @@ class Training:
             return self.module(lr).float()
 
     def batches(self, on_progress: Progress = silent) -> Batches:
-        """The batches of this process, by number. The first call makes the scores of whole pictures, or of a grid."""
+        """The batches of this process, by number. The first call makes the scores that `Targets.known` does."""
         if self._batches is not None:
             return self._batches
         recipe, sets = self.recipe, self.sets
-        scores = self.targets.known(self.out / "patch-scores", lambda done: on_progress("scores", done, len(sets), {}))
+        ranks, folder = self.accelerator.num_processes, self.out / "patch-scores"
+        scores = self.targets.known(folder, ranks, lambda done: on_progress("scores", done, len(sets), {}))
         self._batches = Batches(
             sets,
             recipe.data,
             batch=recipe.batch,
             seed=recipe.seed,
             rank=self.accelerator.process_index,
-            ranks=self.accelerator.num_processes,
+            ranks=ranks,
             scores=scores,
             grid=recipe.sampling.grid,
         )
@@ -239,6 +240,7 @@ class Training:
             "weights": {n: p.detach() for n, p in self.module.named_parameters() if p.requires_grad},
             "average": self.average.values,
             "optimizer": self.optimizer.state_dict(),
+            "seen": self.targets.seen.state_dict() if self.targets.seen else None,
             "pool": self.pool.state_dict() if self.pool else None,
             "critic": self.critic.state_dict() if self.critic else None,
             "guard": self.guard.state_dict(),
@@ -254,6 +256,8 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.guard.load_state_dict(state["guard"])
         self._sums.update(state["sums"])
+        if self.targets.seen and "seen" in state:
+            self.targets.seen.load_state_dict(state["seen"])
         if self.pool:
             self.pool.load_state_dict(state["pool"])
         if self.critic:

@@ -1,4 +1,4 @@
-"""What a no-reference metric says of the ground truths: of whole pictures, of patches when they are cut, of a grid."""
+"""What a no-reference metric says of the ground truths: of whole pictures, of patches as they are cut, of a grid's."""
 
 import hashlib
 import os
@@ -30,6 +30,35 @@ def patch_scores(metric: Metric, gts: Tensor) -> Tensor:
     """gts: (B, K, 3, H, W) uint8. Returns (B, K), higher is better: AMO's scores of patches as they are cut."""
     batch, count = gts.shape[:2]
     return oriented(metric, gts.flatten(0, 1).float() / 255).view(batch, count)
+
+
+class SeenPatches:
+    """AMO's scores of patches at places of a grid, made when a patch is first drawn and looked up from then on."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._known: dict[tuple[int, ...], Tensor] = {}
+
+    def scores(self, places: Tensor, gts: Tensor) -> Tensor:
+        """places: (B, 3) int64, as a batch's `place`; gts: (B, K, 3, H, W) uint8. Returns (B, K) on the CPU.
+
+        Patches that are new are scored together.
+        """
+        keys = [tuple(place) for place in places.tolist()]
+        new = {key: row for row, key in enumerate(keys) if key not in self._known}
+        if new:
+            found = patch_scores(self._metric, gts[list(new.values())]).cpu()
+            self._known.update(zip(new, found, strict=True))
+        return torch.stack([self._known[key] for key in keys])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything: a patch scored anew, beside others, can differ in its last digit."""
+        scores = torch.stack(list(self._known.values())) if self._known else torch.zeros(0, 0)
+        return {"places": torch.tensor(list(self._known)), "scores": scores}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Know what the one knew whose `state_dict` this is."""
+        self._known = dict(zip(map(tuple, state["places"].tolist()), state["scores"], strict=True))
 
 
 def picture_scores(sets: Iterable[GtSet], name: str, device: str) -> dict[str, Tensor]:

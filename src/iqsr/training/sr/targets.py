@@ -10,7 +10,7 @@ from iqsr.quality import Precision, load_metric
 from iqsr.sampling import choose, sampler
 from iqsr.training.sr.data import Batch, Sets
 from iqsr.training.sr.recipe import TrainRecipe
-from iqsr.training.sr.scores import grid_scores, patch_scores, picture_scores
+from iqsr.training.sr.scores import SeenPatches, grid_scores, patch_scores, picture_scores
 
 
 class Targets:
@@ -25,22 +25,31 @@ class Targets:
         self.sampler = sampler(recipe.sampling.sampler, recipe.sampling.tau)
         scored = self.sampler.needs not in ("nothing", "labels")
         self.metric = load_metric(recipe.sampling.metric, device=device, precision=precision) if scored else None
+        self.seen = SeenPatches(self.metric) if self.metric and recipe.sampling.grid else None
 
-    def known(self, folder: Path, on_set: Callable[[int], None]) -> dict[str, Tensor] | None:
-        """Scores made beforehand, by the sets' names: of whole pictures, or of a grid's patches, kept in `folder`."""
-        grid = self.recipe.sampling.grid
-        if self.metric is None or self._online:
+    def known(self, folder: Path, ranks: int, on_set: Callable[[int], None]) -> dict[str, Tensor] | None:
+        """Scores made beforehand, by the sets' names: of whole pictures, or of a grid's patches, kept in `folder`.
+
+        Not of a grid's where the run's `ranks` processes draw fewer patches than there are.
+        """
+        recipe, sets = self.recipe, self.sets
+        if self.metric is None:
             return None
         if self.sampler.needs != "patch scores":
-            return picture_scores(self.sets.chosen, self.recipe.sampling.metric, self.device)
-        patch = self.recipe.data.patch
-        return grid_scores(self.sets.chosen, self.metric, patch, grid, folder, on_set, self.precision)
+            return picture_scores(sets.chosen, recipe.sampling.metric, self.device)
+        patch, grid = recipe.data.patch, recipe.sampling.grid
+        if not grid or recipe.steps * recipe.batch * ranks < sets.places(patch, grid):
+            return None
+        return grid_scores(sets.chosen, self.metric, patch, grid, folder, on_set, self.precision)
 
     def scored(self, batch: Batch) -> Batch:
-        """With the scores of its patches, where they are made as patches are cut: all of them in one batch."""
-        if self.metric is None or not self._online:
+        """With the scores of its patches, where they are not made beforehand, and without their places."""
+        place = batch["place"]
+        batch = {name: value for name, value in batch.items() if name != "place"}
+        if self.metric is None or "scores" in batch:
             return batch
-        return batch | {"scores": patch_scores(self.metric, batch["gts"])}
+        made = self.seen.scores(place, batch["gts"]) if self.seen else patch_scores(self.metric, batch["gts"])
+        return batch | {"scores": made.to(place.device)}
 
     def chosen(self, batch: Batch, seed: int) -> Tensor:
         """(B,) int64 on the CPU: for each sample the number of its ground truth, 0 for the original."""
@@ -48,7 +57,3 @@ class Targets:
         labels = batch["labels"].cpu() if self.sets.ground_truths.labelled else None
         count, variants = batch["gts"].shape[:2]
         return choose(self.sampler, scores, labels, torch.Generator().manual_seed(seed), (count, variants))
-
-    @property
-    def _online(self) -> bool:
-        return self.sampler.needs == "patch scores" and not self.recipe.sampling.grid
