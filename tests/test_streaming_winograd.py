@@ -23,7 +23,7 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(1, C, H, W) by transforms, one matrix product for each of 36 places, and the transform back."""
     channels, tiling = x.shape[1], Tiling(*x.shape[2:])
     data = torch.ones(PRODUCTS, channels + 1, tiling.tiles)
-    run(tiling.forward(tiling.cut(x), data[:, :channels]))
+    run(tiling.forward(tiling.cut(x), data[:, 1:]))
     out = torch.empty(PIXELS, weight.shape[0], tiling.tiles)
     run(tiling.back(transformed_kernel(weight, bias) @ data, out))
     return tiling.joined(out)

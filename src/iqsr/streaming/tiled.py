@@ -1,13 +1,14 @@
 """A network's part before the enlargement, run over the whole picture at once, with its convolutions by Winograd.
 
-Every value that convolutions read is transformed once, and adds at once to the sums of all convolutions that read it.
-In a dense block those are many: their sums lie side by side, so that one matrix product with many rows serves them all.
+Every value that convolutions read is transformed once. In a dense block many read it: what they read together lies in
+one array, oldest first, and each takes the front that it needs. One product with all of it is quicker than sums that
+every value adds to when it is made.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -34,21 +35,19 @@ def has_winograd(device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cpu" and dtype == torch.float32 and torch.backends.mkl.is_available()
 
 
-def transformed_kernel(weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """(out, in, 3, 3) -> (36, out, in); with a bias (out,) as one more input channel, whose data are ones."""
-    kernel = kernel_to_tiles(weight.double())
-    if bias is not None:
-        kernel = torch.cat([kernel, torch.outer(_ONE, bias.double())[..., None]], 2)
-    return kernel.float()
+def transformed_kernel(weight: Tensor, bias: Tensor) -> Tensor:
+    """(out, in, 3, 3) -> (36, out, 1 + in); the bias (out,) is that of a first input channel, whose data are ones."""
+    of_bias = torch.outer(_ONE, bias.double())[..., None]
+    return torch.cat([of_bias, kernel_to_tiles(weight.double())], 2).float()
 
 
 @dataclass
-class _Sums:
+class _Stack:
     """Convolutions whose inputs, oldest first, are fronts of one list of values."""
 
     members: tuple[Value, ...]
     readers: list[int] = field(default_factory=list)
-    """Stages, in the order of how many members they read: a member's readers are the list's end."""
+    """Stages."""
     last_reader: int = 0
 
 
@@ -57,12 +56,12 @@ class TiledTrunk:
 
     def __init__(self, program: RowProgram) -> None:
         self._program = program
-        self._sums = _sums_of(program)
-        self._read_from = {reader: which for which, sums in enumerate(self._sums) for reader in sums.readers}
-        self._added_to: dict[Value, list[tuple[int, int]]] = defaultdict(list)
-        for which, sums in enumerate(self._sums):
-            for place, value in enumerate(sums.members):
-                self._added_to[value].append((which, place))
+        self._stacks = _stacks_of(program)
+        self._read_from = {reader: which for which, stack in enumerate(self._stacks) for reader in stack.readers}
+        self._written_to: dict[Value, list[int]] = defaultdict(list)
+        for which, stack in enumerate(self._stacks):
+            for value in stack.members:
+                self._written_to[value].append(which)
         self._last_reader: dict[Value, int] = {}
         for number, stage in enumerate(program.stages):
             apart = stage.sources()[1:] if number in self._read_from else stage.sources()
@@ -71,7 +70,7 @@ class TiledTrunk:
     @property
     def stacked(self) -> bool:
         """Whether there are dense connections to gain from."""
-        return any(len(sums.members) > 1 for sums in self._sums)
+        return any(len(stack.members) > 1 for stack in self._stacks)
 
     def bytes_needed(self, height: int, width: int) -> int:
         """The most that is held at once for a picture of this size (an upper estimate)."""
@@ -79,9 +78,9 @@ class TiledTrunk:
         most, widest = 0, max(program.channels_of(Value(n)) for n in range(-1, len(program.stages)))
         for number in range(len(program.stages)):
             held = sum(program.channels_of(v) for v, last in self._last_reader.items() if v.stage <= number <= last)
-            sums = sum(self._rows(s) for s in self._sums if s.members[0].stage <= number <= s.last_reader)
-            most = max(most, PIXELS * (held + 3 * widest) + PRODUCTS * sums)
-        return 4 * tiling.tiles * (most + (PRODUCTS + 1 + SIDE * (SIDE + 2)) * (widest + 1))
+            live = [stack for stack in self._stacks if stack.members[0].stage <= number <= stack.last_reader]
+            most = max(most, PIXELS * (held + 3 * widest) + PRODUCTS * sum(map(self._channels, live)))
+        return 4 * tiling.tiles * (most + (PRODUCTS + SIDE * (SIDE + 2)) * widest)
 
     def run(self, picture: Tensor, report: Callable[[float], None]) -> Tensor:
         """(1, C, H, W) -> the last stage's result; `report` gets the share of the stages that are done."""
@@ -89,11 +88,11 @@ class TiledTrunk:
         result = picture
         for number, stage in enumerate(self._program.stages):
             result, value = self._run(number, stage, state), Value(number)
-            for which in [which for which in state.sums if self._sums[which].last_reader == number]:
-                state.give_back(state.sums.pop(which))
-            if value in self._added_to:
+            for which in [which for which in state.stacks if self._stacks[which].last_reader == number]:
+                state.give_back(state.stacks.pop(which))
+            if value in self._written_to:
                 result = state.as_tiles(result)
-                self._add(value, result, state)
+                self._write(value, result, state)
             if value in self._last_reader:
                 state.values[value] = result
             elif number + 1 < len(self._program.stages):
@@ -120,58 +119,58 @@ class TiledTrunk:
     def _convolved(self, number: int, stage: Stage, state: _State) -> tuple[Tensor, int]:
         """The convolution's result as tiles, and how many of the stage's changes are in it."""
         assert isinstance(stage.op, Convolve)
-        which = self._read_from[number]
-        start, channels = self._offset(self._sums[which], number), stage.op.weight.shape[0]
-        products = state.sums[which][:, start : start + channels]
+        kernel = self._kernels[number]
+        products = state.take(PRODUCTS, kernel.shape[1])
+        torch.bmm(kernel, state.stacks[self._read_from[number]][:, : kernel.shape[2]], out=products)
         first = stage.then[0] if stage.then and stage.op.slope == 1 else None
         added = state.like(products, first) if isinstance(first, Value) else None
         reread = any(first in leaves(source) for source in stage.sources()[2:]) if isinstance(first, Value) else False
         dies = isinstance(first, Value) and self._last_reader[first] == number and not reread
-        out = added if added is not None and dies else state.take(PIXELS, channels)
+        out = added if added is not None and dies else state.take(PIXELS, kernel.shape[1])
         run(state.tiling.back(products, out, added))
+        state.give_back(products)
         if stage.op.slope != 1:
             F.leaky_relu_(out, stage.op.slope)
         return out, 0 if added is None else 1
 
-    def _add(self, value: Value, tiles: Tensor, state: _State) -> None:
-        """Let a new value count in all sums that it belongs to."""
-        channels = tiles.shape[1]
+    def _write(self, value: Value, tiles: Tensor, state: _State) -> None:
+        """Transform a new value to its place in all stacks that it belongs to."""
         run(state.tiling.clear_beyond_edge(tiles))
-        data = state.ones(channels + 1)
-        run(state.tiling.forward(tiles, data[:, :channels]))
-        for which, place in self._added_to[value]:
-            kernel = self._kernels[which][place]
-            if place == 0:
-                state.sums[which] = state.take(PRODUCTS, kernel.shape[1])
-                torch.bmm(kernel, data, out=state.sums[which])
+        first: Tensor | None = None
+        for which in self._written_to[value]:
+            stack = self._stacks[which]
+            if which not in state.stacks:
+                state.stacks[which] = state.take(PRODUCTS, self._channels(stack))
+                state.stacks[which][:, 0] = 1
+            start = 1 + self._width(stack.members[: stack.members.index(value)])
+            place = state.stacks[which][:, start : start + tiles.shape[1]]
+            if first is None:
+                run(state.tiling.forward(tiles, place))
+                first = place
             else:
-                sums = state.sums[which][:, -kernel.shape[1] :]
-                torch.baddbmm(sums, kernel, data[:, :channels], out=sums)
+                place.copy_(first)
 
     @cached_property
-    def _kernels(self) -> list[list[Tensor]]:
-        """For every member of every list: its readers' kernels for it (36, out, in), the first's with their biases."""
-        return [[self._kernel(sums, place) for place in range(len(sums.members))] for sums in self._sums]
+    def _kernels(self) -> dict[int, Tensor]:
+        """Of every convolution that reads a stack, in the stack's order: (36, out, 1 + in)."""
+        return {reader: self._kernel(reader, self._stacks[which]) for reader, which in self._read_from.items()}
 
-    def _kernel(self, sums: _Sums, place: int) -> Tensor:
-        parts: list[Tensor] = []
-        for reader in sums.readers:
-            op, members = self._program.stages[reader].op, leaves(self._program.stages[reader].source)
-            assert isinstance(op, Convolve)
-            if sums.members[place] in members:
-                before = members[: members.index(sums.members[place])]
-                start = sum(self._program.channels_of(value) for value in before)
-                weight = op.weight[:, start : start + self._program.channels_of(sums.members[place])]
-                bias = op.bias if op.bias is not None else op.weight.new_zeros(len(weight))
-                parts.append(transformed_kernel(weight, bias if place == 0 else None))
-        return torch.cat(parts, 1)
+    def _kernel(self, reader: int, stack: _Stack) -> Tensor:
+        stage = self._program.stages[reader]
+        assert isinstance(stage.op, Convolve)
+        read = leaves(stage.source)
+        parts = stage.op.weight.split([self._program.channels_of(value) for value in read], 1)
+        given = dict(zip(read, parts, strict=True))
+        weight = torch.cat([given[value] for value in stack.members[: len(read)]], 1)
+        bias = stage.op.bias if stage.op.bias is not None else weight.new_zeros(len(weight))
+        return transformed_kernel(weight, bias)
 
-    def _rows(self, sums: _Sums) -> int:
-        return sum(self._program.channels_of(Value(reader)) for reader in sums.readers)
+    def _channels(self, stack: _Stack) -> int:
+        """The ones that stand for the bias, and the members'."""
+        return 1 + self._width(stack.members)
 
-    def _offset(self, sums: _Sums, number: int) -> int:
-        before = sums.readers[: sums.readers.index(number)]
-        return sum(self._program.channels_of(Value(reader)) for reader in before)
+    def _width(self, values: Sequence[Value]) -> int:
+        return sum(map(self._program.channels_of, values))
 
 
 class _State:
@@ -180,8 +179,8 @@ class _State:
     def __init__(self, tiling: Tiling, values: dict[Value, Tensor]) -> None:
         self.tiling = tiling
         self.values = values
-        self.sums: dict[int, Tensor] = {}
-        self._ones: dict[int, Tensor] = {}
+        self.stacks: dict[int, Tensor] = {}
+        """(36, channels, T), the first channel being ones."""
         self._spare: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
 
     def take(self, planes: int, channels: int) -> Tensor:
@@ -193,12 +192,6 @@ class _State:
         """Let it be taken again, if it is of that kind."""
         if x.ndim == 3 and x.is_contiguous():
             self._spare[tuple(x.shape[:2])].append(x)
-
-    def ones(self, channels: int) -> Tensor:
-        """(36, channels, T); the last channel is ones, if nobody writes to it."""
-        if channels not in self._ones:
-            self._ones[channels] = torch.ones(PRODUCTS, channels, self.tiling.tiles)
-        return self._ones[channels]
 
     def as_tiles(self, x: Tensor) -> Tensor:
         return x if x.ndim == 3 else self.tiling.cut(x)
@@ -218,26 +211,24 @@ class _State:
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
-def _sums_of(program: RowProgram) -> list[_Sums]:
+def _stacks_of(program: RowProgram) -> list[_Stack]:
     """Convolutions that read fronts of one another, together."""
-    groups: list[_Sums] = []
+    stacks: list[_Stack] = []
     for number, stage in enumerate(program.stages):
         members = _members(program, stage)
         if members is None:
             continue
-        for group in groups:
-            common = min(len(members), len(group.members))
-            if members[:common] == group.members[:common]:
-                group.members = max(members, group.members, key=len)
+        for stack in stacks:
+            common = min(len(members), len(stack.members))
+            if members[:common] == stack.members[:common]:
+                stack.members = max(members, stack.members, key=len)
                 break
         else:
-            group = _Sums(members)
-            groups.append(group)
-        group.readers.append(number)
-        group.last_reader = number
-    for group in groups:
-        group.readers.sort(key=lambda reader: len(leaves(program.stages[reader].source)))
-    return groups
+            stack = _Stack(members)
+            stacks.append(stack)
+        stack.readers.append(number)
+        stack.last_reader = number
+    return stacks
 
 
 def _members(program: RowProgram, stage: Stage) -> tuple[Value, ...] | None:
