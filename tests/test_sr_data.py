@@ -159,7 +159,7 @@ def test_a_grid_is_scored_beforehand_where_as_many_patches_are_drawn(
 ) -> None:
     recipe = tiny("cpu-amo", f"steps={steps}", "sampling.grid=32")
     told = list[int]()
-    known = Targets(recipe, Sets(folder, recipe.data), "cpu", "fp32").known(tmp_path, 1, told.append)
+    known = Targets(recipe, Sets(folder, recipe.data), "cpu", "fp32").known(tmp_path, told.append)
     assert (known is not None) == ahead
     assert told == (list(range(1, 7)) if ahead else [])
 

@@ -263,10 +263,14 @@ def test_a_kill_by_sigterm_from_outside_resumes_to_the_same_result(sets: Path, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["realesrgan-origins-only", "cpu-amo-ft"])
-def test_two_processes_learn_together(name: str, sets: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("realesrgan-origins-only", ()), ("cpu-amo-ft", ()), ("cpu-amo-ft", ("sampling.grid=64",))],
+)
+def test_two_processes_learn_together(name: str, changes: tuple[str, ...], sets: Path, tmp_path: Path) -> None:
+    """Patches of cpu-amo-ft's grid are scored when they are drawn, those of the wider one beforehand."""
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text(resolved_toml(tiny(name, "steps=3")))
+    recipe.write_text(resolved_toml(tiny(name, "steps=3", *changes)))
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]  # as accelerate launch does
     command = [*launch, "-m", "iqsr", "train", str(recipe), "--data", str(sets), "-o", str(tmp_path / "run")]
     subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=PATIENCE)
@@ -276,3 +280,4 @@ def test_two_processes_learn_together(name: str, sets: Path, tmp_path: Path) -> 
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(found[0]["pool"]["samples"]["lr"], found[1]["pool"]["samples"]["lr"])
     assert len(lines(tmp_path / "run")) == 3
+    assert (tmp_path / "run" / "patch-scores").exists() == bool(changes)

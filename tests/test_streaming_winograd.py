@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from iqsr.generators import load_generator
 from iqsr.streaming import StreamEngine, compile_rows
@@ -37,6 +37,33 @@ def test_a_convolution_is_torchs(size: tuple[int, int], channels: int) -> None:
     weight = noise(32, channels, 3, 3, seed=1) / (9 * channels) ** 0.5
     expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
     error = (convolved(x, weight, bias).double() - expected).abs().max()
+    assert float(error) <= 1e-5 * float(expected.abs().max())
+
+
+class Branched(nn.Module):
+    """Convolutions that read what others do in another order, a part of it, and one without a bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        sizes = {"first": 3, "second": 16, "third": 32, "alone": 16, "last": 32}
+        for name, channels in sizes.items():
+            setattr(self, name, nn.Conv2d(channels, 16, 3, padding=1, bias=name != "third"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = F.leaky_relu(self.first(x), 0.2)
+        b = self.second(a)
+        c, d = self.third(torch.cat([b, a], 1)), self.alone(b)
+        return self.last(torch.cat([c, d], 1)) + a
+
+
+@torch.inference_mode()
+def test_a_value_may_be_read_with_several_others() -> None:
+    module = Branched().eval()
+    trunk, x = TiledTrunk(compile_rows(module)), noise(1, 3, 13, 22)
+    assert any(len(stacks) > 1 for stacks in trunk._written_to.values())
+    expected = module(x)
+    error = (trunk.run(x, lambda share: None) - expected).abs().max()
     assert float(error) <= 1e-5 * float(expected.abs().max())
 
 

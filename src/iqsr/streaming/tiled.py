@@ -73,7 +73,10 @@ class TiledTrunk:
         return any(len(stack.members) > 1 for stack in self._stacks)
 
     def bytes_needed(self, height: int, width: int) -> int:
-        """The most that is held at once for a picture of this size (an upper estimate)."""
+        """The most that is held at once for a picture of this size (an upper estimate where all blocks are alike).
+
+        Arrays are kept to be used again; those that blocks of other widths leave behind are not counted.
+        """
         program, tiling = self._program, Tiling(height, width)
         most, widest = 0, max(program.channels_of(Value(n)) for n in range(-1, len(program.stages)))
         for number in range(len(program.stages)):

@@ -192,15 +192,14 @@ class Training:
         if self._batches is not None:
             return self._batches
         recipe, sets = self.recipe, self.sets
-        ranks, folder = self.accelerator.num_processes, self.out / "patch-scores"
-        scores = self.targets.known(folder, ranks, lambda done: on_progress("scores", done, len(sets), {}))
+        scores = self.targets.known(self.out / "patch-scores", lambda done: on_progress("scores", done, len(sets), {}))
         self._batches = Batches(
             sets,
             recipe.data,
             batch=recipe.batch,
             seed=recipe.seed,
             rank=self.accelerator.process_index,
-            ranks=ranks,
+            ranks=self.accelerator.num_processes,
             scores=scores,
             grid=recipe.sampling.grid,
         )

@@ -64,7 +64,7 @@ class SamplingRecipe(Recipe):
     """The no-reference metric that SMA, SMP and AMO go by."""
     grid: int = Field(default=0, ge=0, multiple_of=4)
     """AMO: 0 scores each patch when it is cut; else patches stand at multiples of so many pixels and are scored once:
-    all before the first step, or, where the run draws fewer than there are, each when it is first drawn."""
+    all before the first step, or, where a process draws fewer than there are, each when it is first drawn."""
 
 
 class ObjectiveRecipe(Recipe):

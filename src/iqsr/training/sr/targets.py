@@ -27,10 +27,10 @@ class Targets:
         self.metric = load_metric(recipe.sampling.metric, device=device, precision=precision) if scored else None
         self.seen = SeenPatches(self.metric) if self.metric and recipe.sampling.grid else None
 
-    def known(self, folder: Path, ranks: int, on_set: Callable[[int], None]) -> dict[str, Tensor] | None:
+    def known(self, folder: Path, on_set: Callable[[int], None]) -> dict[str, Tensor] | None:
         """Scores made beforehand, by the sets' names: of whole pictures, or of a grid's patches, kept in `folder`.
 
-        Not of a grid's where the run's `ranks` processes draw fewer patches than there are.
+        Not of a grid's where this process draws fewer patches than there are.
         """
         recipe, sets = self.recipe, self.sets
         if self.metric is None:
@@ -38,18 +38,17 @@ class Targets:
         if self.sampler.needs != "patch scores":
             return picture_scores(sets.chosen, recipe.sampling.metric, self.device)
         patch, grid = recipe.data.patch, recipe.sampling.grid
-        if not grid or recipe.steps * recipe.batch * ranks < sets.places(patch, grid):
+        if not grid or recipe.steps * recipe.batch < sets.places(patch, grid):
             return None
         return grid_scores(sets.chosen, self.metric, patch, grid, folder, on_set, self.precision)
 
     def scored(self, batch: Batch) -> Batch:
         """With the scores of its patches, where they are not made beforehand, and without their places."""
-        place = batch["place"]
-        batch = {name: value for name, value in batch.items() if name != "place"}
+        rest, gts = {name: value for name, value in batch.items() if name != "place"}, batch["gts"]
         if self.metric is None or "scores" in batch:
-            return batch
-        made = self.seen.scores(place, batch["gts"]) if self.seen else patch_scores(self.metric, batch["gts"])
-        return batch | {"scores": made.to(place.device)}
+            return rest
+        made = self.seen.scores(batch["place"], gts) if self.seen else patch_scores(self.metric, gts)
+        return rest | {"scores": made.to(gts.device)}
 
     def chosen(self, batch: Batch, seed: int) -> Tensor:
         """(B,) int64 on the CPU: for each sample the number of its ground truth, 0 for the original."""
