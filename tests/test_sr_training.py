@@ -40,6 +40,11 @@ def stopped(recipe: TrainRecipe, sets: Path, photos: Path, out: Path, after: int
         training.run(stop)
 
 
+def seen_in(run: Path, step: int) -> dict[str, torch.Tensor]:
+    """What a checkpoint knows of patches that were drawn."""
+    return torch.load(run / "checkpoints" / f"step-{step:08d}-rank0.ckpt", weights_only=True)["seen"] or {}
+
+
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
@@ -59,6 +64,9 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     train(recipe, sets, tmp_path / "parts", validation=photos, resume=True)
     assert equal(tmp_path / "whole", tmp_path / "parts")
     assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
+    whole, parts = (seen_in(tmp_path / name, recipe.steps) for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 def test_a_damaged_last_checkpoint_costs_steps_and_nothing_else(sets: Path, photos: Path, tmp_path: Path) -> None:

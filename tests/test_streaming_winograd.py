@@ -6,13 +6,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iqsr.generators import load_generator
-from iqsr.streaming import StreamEngine, compile_rows
+from iqsr.streaming import StreamEngine, compile_rows, tiled
 from iqsr.streaming.kernels import has_fused
 from iqsr.streaming.tiled import TiledTrunk, has_winograd, transformed_kernel
 from iqsr.streaming.trunk import Trunk
 from iqsr.winograd import PIXELS, PRODUCTS, Tiling, run
 
 CPU = torch.device("cpu")
+returned = tiled._State.give_back
 
 
 def noise(*size: int, seed: int = 0) -> Tensor:
@@ -65,6 +66,17 @@ def test_a_value_may_be_read_with_several_others() -> None:
     expected = module(x)
     error = (trunk.run(x, lambda share: None) - expected).abs().max()
     assert float(error) <= 1e-5 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("size", [(8, 8), (13, 40)])
+@torch.inference_mode()
+def test_no_more_memory_is_held_than_was_told(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All arrays that a run took are kept until it ends."""
+    trunk, taken = TiledTrunk(compile_rows(load_generator("realesrgan-x4plus-anime").module)), list[Tensor]()
+    monkeypatch.setattr(tiled._State, "give_back", lambda state, x: taken.append(x) or returned(state, x))
+    trunk.run(noise(1, 3, *size), lambda share: None)
+    held = sum({x.data_ptr(): 4 * x.numel() for x in taken}.values())
+    assert 0.3 * trunk.bytes_needed(*size) < held < trunk.bytes_needed(*size)
 
 
 def test_cutting_into_tiles_and_joining_them_changes_nothing() -> None:
