@@ -58,8 +58,11 @@ class Branched(nn.Module):
         return self.last(torch.cat([c, d], 1)) + a
 
 
+@pytest.mark.parametrize("at_once", [1, 12, 1000])
 @torch.inference_mode()
-def test_a_value_may_be_read_with_several_others() -> None:
+def test_a_value_may_be_read_with_several_others(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In stripes of one row of tiles, of two, and at once."""
+    monkeypatch.setattr(tiled, "_TILES_AT_ONCE", at_once)
     module = Branched().eval()
     trunk, x = TiledTrunk(compile_rows(module)), noise(1, 3, 13, 22)
     assert any(len(stacks) > 1 for stacks in trunk._written_to.values())
@@ -68,12 +71,17 @@ def test_a_value_may_be_read_with_several_others() -> None:
     assert float(error) <= 1e-5 * float(expected.abs().max())
 
 
-@pytest.mark.parametrize("size", [(8, 8), (13, 40)])
+@pytest.mark.parametrize(("size", "at_once"), [((8, 8), 1000), ((13, 40), 1000), ((40, 40), 30)])
 @torch.inference_mode()
-def test_no_more_memory_is_held_than_was_told(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_memory_is_held_than_was_told(
+    size: tuple[int, int], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All arrays that a run took are kept until it ends."""
     trunk, taken = TiledTrunk(compile_rows(load_generator("realesrgan-x4plus-anime").module)), list[Tensor]()
-    monkeypatch.setattr(tiled._State, "give_back", lambda state, x: taken.append(x) or returned(state, x))
+    monkeypatch.setattr(tiled, "_TILES_AT_ONCE", at_once)
+    monkeypatch.setattr(
+        tiled._State, "give_back", lambda state, x: taken.extend(x if isinstance(x, list) else ()) or returned(state, x)
+    )
     trunk.run(noise(1, 3, *size), lambda share: None)
     held = sum({x.data_ptr(): 4 * x.numel() for x in taken}.values())
     assert 0.3 * trunk.bytes_needed(*size) < held < trunk.bytes_needed(*size)

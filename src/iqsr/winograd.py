@@ -146,16 +146,30 @@ class Tiling:
         beyond = [*([grid[below:, ..., -1, :]] if below else ()), *([grid[:, right:, ..., -1]] if right else ())]
         return [part.zero_ for part in beyond]
 
-    def forward(self, tiles: Tensor, out: Tensor) -> Steps:
-        """B^T d B: (16, C, T) -> (36, C, T); `out` may be some channels of an array, `tiles` a whole one."""
-        matrices, channels = self._matrices, tiles.shape[1]
+    def topmost(self, tiles: Tensor) -> Tensor:
+        """The uppermost row of tiles of the only picture, (16, C, across)."""
+        return tiles[..., : self._shape[2]]
+
+    def lowest(self, tiles: Tensor) -> Tensor:
+        """The last row of tiles of the only picture, (16, C, across)."""
+        return tiles[..., self._used - self._shape[2] : self._used]
+
+    def forward(self, tiles: Tensor, out: Tensor, above: Tensor | None = None, below: Tensor | None = None) -> Steps:
+        """B^T d B: (16, C, T) -> (36, C, T); `out` may be some channels of an array, `tiles` a whole one.
+
+        above, below: where these are a stripe of a picture, the rows of tiles next to it, (16, C, across).
+        """
+        matrices, channels, across = self._matrices, tiles.shape[1], self._shape[2]
         pixels = tiles.unflatten(0, (SIDE, SIDE))
         rows = self._scratch_for(channels).view(REACH, SIDE, channels, self.tiles)
         out = out.unflatten(0, (REACH, REACH))
+        upper, lower = rows[0, ..., :across], rows[-1, ..., self._used - across : self._used]
         return [
             partial(torch.mm, matrices.rows, pixels.view(SIDE, -1), out=rows.flatten(1)),
             self._add_above(pixels[-1], rows[0]),
             self._add_below(pixels[0], rows[-1]),
+            *([] if above is None else [partial(upper.add_, above[-SIDE:])]),
+            *([] if below is None else [partial(lower.add_, below[:SIDE])]),
             partial(torch.bmm, matrices.columns, rows.flatten(2), out=out.flatten(2)),
             self._add_left(rows[:, -1], out[:, 0]),
             self._add_right(rows[:, 0], out[:, -1]),

@@ -2,7 +2,7 @@
 
 Every value that convolutions read is transformed once. In a dense block many read it: what they read together lies in
 one array, oldest first, and each takes the front that it needs. One product with all of it is quicker than sums that
-every value adds to when it is made.
+every value adds to when it is made. Large pictures lie in stripes, through which each convolution goes in turn.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,8 @@ from iqsr.winograd import PIXELS, PRODUCTS, SIDE, Tiling, cook_toom, kernel_to_t
 
 _LEAST_CHANNELS = 16
 """With fewer, the transforms take longer than the multiplications they save."""
+_TILES_AT_ONCE = 1024
+"""With more, what the steps of a convolution hand to one another no longer fits into the cache."""
 _ONE = torch.outer(*[torch.linalg.pinv(cook_toom().outputs).sum(1)] * 2).flatten()
 """What becomes 1 in all of a tile's pixels."""
 
@@ -51,6 +54,12 @@ class _Stack:
     last_reader: int = 0
 
 
+Tiles = list[Tensor]
+"""A stripe's each, (16, channels, T) or, transformed, (36, channels, T)."""
+Map = Tensor | Tiles
+"""(1, C, H, W), or its tiles."""
+
+
 class TiledTrunk:
     """Runs a program of scale 1, fp32, on a CPU. What is no convolution of 3x3 runs as it would elsewhere."""
 
@@ -77,18 +86,20 @@ class TiledTrunk:
 
         Arrays are kept to be used again; those that blocks of other widths leave behind are not counted.
         """
-        program, tiling = self._program, Tiling(height, width)
+        program, tilings = self._program, [tiling for _, tiling in _stripes(height, width)]
         most, widest = 0, max(program.channels_of(Value(n)) for n in range(-1, len(program.stages)))
         for number in range(len(program.stages)):
             held = sum(program.channels_of(v) for v, last in self._last_reader.items() if v.stage <= number <= last)
-            live = [stack for stack in self._stacks if stack.members[0].stage <= number <= stack.last_reader]
-            most = max(most, PIXELS * (held + 3 * widest) + PRODUCTS * sum(map(self._channels, live)))
-        return 4 * tiling.tiles * (most + (PRODUCTS + SIDE * (SIDE + 2)) * widest)
+            read = sum(self._channels(s) for s in self._stacks if s.members[0].stage < number <= s.last_reader)
+            written = sum(self._channels(s) for s in self._stacks if s.members[0].stage <= number < s.last_reader)
+            most = max(most, PIXELS * (held + 3 * widest) + PRODUCTS * max(read, written))
+        at_once = (PRODUCTS + SIDE * (SIDE + 2)) * widest * (tilings[0].tiles + tilings[-1].tiles)
+        return 4 * (sum(tiling.tiles for tiling in tilings) * most + at_once)
 
     def run(self, picture: Tensor, report: Callable[[float], None]) -> Tensor:
         """(1, C, H, W) -> the last stage's result; `report` gets the share of the stages that are done."""
-        state = _State(Tiling(*picture.shape[2:]), {Value(-1): picture})
-        result = picture
+        state = _State(_stripes(*picture.shape[2:]), {Value(-1): picture})
+        result: Map = picture
         for number, stage in enumerate(self._program.stages):
             result, value = self._run(number, stage, state), Value(number)
             for which in [which for which in state.stacks if self._stacks[which].last_reader == number]:
@@ -102,56 +113,61 @@ class TiledTrunk:
                 state.give_back(result)
             for dead in [v for v in state.values if self._last_reader[v] <= number]:
                 gone = state.values.pop(dead)
-                if gone is not result:
+                if not (isinstance(gone, list) and gone[0] is result[0]):
                     state.give_back(gone)
             report((number + 1) / len(self._program.stages))
         return state.as_picture(result)
 
-    def _run(self, number: int, stage: Stage, state: _State) -> Tensor:
-        changes = stage.then
+    def _run(self, number: int, stage: Stage, state: _State) -> Map:
         if number in self._read_from:
-            x, done = self._convolved(number, stage, state)
-            changes = changes[done:]
-        else:
-            x = state.picture_of(stage.source)
-            x = stage.op.run(x, 0, x.shape[2], 0)
-        for change in changes:
-            x = plus(x, state.like(x, change)) if isinstance(change, Value | Joined) else change(x)
+            return [self._convolved(number, stage, state, at) for at in range(len(state.stripes))]
+        x = state.picture_of(stage.source)
+        x = stage.op.run(x, 0, x.shape[2], 0)
+        for change in stage.then:
+            x = plus(x, state.picture_of(change)) if isinstance(change, Value | Joined) else change(x)
         return x
 
-    def _convolved(self, number: int, stage: Stage, state: _State) -> tuple[Tensor, int]:
-        """The convolution's result as tiles, and how many of the stage's changes are in it."""
+    def _convolved(self, number: int, stage: Stage, state: _State, at: int) -> Tensor:
+        """What the stage makes of one stripe, as tiles."""
         assert isinstance(stage.op, Convolve)
-        kernel = self._kernels[number]
-        products = state.take(PRODUCTS, kernel.shape[1])
-        torch.bmm(kernel, state.stacks[self._read_from[number]][:, : kernel.shape[2]], out=products)
+        kernel, tiling = self._kernels[number], state.stripes[at][1]
+        products = state.take(PRODUCTS, kernel.shape[1], tiling)
+        torch.bmm(kernel, state.stacks[self._read_from[number]][at][:, : kernel.shape[2]], out=products)
         first = stage.then[0] if stage.then and stage.op.slope == 1 else None
-        added = state.like(products, first) if isinstance(first, Value) else None
+        added = state.stripe_of(first, at) if isinstance(first, Value) else None
         reread = any(first in leaves(source) for source in stage.sources()[2:]) if isinstance(first, Value) else False
         dies = isinstance(first, Value) and self._last_reader[first] == number and not reread
-        out = added if added is not None and dies else state.take(PIXELS, kernel.shape[1])
-        run(state.tiling.back(products, out, added))
-        state.give_back(products)
+        out = added if added is not None and dies else state.take(PIXELS, kernel.shape[1], tiling)
+        run(tiling.back(products, out, added))
+        state.give_back([products])
         if stage.op.slope != 1:
             F.leaky_relu_(out, stage.op.slope)
-        return out, 0 if added is None else 1
+        for change in stage.then[0 if added is None else 1 :]:
+            out = plus(out, state.stripe_of(change, at)) if isinstance(change, Value | Joined) else change(out)
+        return out
 
-    def _write(self, value: Value, tiles: Tensor, state: _State) -> None:
+    def _write(self, value: Value, parts: Tiles, state: _State) -> None:
         """Transform a new value to its place in all stacks that it belongs to."""
-        run(state.tiling.clear_beyond_edge(tiles))
-        first: Tensor | None = None
-        for which in self._written_to[value]:
-            stack = self._stacks[which]
-            if which not in state.stacks:
-                state.stacks[which] = state.take(PRODUCTS, self._channels(stack))
-                state.stacks[which][:, 0] = 1
-            start = 1 + self._width(stack.members[: stack.members.index(value)])
-            place = state.stacks[which][:, start : start + tiles.shape[1]]
-            if first is None:
-                run(state.tiling.forward(tiles, place))
-                first = place
-            else:
-                place.copy_(first)
+        tilings = [tiling for _, tiling in state.stripes]
+        for part, tiling in zip(parts, tilings, strict=True):
+            run(tiling.clear_beyond_edge(part))
+        places = [self._place(value, which, state) for which in self._written_to[value]]
+        for at, (part, tiling) in enumerate(zip(parts, tilings, strict=True)):
+            above = tilings[at - 1].lowest(parts[at - 1]) if at else None
+            below = tilings[at + 1].topmost(parts[at + 1]) if at + 1 < len(parts) else None
+            run(tiling.forward(part, places[0][at], above, below))
+            for other in places[1:]:
+                other[at].copy_(places[0][at])
+
+    def _place(self, value: Value, which: int, state: _State) -> Tiles:
+        """A value's channels of a stack, which is made for its first one."""
+        stack = self._stacks[which]
+        if which not in state.stacks:
+            state.stacks[which] = [state.take(PRODUCTS, self._channels(stack), tiling) for _, tiling in state.stripes]
+            for part in state.stacks[which]:
+                part[:, 0] = 1
+        start = 1 + self._width(stack.members[: stack.members.index(value)])
+        return [part[:, start : start + self._program.channels_of(value)] for part in state.stacks[which]]
 
     @cached_property
     def _kernels(self) -> dict[int, Tensor]:
@@ -179,39 +195,51 @@ class TiledTrunk:
 class _State:
     """What a run holds."""
 
-    def __init__(self, tiling: Tiling, values: dict[Value, Tensor]) -> None:
-        self.tiling = tiling
+    def __init__(self, stripes: Sequence[tuple[slice, Tiling]], values: dict[Value, Map]) -> None:
+        self.stripes = stripes
         self.values = values
-        self.stacks: dict[int, Tensor] = {}
-        """(36, channels, T), the first channel being ones."""
+        self.stacks: dict[int, Tiles] = {}
+        """(36, channels, T) each, the first channel being ones."""
         self._spare: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
 
-    def take(self, planes: int, channels: int) -> Tensor:
+    def take(self, planes: int, channels: int, tiling: Tiling) -> Tensor:
         """An array (planes, channels, T), with whatever it was last used for in it: its memory is warm."""
-        spare = self._spare[planes, channels]
-        return spare.pop() if spare else torch.empty(planes, channels, self.tiling.tiles)
+        spare = self._spare[planes, channels, tiling.tiles]
+        return spare.pop() if spare else torch.empty(planes, channels, tiling.tiles)
 
-    def give_back(self, x: Tensor) -> None:
-        """Let it be taken again, if it is of that kind."""
-        if x.ndim == 3 and x.is_contiguous():
-            self._spare[tuple(x.shape[:2])].append(x)
+    def give_back(self, parts: Map) -> None:
+        """Let them be taken again, if they are tiles."""
+        for part in parts if isinstance(parts, list) else []:
+            self._spare[tuple(part.shape)].append(part)
 
-    def as_tiles(self, x: Tensor) -> Tensor:
-        return x if x.ndim == 3 else self.tiling.cut(x)
+    def as_tiles(self, x: Map) -> Tiles:
+        return x if isinstance(x, list) else [tiling.cut(x[:, :, rows]) for rows, tiling in self.stripes]
 
-    def as_picture(self, x: Tensor) -> Tensor:
-        return x if x.ndim == 4 else self.tiling.joined(x)
+    def as_picture(self, x: Map) -> Tensor:
+        if isinstance(x, Tensor):
+            return x
+        return torch.cat([tiling.joined(part) for part, (_, tiling) in zip(x, self.stripes, strict=True)], 2)
 
     def picture_of(self, source: Source) -> Tensor:
         parts = [self.as_picture(self.values[leaf]) for leaf in leaves(source)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
-    def like(self, x: Tensor, source: Source) -> Tensor:
-        """The source's values, as tiles where x are tiles."""
-        if x.ndim == 4:
-            return self.picture_of(source)
-        parts = [self.as_tiles(self.values[leaf]) for leaf in leaves(source)]
+    def stripe_of(self, source: Source, at: int) -> Tensor:
+        """One stripe of the source's values, as tiles."""
+        values, (rows, tiling) = [self.values[leaf] for leaf in leaves(source)], self.stripes[at]
+        parts = [value[at] if isinstance(value, list) else tiling.cut(value[:, :, rows]) for value in values]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+
+def _stripes(height: int, width: int) -> list[tuple[slice, Tiling]]:
+    """A picture's rows, cut into stripes of few enough tiles, each with its tiling."""
+    rows = SIDE * max(1, _TILES_AT_ONCE // ceil(width / SIDE))
+    parts = [slice(start, min(height, start + rows)) for start in range(0, height, rows)]
+    whole = Tiling(parts[0].stop, width)
+    return [
+        (part, whole if part.stop - part.start == whole.height else Tiling(part.stop - part.start, width))
+        for part in parts
+    ]
 
 
 def _stacks_of(program: RowProgram) -> list[_Stack]:
