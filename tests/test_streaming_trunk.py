@@ -12,6 +12,7 @@ from iqsr.generators import load_generator
 from iqsr.rows import of_tensor
 from iqsr.streaming import StreamEngine, compile_rows
 from iqsr.streaming.kernels import FusedConvolution, has_fused
+from iqsr.streaming.tiled import TiledTrunk
 from iqsr.streaming.trunk import Trunk
 
 pytestmark = pytest.mark.usefixtures("inference_mode")
@@ -109,12 +110,26 @@ def test_a_picture_that_does_not_fit_streams_to_the_same_output():
 @needs_fused
 def test_a_large_picture_streams_before_anything_of_its_size_is_made(monkeypatch):
     monkeypatch.setattr("iqsr.streaming.engine._TRUNK_PIXELS", 20 * 20)
+    monkeypatch.setattr("iqsr.streaming.engine.has_winograd", lambda device, dtype: False)
     through = engine(Dense(nn.LeakyReLU(0.2)))
-    asked = calls(monkeypatch, type(through.trunk), "bytes_needed")
+    asked, gone = (calls(monkeypatch, type(through.trunk), name) for name in ("bytes_needed", "run"))
     run(through, noise(1, 3, 20, 21))
-    assert asked == []
+    assert (asked, gone) == ([], [])
     run(through, noise(1, 3, 20, 20))
-    assert len(asked) == 1
+    assert (len(asked), len(gone)) == (1, 1)
+
+
+@needs_fused
+def test_winograd_takes_a_picture_of_any_size_that_memory_holds(monkeypatch):
+    if not torch.backends.mkl.is_available():
+        pytest.skip("Winograd's convolutions need MKL")
+    monkeypatch.setattr("iqsr.streaming.engine._TRUNK_PIXELS", 20 * 20)
+    module, picture = Dense(nn.LeakyReLU(0.2)), noise(1, 3, 50, 60)
+    needed = engine(module).trunk.bytes_needed(50, 60)
+    gone = calls(monkeypatch, TiledTrunk, "run")
+    for memory, times in ((needed - 1, 0), (needed, 1)):
+        assert (run(engine(module, memory_bytes=memory), picture) - module(picture)).abs().max() <= 1e-5
+        assert len(gone) == times
 
 
 @pytest.mark.parametrize("make", [lambda: Dense(nn.LeakyReLU(0.2)), lambda: Compact(num_feat=16, num_conv=3).eval()])

@@ -104,7 +104,7 @@ def command(
         typer.Option(
             min=0.001,
             metavar="GB",
-            help="Memory for the rows that wait inside the network. Default: a quarter of the machine's.",
+            help="Memory for what waits inside the network; more can be faster. Default: a quarter of the machine's.",
             rich_help_panel=_HOW,
         ),
     ] = None,

@@ -31,7 +31,8 @@ _WHOLE_PIXELS = 96 << 10
 """And what such a picture may have: beyond it, the enlarged rows leave the cache and bands are faster."""
 
 _TRUNK_PIXELS = 1 << 19
-"""Pictures up to this size go through a network with dense connections at once, up to its enlargement."""
+"""Pictures up to this size go through a network with dense connections at once, up to its enlargement; by Winograd's
+convolutions, which know no bands, all that memory holds do."""
 
 _TRUNK_SHARE = 0.85
 """Of the time, for the progress that is shown."""
@@ -43,8 +44,9 @@ _HEAD_BAND_PIXELS = 2048
 class StreamEngine:
     """Runs a row program over pictures of any height; very wide ones in column strips.
 
-    `memory_bytes` bounds the delay lines; what does not fit is cut into strips. They overlap by the network's whole
-    receptive field where this is at most a quarter of their width (then they change nothing), else by that quarter.
+    `memory_bytes` bounds the delay lines, and what a picture takes that goes through at once; what does not fit
+    streams, in strips where it is too wide for that as well. They overlap by the network's whole receptive field where
+    this is at most a quarter of their width (then they change nothing), else by that quarter.
     """
 
     def __init__(
@@ -90,11 +92,9 @@ class StreamEngine:
         return (trunk, parts[1]) if trunk.stacked else (None, None)
 
     def _stream(self, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
-        if self.trunk is not None and self._head is not None:
-            small = rows.width * rows.height <= _TRUNK_PIXELS
-            if small and self.trunk.bytes_needed(rows.height, rows.width) <= self._memory:
-                yield from self._in_two(self.trunk, self._head, rows, report)
-                return
+        if self.trunk is not None and self._head is not None and self._goes_at_once(self.trunk, rows):
+            yield from self._in_two(self.trunk, self._head, rows, report)
+            return
         band = self._band(rows.width, rows.height)
         stream = RowStream(self._program, rows.height, band)
         for part in rebanded(rows.bands(band), band):
@@ -102,6 +102,10 @@ class StreamEngine:
                 report(stream.progress)
                 yield out.float().cpu()
             report(stream.progress)
+
+    def _goes_at_once(self, trunk: Trunk | TiledTrunk, rows: Rows) -> bool:
+        small = isinstance(trunk, TiledTrunk) or rows.width * rows.height <= _TRUNK_PIXELS
+        return small and trunk.bytes_needed(rows.height, rows.width) <= self._memory
 
     def _in_two(self, trunk: Trunk | TiledTrunk, head: RowProgram, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
         picture = torch.cat(list(rows.bands(rows.height)), 2).to(memory_format=torch.channels_last)
