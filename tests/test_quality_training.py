@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from iqsr.errors import IqsrError, UsageError
 from iqsr.quality.dense import DenseHead, Prediction, quality_of
 from iqsr.quality.srq import Srq, fold_batch_norms, load_srq
+from iqsr.training.quality import loop
 from iqsr.training.quality.batches import Versions
 from iqsr.training.quality.dataset import make_data, read_shards
+from iqsr.training.quality.ladders import clean_crops
 from iqsr.training.quality.loop import Run
 from iqsr.training.quality.recipe import (
     AttackRecipe,
@@ -142,6 +144,43 @@ def test_a_recipe_says_how_far_apart_rungs_are_to_be(tmp_path: Path) -> None:
         run = Run(tiny(), recipe, tmp_path / str(margin))
         run.fit(made_versions(), Versions(()), lambda _, figures: found.append(figures["ladders"]))
     assert 2 < found[1] - found[0] < 4.01  # the loss grows by as much, where all rungs score alike at first
+
+
+def test_ladders_may_be_of_crops_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut to the batch's size; a batch's own crops are gray noise here, the others are not."""
+    spoiled: list[Tensor] = []
+    monkeypatch.setattr(loop, "random_ladders", lambda clean, *_: (spoiled.append(clean), clean[:, None])[1])
+    crops = torch.zeros(5, 3, 96, 96, dtype=torch.uint8)
+    crops[:, 0] = 255
+    for given in (None, crops):
+        run = Run(tiny(), small(1, windows=(64,), ladders=3), tmp_path / str(given is None), given)
+        run.fit(made_versions(side=96), Versions(()), lambda *_: None)
+    assert torch.equal(spoiled[1], (crops[:3, :, :64, :64] / 255).float())
+    assert spoiled[0].shape[1:] == (3, 64, 64)
+    assert not torch.equal(spoiled[0][:1], spoiled[1][:1])
+
+
+def test_attacks_may_weigh_less_in_the_second_half(tmp_path: Path) -> None:
+    told: dict[float | None, list[float]] = {}
+    for late in (None, 0.25):
+        attack = AttackRecipe(pictures=8, steps=2, eps=30, weight=1.0, late_weight=late)
+        run = Run(model := tiny(), small(4, attack=attack, head_lr=1e-9, trunk_lr=1e-9), tmp_path / str(late))
+        nn.init.normal_(model.head.out.weight)
+        losses = told.setdefault(late, [])
+        run.fit(made_versions(), Versions(()), lambda _, figures, to=losses: to.append(figures["gaming"]))
+    assert min(told[None]) > 0
+    assert told[0.25] == pytest.approx(
+        [part * whole for part, whole in zip((1, 1, 0.25, 0.25), told[None], strict=True)]
+    )
+
+
+def test_crops_for_ladders_are_so_many_of_each_photo_and_the_same_again(photos: Path) -> None:
+    paths = sorted(photos.iterdir())
+    crops = clean_crops(paths, 96, 3, seed=1)
+    assert crops.shape == (12, 3, 96, 96)
+    assert len({crop.numpy().tobytes() for crop in crops}) == 12
+    assert torch.equal(clean_crops(paths, 96, 3, seed=1), crops)
+    assert not torch.equal(clean_crops(paths, 96, 3, seed=2), crops)
 
 
 def test_another_recipes_or_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Versions:
         for i in torch.randperm(len(self), generator=generator)[:crops].tolist():
             repeats = -(-versions // len(self.kinds[i]))
             chosen = torch.randperm(repeats * len(self.kinds[i]), generator=generator)[:versions] % len(self.kinds[i])
-            cut = _cut_and_turned(self.pictures[i].shape[-1], window, generator)
+            cut = cut_and_turned(self.pictures[i].shape[-1], window, generator)
             pictures.append(cut(self.pictures[i][chosen], 1))
             places.append(cut(self._places(i, chosen), GRID))
             clean.append(cut(self.pictures[i][:1], 1))
@@ -78,7 +78,7 @@ class Versions:
         return part
 
 
-def _cut_and_turned(side: int, window: int | None, generator: torch.Generator) -> Callable[[Tensor, int], Tensor]:
+def cut_and_turned(side: int, window: int | None, generator: torch.Generator) -> Callable[[Tensor, int], Tensor]:
     """A function that cuts one random square and turns it, alike for pictures and (at 1 / `of` their size) maps."""
     size = min(side, window or side)
     room = (side - size) // GRID + 1

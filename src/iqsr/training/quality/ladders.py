@@ -1,9 +1,13 @@
 """Ladders: a clean picture under ever more of one defect. Their order is known, so they teach without a teacher."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
 from iqsr.training.quality.defects import DEFECTS
+from iqsr.training.quality.sources import crops_of_number
 
 LADDERS = ("blur", "noise", "jpeg", "ringing")
 RUNGS = 5
@@ -33,3 +37,12 @@ def random_ladders(clean: Tensor, count: int, generator: torch.Generator) -> Ten
         seed = int(torch.randint(1 << 31, (), generator=generator))
         made.append(ladder(clean[number % len(clean)][None], name, strengths, seed))
     return torch.stack(made)
+
+
+def clean_crops(photos: Sequence[Path], size: int, each: int, seed: int) -> Tensor:
+    """(N, 3, S, S) uint8: random crops of the photos, `each` of every one, for ladders alone."""
+    crops: list[Tensor] = []
+    for number, photo in enumerate(photos):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        crops += [(s.crop * 255).round().byte() for s in crops_of_number(photo, size, each, generator)]
+    return torch.stack(crops)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from iqsr.device import computes_bf16
 from iqsr.quality.dense import Predictor, quality_of
-from iqsr.training.quality.batches import Batch, Versions
+from iqsr.training.quality.batches import Batch, Versions, cut_and_turned
 from iqsr.training.quality.checkpoints import log, read_checkpoint, write_checkpoint
 from iqsr.training.quality.ladders import random_ladders
 from iqsr.training.quality.measures import agreement, score_versions
@@ -21,8 +21,11 @@ from iqsr.training.quality.recipe import TrainingRecipe
 class Run:
     """One training run in one folder: checkpoints, log, and weights when it is done."""
 
-    def __init__(self, model: Predictor, recipe: TrainingRecipe, folder: Path) -> None:
-        self.model, self.recipe, self.folder = model, recipe, folder
+    def __init__(
+        self, model: Predictor, recipe: TrainingRecipe, folder: Path, ladder_crops: Tensor | None = None
+    ) -> None:
+        """ladder_crops: (N, 3, S, S) uint8, what ladders are made of; by default the crops of each batch."""
+        self.model, self.recipe, self.folder, self.ladder_crops = model, recipe, folder, ladder_crops
         self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
         trunk = [p for n, p in model.named_parameters() if p.requires_grad and n.startswith("trunk.")]
         head = [p for n, p in model.named_parameters() if p.requires_grad and not n.startswith("trunk.")]
@@ -78,10 +81,20 @@ class Run:
         return losses
 
     def _ladders(self, batch: Batch) -> Tensor:
-        """The loss on fresh ladders of the batch's clean crops."""
-        rungs = random_ladders(batch.clean, self.recipe.ladders, self.generator)
+        """The loss on fresh ladders of clean crops."""
+        clean = self._to_spoil(batch)
+        rungs = random_ladders(clean, self.recipe.ladders, self.generator)
         scores = self.model.predict(rungs.flatten(0, 1)).score.view(rungs.shape[:2])
         return ladder_loss(scores, margin=self.recipe.ladder_margin)
+
+    def _to_spoil(self, batch: Batch) -> Tensor:
+        """Clean crops, as large as the batch's."""
+        if self.ladder_crops is None:
+            return batch.clean
+        crops, side = self.ladder_crops, batch.clean.shape[-1]
+        drawn = torch.randint(len(crops), (self.recipe.ladders,), generator=self.generator).tolist()
+        cut = [cut_and_turned(crops.shape[-1], side, self.generator)(crops[i : i + 1], 1) for i in drawn]
+        return torch.cat(cut).float() / 255
 
     def _gaming(self, batch: Batch, ceiling: Tensor) -> Tensor:
         """The loss on freshly attacked pictures of the batch, which must not score above `ceiling`.
@@ -97,7 +110,9 @@ class Run:
         shortest, longest = attack.reach
         reach = shortest + (longest - shortest) * float(torch.rand((), generator=self.generator))
         x = attacked(self.model, batch.pictures[chosen], eps=eps, steps=attack.steps, reach=reach, generator=start)
-        return attack.weight * gaming_loss(self.model.predict(x).score, ceiling[chosen])
+        late = attack.late_weight if 2 * self.step >= self.recipe.steps else None
+        weight = attack.weight if late is None else late
+        return weight * gaming_loss(self.model.predict(x).score, ceiling[chosen])
 
     def check(self, versions: Versions) -> dict[str, float]:
         """Agreement of the averaged weights with the teachers, on crops not learned from, if there are any."""

@@ -47,17 +47,27 @@ def is_held_out(photo: str, share: float) -> bool:
 
 
 def crops_of(photo: Path, size: int, per_megapixel: float, generator: torch.Generator) -> Iterator[Source]:
-    """Random crops of one photo, `per_megapixel` of its reduced area (at least one), each at a scale of its own.
+    """Random crops of one photo, `per_megapixel` of its reduced area, at least one (`crops_of_number`)."""
+    picture = read_rgb(photo)
+    height, width = picture.shape[2:]
+    count = max(1, round(per_megapixel * height * width / (4.5e6 if max(height, width) > _LARGE else 1e6)))
+    yield from _crops(photo.name, picture, size, count, generator)
+
+
+def crops_of_number(photo: Path, size: int, count: int, generator: torch.Generator) -> Iterator[Source]:
+    """`count` random crops of one photo, each at a scale of its own.
 
     Large photos are reduced by 2 to 4 first: their pixels are interpolated by the camera. Three of four crops
     are drawn again, up to ten times, where they hold little (mean step between pixels under 3/255).
     """
-    picture = read_rgb(photo)
+    yield from _crops(photo.name, read_rgb(photo), size, count, generator)
+
+
+def _crops(name: str, picture: Tensor, size: int, count: int, generator: torch.Generator) -> Iterator[Source]:
     height, width = picture.shape[2:]
-    large = max(height, width) > _LARGE
-    for _ in range(max(1, round(per_megapixel * height * width / (4.5e6 if large else 1e6)))):
-        factor = 2 + 2 * _uniform(generator) if large else 1 + 0.25 * _uniform(generator)
-        yield Source(photo.name, _crop(picture, size, min(factor, min(height, width) / size), generator))
+    for _ in range(count):
+        factor = 2 + 2 * _uniform(generator) if max(height, width) > _LARGE else 1 + 0.25 * _uniform(generator)
+        yield Source(name, _crop(picture, size, min(factor, min(height, width) / size), generator))
 
 
 def _crop(picture: Tensor, size: int, factor: float, generator: torch.Generator) -> Tensor:

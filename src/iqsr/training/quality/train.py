@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from iqsr import weights
 from iqsr.errors import UsageError
@@ -13,9 +14,10 @@ from iqsr.quality.srq_holdout import SrqHoldout
 from iqsr.training.quality.batches import Versions
 from iqsr.training.quality.dataset import make_data, read_shards
 from iqsr.training.quality.gaming import make_gamed
+from iqsr.training.quality.ladders import clean_crops
 from iqsr.training.quality.loop import Run
 from iqsr.training.quality.recipe import GamingRecipe, PredictorRecipe, TrainingRecipe
-from iqsr.training.quality.sources import find_photos, photos_within
+from iqsr.training.quality.sources import find_photos, is_held_out, photos_within
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
 """Told the stage, how much of it is done, of how much, and figures."""
@@ -31,14 +33,15 @@ def train_quality(recipe: PredictorRecipe, photos: Sequence[Path], out: Path, on
     folders = [out / "data"]
     make_data(found, folders[0], recipe.data, on_photo=lambda done, total: on_progress("data", done, total, {}))
     model = new_predictor(recipe.model)
-    result = _train("round 0", model, recipe, recipe.training, folders, out / "round-0", on_progress)
+    result = _train("round 0", model, recipe, recipe.training, found, folders, out / "round-0", on_progress)
     for number, refining in enumerate(recipe.refining, 1):
         load_predictor(model, result)
         if recipe.gaming:
             folders.append(out / f"gamed-{number}")
             _game(model, found, recipe.gaming, number, folders[-1], on_progress)
         model.requires_grad_(True)
-        result = _train(f"round {number}", model, recipe, refining, folders, out / f"round-{number}", on_progress)
+        stage = f"round {number}"
+        result = _train(stage, model, recipe, refining, found, folders, out / f"round-{number}", on_progress)
     return result
 
 
@@ -78,16 +81,25 @@ def _train(
     model: Predictor,
     recipe: PredictorRecipe,
     training: TrainingRecipe,
+    photos: Sequence[Path],
     folders: Sequence[Path],
     out: Path,
     on_progress: Progress,
 ) -> Path:
     versions = Versions(shard for folder in folders for shard in read_shards(folder))
     learn, check = versions.split(recipe.held_out)
-    run = Run(model, training, out)
+    run = Run(model, training, out, _ladder_crops(recipe, training, photos))
     run.resume()
     run.fit(learn, check, lambda step, figures: on_progress(stage, step, training.steps, figures))
     return out / "weights.safetensors"
+
+
+def _ladder_crops(recipe: PredictorRecipe, training: TrainingRecipe, photos: Sequence[Path]) -> Tensor | None:
+    """Of the photos that are learned from."""
+    learned = [photo for photo in photos if not is_held_out(photo.name, recipe.held_out)]
+    if not (training.ladders and training.ladder_crops and learned):
+        return None
+    return clean_crops(learned, recipe.data.crop, training.ladder_crops, training.seed)
 
 
 def _srq_from_imagenet() -> Srq:
