@@ -22,7 +22,7 @@ from iqsr.training.quality.batches import Versions
 from iqsr.training.quality.dataset import GRID, Shard, read_shards, write_shard
 from iqsr.training.quality.ladders import LADDERS
 from iqsr.training.quality.measures import CLEAR, agreement, monotone, rise_under_attack, score_versions
-from iqsr.training.quality.sources import crops_of_number, find_photos
+from iqsr.training.quality.sources import crops_of, find_photos
 from iqsr.training.quality.teachers import Teachers
 from iqsr.training.quality.versions import Upscalers, Version, versions_of
 from measure import spread
@@ -63,7 +63,7 @@ def make_versions(photos: list[Path], out: Path) -> None:
         if path.exists():
             continue
         generator = torch.Generator().manual_seed(90_000 + number)
-        crop = next(crops_of_number(photo, SIDE, 1, generator)).crop[None]
+        crop = next(crops_of(photo, SIDE, 1, generator)).crop[None]
         made = [*versions_of(crop, upscalers, 7, generator), *unseen(crop, double)]
         stored = torch.cat([(v.picture * 255).round().byte() for v in made])
         judged = teachers.judge(stored / 255, crop, SIDE // GRID)

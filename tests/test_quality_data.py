@@ -81,7 +81,7 @@ def shards_of_one_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
         one = torch.tensor(crops[:1])
         return Shard(photo, [["original"]], one, *(one.clone() for _ in range(3)))
 
-    monkeypatch.setattr(dataset, "crops_of", lambda photo, *_: list(photo.read_bytes()))
+    monkeypatch.setattr(dataset, "crops_by_area", lambda photo, *_: list(photo.read_bytes()))
     for name in ("Upscalers", "Teachers"):
         monkeypatch.setattr(dataset, name, lambda *_: None)
     monkeypatch.setattr(dataset, "_judged", judged)

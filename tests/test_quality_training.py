@@ -24,7 +24,8 @@ from iqsr.training.quality.recipe import (
     PreferenceRecipe,
     TrainingRecipe,
 )
-from iqsr.training.quality.train import new_predictor, train_quality
+from iqsr.training.quality.sources import is_held_out
+from iqsr.training.quality.train import ladder_crops, new_predictor, train_quality
 from quality_samples import made_versions, picture
 
 
@@ -147,17 +148,37 @@ def test_a_recipe_says_how_far_apart_rungs_are_to_be(tmp_path: Path) -> None:
 
 
 def test_ladders_may_be_of_crops_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut to the batch's size; a batch's own crops are gray noise here, the others are not."""
+    """Random squares of random ones, turned at random and as large as the batch's; every value tells where it was."""
     spoiled: list[Tensor] = []
-    monkeypatch.setattr(loop, "random_ladders", lambda clean, *_: (spoiled.append(clean), clean[:, None])[1])
+    monkeypatch.setattr(
+        loop, "random_ladders", lambda clean, *_: (spoiled.append(clean), torch.stack([clean, clean], 1))[1]
+    )
     crops = torch.zeros(5, 3, 96, 96, dtype=torch.uint8)
-    crops[:, 0] = 255
-    for given in (None, crops):
-        run = Run(tiny(), small(1, windows=(64,), ladders=3), tmp_path / str(given is None), given)
-        run.fit(made_versions(side=96), Versions(()), lambda *_: None)
-    assert torch.equal(spoiled[1], (crops[:3, :, :64, :64] / 255).float())
-    assert spoiled[0].shape[1:] == (3, 64, 64)
-    assert not torch.equal(spoiled[0][:1], spoiled[1][:1])
+    crops[:, 0], crops[:, 1] = torch.arange(5)[:, None, None] + 250, torch.arange(96)
+    crops[:, 2] = torch.arange(96)[:, None]
+    run = Run(tiny(), small(6, windows=(64,), ladders=3), tmp_path)
+    run.ladder_crops = crops
+    run.fit(made_versions(side=96), Versions(()), lambda *_: None)
+    seen = (torch.cat(spoiled) * 255).round().int()
+    assert seen.shape == (18, 3, 64, 64)
+    assert (seen[:, 0] == seen[:, :1, 0, 0, None]).all()
+    assert len(set(seen[:, 0, 0, 0].tolist())) > 2
+    assert len({tuple(square.amin((1, 2)).tolist()) for square in seen[:, 1:]}) > 2
+    corners = [square[:, 0, 0] - square.amin((1, 2)) for square in seen[:, 1:]]
+    assert len({tuple(corner.tolist()) for corner in corners}) == 4
+
+
+def test_crops_for_ladders_are_those_of_the_photos_that_are_learned_from(photos: Path) -> None:
+    paths = sorted(photos.iterdir())
+    recipe = PredictorRecipe(held_out=0.5, data=DataRecipe(crop=96))
+    asked = small(1, ladders=1, ladder_crops=2, seed=3)
+    learned = [path for path in paths if not is_held_out(path.name, 0.5)]
+    assert 0 < len(learned) < len(paths)
+    found = ladder_crops(recipe, asked, paths)
+    assert found is not None
+    assert torch.equal(found, clean_crops(learned, 96, 2, seed=3))
+    assert ladder_crops(recipe, small(1, ladders=1), paths) is None
+    assert ladder_crops(recipe, small(1, ladders=0, ladder_crops=2), paths) is None
 
 
 def test_attacks_may_weigh_less_in_the_second_half(tmp_path: Path) -> None:

@@ -68,7 +68,11 @@ ACTIVATIONS = [nn.LeakyReLU(0.2), nn.ReLU(), nn.PReLU(), nn.SiLU(), nn.LeakyReLU
 @needs_fused
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (16, 16), (13, 22)])
-def test_dense_network_through_a_trunk_gives_the_same_output(activation: nn.Module, size: tuple[int, int]):
+@pytest.mark.parametrize("tiles_at_once", [1, 8, 1024])
+def test_dense_network_through_a_trunk_gives_the_same_output(
+    activation: nn.Module, size: tuple[int, int], tiles_at_once: int, monkeypatch
+):
+    monkeypatch.setattr("iqsr.streaming.tiled._TILES_AT_ONCE", tiles_at_once)
     module = Dense(activation)
     through = engine(module)
     assert through.trunk is not None

@@ -57,8 +57,8 @@ class Upscaler:
         `int8` (extra `int8`). Output that is not finite makes it fall back to fp32, with a warning.
     device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`. backend: `torch` or `openvino` (extra `openvino`).
     tile: run in overlapped tiles of this side instead of streaming exactly.
-    memory_gb: what a picture may take inside the network, where it affects the way chosen: a quarter of the machine's
-        by default.
+    memory_gb: what a picture may take inside the network, a quarter of the machine's memory by default: larger ones
+        stream, which can be slower, very wide ones in strips.
 
     Plain convolutional networks (all that come with iqsr) are streamed: the output equals the untiled one. Others
     run in overlapped, feathered tiles with a measured margin.

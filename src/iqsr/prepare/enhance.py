@@ -26,7 +26,7 @@ from iqsr.rows import of_tensor
 from iqsr.upscale import Upscaler
 
 _MEMORY_GB = 2.0
-"""For delay lines. Fixed, and not a share of the machine's: very wide photos are cut into strips by it."""
+"""Inside a network. Fixed, and not a share of the machine's, on which the way that a photo goes would depend."""
 
 _STRIP = 1024
 """Rows that are sharpened at a time."""

@@ -84,7 +84,7 @@ class StreamEngine:
         return Rows(rows.width * self.scale, rows.height * self.scale, lambda _: self._stream(rows, report))
 
     def _split(self) -> tuple[Trunk | TiledTrunk, RowProgram] | tuple[None, None]:
-        """The part that small pictures go through at once, and what follows it."""
+        """The part that pictures go through at once where they are small or memory allows it, and what follows it."""
         parts = self._program.split()
         if parts is None or not all(op.fused is not None for op in _convolutions(parts[0])):
             return None, None

@@ -20,7 +20,7 @@ from torch import Tensor
 from iqsr.streaming.ops import Convolve
 from iqsr.streaming.program import Joined, RowProgram, Source, Stage, Value, leaves
 from iqsr.streaming.stream import plus
-from iqsr.winograd import PIXELS, PRODUCTS, SIDE, Tiling, cook_toom, kernel_to_tiles, run
+from iqsr.winograd import PIXELS, PRODUCTS, REACH, SIDE, Tiling, cook_toom, kernel_to_tiles, run
 
 _LEAST_CHANNELS = 16
 """With fewer, the transforms take longer than the multiplications they save."""
@@ -55,9 +55,9 @@ class _Stack:
 
 
 Tiles = list[Tensor]
-"""A stripe's each, (16, channels, T) or, transformed, (36, channels, T)."""
-Map = Tensor | Tiles
-"""(1, C, H, W), or its tiles."""
+"""One tensor a stripe, (16, channels, T) or, transformed, (36, channels, T)."""
+Whole = Tensor | Tiles
+"""All of a value: (1, C, H, W), or as tiles."""
 
 
 class TiledTrunk:
@@ -93,13 +93,15 @@ class TiledTrunk:
             read = sum(self._channels(s) for s in self._stacks if s.members[0].stage < number <= s.last_reader)
             written = sum(self._channels(s) for s in self._stacks if s.members[0].stage <= number < s.last_reader)
             most = max(most, PIXELS * (held + 3 * widest) + PRODUCTS * max(read, written))
-        at_once = (PRODUCTS + SIDE * (SIDE + 2)) * widest * (tilings[0].tiles + tilings[-1].tiles)
-        return 4 * (sum(tiling.tiles for tiling in tilings) * most + at_once)
+        outputs = {program.channels_of(Value(reader)) for reader in self._read_from}
+        of_a_stripe = PRODUCTS * sum(outputs) + SIDE * REACH * widest
+        tiles = [tiling.tiles for tiling in tilings]
+        return 4 * (most * sum(tiles) + of_a_stripe * sum(set(tiles)))
 
     def run(self, picture: Tensor, report: Callable[[float], None]) -> Tensor:
         """(1, C, H, W) -> the last stage's result; `report` gets the share of the stages that are done."""
         state = _State(_stripes(*picture.shape[2:]), {Value(-1): picture})
-        result: Map = picture
+        result: Whole = picture
         for number, stage in enumerate(self._program.stages):
             result, value = self._run(number, stage, state), Value(number)
             for which in [which for which in state.stacks if self._stacks[which].last_reader == number]:
@@ -116,9 +118,10 @@ class TiledTrunk:
                 if not (isinstance(gone, list) and gone[0] is result[0]):
                     state.give_back(gone)
             report((number + 1) / len(self._program.stages))
+        state.forget_spare()
         return state.as_picture(result)
 
-    def _run(self, number: int, stage: Stage, state: _State) -> Map:
+    def _run(self, number: int, stage: Stage, state: _State) -> Whole:
         if number in self._read_from:
             return [self._convolved(number, stage, state, at) for at in range(len(state.stripes))]
         x = state.picture_of(stage.source)
@@ -195,7 +198,7 @@ class TiledTrunk:
 class _State:
     """What a run holds."""
 
-    def __init__(self, stripes: Sequence[tuple[slice, Tiling]], values: dict[Value, Map]) -> None:
+    def __init__(self, stripes: Sequence[tuple[slice, Tiling]], values: dict[Value, Whole]) -> None:
         self.stripes = stripes
         self.values = values
         self.stacks: dict[int, Tiles] = {}
@@ -207,18 +210,25 @@ class _State:
         spare = self._spare[planes, channels, tiling.tiles]
         return spare.pop() if spare else torch.empty(planes, channels, tiling.tiles)
 
-    def give_back(self, parts: Map) -> None:
+    def give_back(self, parts: Whole) -> None:
         """Let them be taken again, if they are tiles."""
         for part in parts if isinstance(parts, list) else []:
             self._spare[tuple(part.shape)].append(part)
 
-    def as_tiles(self, x: Map) -> Tiles:
+    def forget_spare(self) -> None:
+        self._spare.clear()
+
+    def as_tiles(self, x: Whole) -> Tiles:
         return x if isinstance(x, list) else [tiling.cut(x[:, :, rows]) for rows, tiling in self.stripes]
 
-    def as_picture(self, x: Map) -> Tensor:
+    def as_picture(self, x: Whole) -> Tensor:
         if isinstance(x, Tensor):
             return x
-        return torch.cat([tiling.joined(part) for part, (_, tiling) in zip(x, self.stripes, strict=True)], 2)
+        width, height = self.stripes[0][1].width, self.stripes[-1][0].stop
+        whole = torch.empty(1, height, width, x[0].shape[1]).permute(0, 3, 1, 2)  # channels last
+        for part, (rows, tiling) in zip(x, self.stripes, strict=True):
+            whole[:, :, rows] = tiling.joined(part)
+        return whole
 
     def picture_of(self, source: Source) -> Tensor:
         parts = [self.as_picture(self.values[leaf]) for leaf in leaves(source)]
@@ -232,14 +242,13 @@ class _State:
 
 
 def _stripes(height: int, width: int) -> list[tuple[slice, Tiling]]:
-    """A picture's rows, cut into stripes of few enough tiles, each with its tiling."""
-    rows = SIDE * max(1, _TILES_AT_ONCE // ceil(width / SIDE))
+    """A picture's rows, cut into stripes of few enough tiles and about as high, each with its tiling."""
+    down = ceil(height / SIDE)
+    count = min(down, ceil(down * ceil(width / SIDE) / _TILES_AT_ONCE))
+    rows = SIDE * ceil(down / count)
     parts = [slice(start, min(height, start + rows)) for start in range(0, height, rows)]
-    whole = Tiling(parts[0].stop, width)
-    return [
-        (part, whole if part.stop - part.start == whole.height else Tiling(part.stop - part.start, width))
-        for part in parts
-    ]
+    whole, last = Tiling(parts[0].stop, width), Tiling(parts[-1].stop - parts[-1].start, width)
+    return [(part, whole) for part in parts[:-1]] + [(parts[-1], whole if len(parts) == 1 else last)]
 
 
 def _stacks_of(program: RowProgram) -> list[_Stack]:

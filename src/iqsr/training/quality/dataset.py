@@ -16,7 +16,7 @@ from iqsr.device import fastest_dtype
 from iqsr.errors import IqsrError
 from iqsr.scoring.cache import content_hash
 from iqsr.training.quality.recipe import DataRecipe
-from iqsr.training.quality.sources import Source, crops_of, photos_within
+from iqsr.training.quality.sources import Source, crops_by_area, photos_within
 from iqsr.training.quality.teachers import Teachers
 from iqsr.training.quality.versions import Upscalers, versions_of
 
@@ -64,7 +64,7 @@ def make_data(
         if not path.exists():
             seed = recipe.seed * 1_000_003 + int.from_bytes(photo.name.encode()[-7:], "big") % 1_000_003
             generator = torch.Generator().manual_seed(seed)
-            crops = list(crops_of(photo, recipe.crop, recipe.per_megapixel, generator))
+            crops = list(crops_by_area(photo, recipe.crop, recipe.per_megapixel, generator))
             write_shard(path, _judged(photo.name, crops, recipe, upscalers, teachers, generator))
         on_photo(done + 1, len(photos))
 

@@ -18,7 +18,7 @@ from iqsr.generators import load_generator
 from iqsr.quality.dense import Predictor
 from iqsr.training.quality.dataset import GRID, Shard, write_shard
 from iqsr.training.quality.recipe import GamingRecipe
-from iqsr.training.quality.sources import Source, crops_of_number
+from iqsr.training.quality.sources import Source, crops_of
 from iqsr.training.quality.teachers import Teachers
 from iqsr.training.quality.versions import reduced
 
@@ -84,7 +84,7 @@ def _sources(photos: Sequence[Path], recipe: GamingRecipe, generator: torch.Gene
     order = torch.randperm(len(photos), generator=generator).tolist()
     sources: list[Source] = []
     for number in order:
-        sources += crops_of_number(photos[number], recipe.crop, 1, generator)
+        sources += crops_of(photos[number], recipe.crop, 1, generator)
         if len(sources) == recipe.crops:
             break
     return sources

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from iqsr.training.quality.defects import DEFECTS
-from iqsr.training.quality.sources import crops_of_number
+from iqsr.training.quality.sources import crops_of
 
 LADDERS = ("blur", "noise", "jpeg", "ringing")
 RUNGS = 5
@@ -40,9 +40,9 @@ def random_ladders(clean: Tensor, count: int, generator: torch.Generator) -> Ten
 
 
 def clean_crops(photos: Sequence[Path], size: int, each: int, seed: int) -> Tensor:
-    """(N, 3, S, S) uint8: random crops of the photos, `each` of every one, for ladders alone."""
+    """(N, 3, S, S) uint8: random crops to make ladders of, `each` of them from every photo."""
     crops: list[Tensor] = []
     for number, photo in enumerate(photos):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-        crops += [(s.crop * 255).round().byte() for s in crops_of_number(photo, size, each, generator)]
+        crops += [(s.crop * 255).round().byte() for s in crops_of(photo, size, each, generator)]
     return torch.stack(crops)

@@ -21,11 +21,11 @@ from iqsr.training.quality.recipe import TrainingRecipe
 class Run:
     """One training run in one folder: checkpoints, log, and weights when it is done."""
 
-    def __init__(
-        self, model: Predictor, recipe: TrainingRecipe, folder: Path, ladder_crops: Tensor | None = None
-    ) -> None:
-        """ladder_crops: (N, 3, S, S) uint8, what ladders are made of; by default the crops of each batch."""
-        self.model, self.recipe, self.folder, self.ladder_crops = model, recipe, folder, ladder_crops
+    ladder_crops: Tensor | None = None
+    """(N, 3, S, S) uint8, what ladders are made of; None: the crops of each batch."""
+
+    def __init__(self, model: Predictor, recipe: TrainingRecipe, folder: Path) -> None:
+        self.model, self.recipe, self.folder = model, recipe, folder
         self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
         trunk = [p for n, p in model.named_parameters() if p.requires_grad and n.startswith("trunk.")]
         head = [p for n, p in model.named_parameters() if p.requires_grad and not n.startswith("trunk.")]

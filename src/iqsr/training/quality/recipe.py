@@ -27,8 +27,7 @@ class AttackRecipe(Recipe):
     weight: float = Field(default=4.0, ge=0)
     """Weight of the loss."""
     late_weight: float | None = Field(default=None, ge=0)
-    """Weight in the second half of the steps, for what is learned at the end to be order rather than caution; by
-    default the same."""
+    """Weight in the second half of the steps, so that the end is about the order of versions; none: the same."""
 
 
 class TrainingRecipe(Recipe):
@@ -58,7 +57,7 @@ class TrainingRecipe(Recipe):
     ladders: int = Field(default=4, ge=0)
     """Ladders of blur, noise, JPEG or ringing, made afresh for each batch."""
     ladder_crops: int = Field(default=0, ge=0)
-    """Of so many crops of every photo, which need no teacher, ladders are made; 0: of the batch's own crops."""
+    """Crops of every photo that ladders are made of (they need no teacher); 0: ladders are of the batch's own."""
     ladder_weight: float = Field(default=0.1, ge=0)
     ladder_margin: float = Field(default=1.0, ge=0)
     """Points that each rung is to be worse than the one before."""

@@ -46,15 +46,15 @@ def is_held_out(photo: str, share: float) -> bool:
     return _place(photo, 8) < share
 
 
-def crops_of(photo: Path, size: int, per_megapixel: float, generator: torch.Generator) -> Iterator[Source]:
-    """Random crops of one photo, `per_megapixel` of its reduced area, at least one (`crops_of_number`)."""
+def crops_by_area(photo: Path, size: int, per_megapixel: float, generator: torch.Generator) -> Iterator[Source]:
+    """Random crops of one photo, `per_megapixel` of its reduced area, at least one (`crops_of`)."""
     picture = read_rgb(photo)
     height, width = picture.shape[2:]
     count = max(1, round(per_megapixel * height * width / (4.5e6 if max(height, width) > _LARGE else 1e6)))
     yield from _crops(photo.name, picture, size, count, generator)
 
 
-def crops_of_number(photo: Path, size: int, count: int, generator: torch.Generator) -> Iterator[Source]:
+def crops_of(photo: Path, size: int, count: int, generator: torch.Generator) -> Iterator[Source]:
     """`count` random crops of one photo, each at a scale of its own.
 
     Large photos are reduced by 2 to 4 first: their pixels are interpolated by the camera. Three of four crops

@@ -88,14 +88,16 @@ def _train(
 ) -> Path:
     versions = Versions(shard for folder in folders for shard in read_shards(folder))
     learn, check = versions.split(recipe.held_out)
-    run = Run(model, training, out, _ladder_crops(recipe, training, photos))
+    run = Run(model, training, out)
     run.resume()
+    if run.step < training.steps:
+        run.ladder_crops = ladder_crops(recipe, training, photos)
     run.fit(learn, check, lambda step, figures: on_progress(stage, step, training.steps, figures))
     return out / "weights.safetensors"
 
 
-def _ladder_crops(recipe: PredictorRecipe, training: TrainingRecipe, photos: Sequence[Path]) -> Tensor | None:
-    """Of the photos that are learned from."""
+def ladder_crops(recipe: PredictorRecipe, training: TrainingRecipe, photos: Sequence[Path]) -> Tensor | None:
+    """Crops of the photos that are learned from, (N, 3, S, S) uint8; None where ladders are of the batches' own."""
     learned = [photo for photo in photos if not is_held_out(photo.name, recipe.held_out)]
     if not (training.ladders and training.ladder_crops and learned):
         return None
