@@ -21,7 +21,7 @@ from iqsr.quality.srq import load_srq
 from iqsr.training.quality.batches import Versions
 from iqsr.training.quality.dataset import GRID, Shard, read_shards, write_shard
 from iqsr.training.quality.ladders import LADDERS
-from iqsr.training.quality.measures import CLEAR, agreement, monotone, rise_under_attack, score_versions
+from iqsr.training.quality.measures import CLEAR, Score, agreement, monotone, rise_under_attack, score_versions
 from iqsr.training.quality.sources import crops_of, find_photos
 from iqsr.training.quality.teachers import Teachers
 from iqsr.training.quality.versions import Upscalers, Version, versions_of
@@ -44,7 +44,9 @@ def main() -> None:
     make_versions(photos, options.data)
     versions = Versions(s for s in read_shards(options.data) if s.photo in {p.name for p in photos})
     clean = [row[:1].float() / 255 for row in versions.pictures]
-    table = {name: measured(name, versions, clean) for name in ROWS if availability(name).here}
+    table = {name: measured_metric(name, versions, clean) for name in ROWS if availability(name).here}
+    if options.unguarded:
+        table["unguarded"] = measured(load_srq(options.unguarded), versions, clean)
     attack = attacks(versions, options.unguarded)
     found = {"photos": len(photos), "side": SIDE, "metrics": table, "sighted": sighted(versions), "attack": attack}
     RESULTS.mkdir(exist_ok=True)
@@ -80,14 +82,14 @@ def unseen(crop: Tensor, double: torch.nn.Module) -> list[Version]:
     return [Version("realesr-animevideov3-x2", double(half).clamp(0, 1)), Version("bicubic-x2", bicubic)]
 
 
-def measured(name: str, versions: Versions, clean: list[Tensor]) -> dict[str, object]:
-    """Agreement and ladders of one metric."""
+def measured_metric(name: str, versions: Versions, clean: list[Tensor]) -> dict[str, object]:
     metric = load_metric(name)
     sign = 1 if metric.card.higher_is_better else -1
+    return measured(lambda x: sign * metric(x), versions, clean)
 
-    def score(x: Tensor) -> Tensor:
-        return sign * metric(x)
 
+def measured(score: Score, versions: Versions, clean: list[Tensor]) -> dict[str, object]:
+    """Agreement and ladders of one metric; `score` is higher where it is better."""
     row: dict[str, object] = asdict(agreement(score_versions(score, versions), versions))
     return row | {"ladders": {ladder: monotone(score, clean, ladder)._asdict() for ladder in LADDERS}}
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from iqsr.errors import IqsrError, UsageError
@@ -104,7 +105,7 @@ def tiny() -> Tiny:
 
 def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path: Path) -> None:
     versions = made_versions()
-    recipe = small(6, attack=AttackRecipe(every=1, pictures=2, steps=2))
+    recipe = small(6, attack=AttackRecipe(every=1, pictures=2, steps=2), halfway_share=0.5)
     whole, stopped = tiny(), tiny()
     Run(whole, recipe, tmp_path / "whole").fit(versions, versions, lambda *_: None)
 
@@ -193,6 +194,21 @@ def test_attacks_may_weigh_less_in_the_second_half(tmp_path: Path) -> None:
     assert told[0.25] == pytest.approx(
         [part * whole for part, whole in zip((1, 1, 0.25, 0.25), told[None], strict=True)]
     )
+
+
+def test_the_weights_half_way_may_have_a_share_in_the_result(tmp_path: Path) -> None:
+    averages: dict[int, dict[str, Tensor]] = {}
+    run = Run(tiny(), small(4, head_lr=1e-2, trunk_lr=1e-2, halfway_share=0.25), tmp_path)
+
+    def keep(step: int, _: object) -> None:
+        averages[step] = {k: v.clone() for k, v in run.average.items()}
+
+    run.fit(made_versions(), Versions(()), keep)
+    written = load_file(tmp_path / "weights.safetensors")
+    for name, value in written.items():
+        expected = 0.25 * averages[2][name] + 0.75 * averages[4][name]
+        assert torch.allclose(value.float(), expected, atol=1e-3)
+    assert not torch.allclose(written["trunk.weight"].float(), averages[4]["trunk.weight"], atol=1e-3)
 
 
 def test_crops_for_ladders_are_so_many_of_each_photo_and_the_same_again(photos: Path) -> None:

@@ -13,10 +13,15 @@ from torch import Tensor
 from iqsr.errors import IqsrError
 
 
-def write_checkpoint(folder: Path, state: Mapping[str, Any], average: Mapping[str, Tensor]) -> None:
-    """Write `state`, which `read_checkpoint` reads, and the averaged weights in fp16, each whole or not at all."""
+def write_checkpoint(
+    folder: Path, state: Mapping[str, Any], average: Mapping[str, Tensor], weights: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write `state`, which `read_checkpoint` reads, and weights in fp16, each whole or not at all.
+
+    average: the running average of the weights, a part of the state. weights: the result; by default the average.
+    """
     _write(folder / "checkpoint.pt", lambda part: torch.save({**state, "average": average}, part))
-    halves = {k: v.half().contiguous() for k, v in average.items()}
+    halves = {k: v.half().contiguous() for k, v in (weights or average).items()}
     _write(folder / "weights.safetensors", lambda part: save_file(halves, part))
 
 

@@ -27,6 +27,8 @@ class Run:
     def __init__(self, model: Predictor, recipe: TrainingRecipe, folder: Path) -> None:
         self.model, self.recipe, self.folder = model, recipe, folder
         self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        self.halfway: dict[str, Tensor] = {}
+        """The average as it was half way, once it is there and if the recipe wants it."""
         trunk = [p for n, p in model.named_parameters() if p.requires_grad and n.startswith("trunk.")]
         head = [p for n, p in model.named_parameters() if p.requires_grad and not n.startswith("trunk.")]
         groups = [{"params": head, "lr": recipe.head_lr}, {"params": trunk, "lr": recipe.trunk_lr}]
@@ -49,6 +51,8 @@ class Run:
             self.schedule.step()
             self.step += 1
             self._update_average()
+            if self.recipe.halfway_share and self.step == self.recipe.steps // 2:
+                self.halfway = {k: v.clone() for k, v in self.average.items()}
             figures = {k: float(v.detach()) for k, v in losses.items()} | {"seconds": time.perf_counter() - started}
             if self.step % self.recipe.check_every == 0 or self.step == self.recipe.steps:
                 figures |= self.check(check)
@@ -114,19 +118,25 @@ class Run:
         weight = attack.weight if late is None else late
         return weight * gaming_loss(self.model.predict(x).score, ceiling[chosen])
 
+    def result(self) -> dict[str, Tensor]:
+        """The weights that the run leaves: the running average, and at the end the recipe's share of that half way."""
+        if not self.halfway or self.step < self.recipe.steps:
+            return self.average
+        return {k: v.lerp(self.halfway[k], self.recipe.halfway_share) for k, v in self.average.items()}
+
     def check(self, versions: Versions) -> dict[str, float]:
-        """Agreement of the averaged weights with the teachers, on crops not learned from, if there are any."""
+        """Agreement of the `result` with the teachers, on crops not learned from, if there are any."""
         if not len(versions):
             return {}
         kept = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.model.load_state_dict(self.average)
+        self.model.load_state_dict(self.result())
         with self._autocast():
             found = agreement(score_versions(self.model, versions), versions)
         self.model.load_state_dict(kept)
         return {k: v for k, v in asdict(found).items() if isinstance(v, float)}
 
     def save(self) -> None:
-        """Write the checkpoint that `resume` reads and the averaged weights, each whole or not at all."""
+        """Write the checkpoint that `resume` reads and the `result`, each whole or not at all."""
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -134,8 +144,9 @@ class Run:
             "generator": self.generator.get_state(),
             "step": self.step,
             "recipe": self.recipe.model_dump_json(),
+            "halfway": self.halfway,
         }
-        write_checkpoint(self.folder, state, self.average)
+        write_checkpoint(self.folder, state, self.average, self.result())
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint, if there is one. IqsrError where it is another recipe's or damaged."""
@@ -146,7 +157,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["generator"])
-        self.average, self.step = state["average"], state["step"]
+        self.average, self.halfway, self.step = state["average"], state["halfway"], state["step"]
         return True
 
     def _autocast(self) -> torch.autocast:

@@ -51,6 +51,9 @@ class TrainingRecipe(Recipe):
     """Largest norm of a step's gradient."""
     ema: float = Field(default=0.995, ge=0, lt=1)
     """Decay of the running average of the weights, which is what is kept."""
+    halfway_share: float = Field(default=0, ge=0, le=1)
+    """Share that the average half way through the steps has in the result. After a first half that is hard on attacks
+    and a second one that is easy on them (`late_weight`), what lies between keeps most of both."""
     score_weight: float = Field(default=4.0, ge=0)
     map_weight: float = Field(default=1.0, ge=0)
     rank_weight: float = Field(default=0.5, ge=0)
