@@ -15,8 +15,8 @@ from torch import Tensor
 
 from iqsr import Upscaler, rows
 from iqsr.backends import openvino
-from iqsr.device import computes_bf16, fastest_dtype
-from iqsr.engines import choose_precision
+from iqsr.device import bf16_gain, bf16_pays, fastest_dtype
+from iqsr.engines import Precision, choose_precision
 from iqsr.export import export
 from iqsr.generators import Generator
 from iqsr.rows import Rows
@@ -27,9 +27,10 @@ Network = Callable[[Tensor], Tensor]
 
 TILE, MARGIN = 128, 32
 CPU = torch.device("cpu")
-FAST = "bf16" if computes_bf16(CPU) else "fp32, channels-last"
-"""The form in which torch itself is quickest on this CPU; one that does not compute in bf16 takes a hundred times as
-long in it."""
+FAST = "bf16" if bf16_pays(CPU) else "fp32, channels-last"
+"""The form in which torch itself is quickest on this CPU."""
+NATIVE_BF16 = bf16_gain(CPU) > 0
+"""A CPU that does not compute in bf16 takes a hundred times as long in it as in fp32."""
 
 ABOUT = {
     "torch eager fp32": "`module(x)`, NCHW: how Real-ESRGAN's script runs it; the reference",
@@ -39,14 +40,16 @@ ABOUT = {
     "OpenVINO bf16": "compiled for this one size",
     "ncnn": "PyPI package on the CPU, default options: Winograd, fp32 arithmetic",
     "ncnn bf16": "the same with `use_bf16_storage`",
-    f"torch {FAST}": "`module(x)`, channels-last",
+    "torch bf16": "`module(x)` in bf16, channels-last",
+    "torch fp32, channels-last": "`module(x)`, channels-last",
     "iqsr": "`Upscaler(model).upscale(x)`",
     "iqsr fp32": "`Upscaler(model, precision='fp32').upscale(x)`",
+    "iqsr bf16": "`Upscaler(model, precision='bf16').upscale(x)`",
     "tiles fp32": f"hard-cut tiles of {TILE} with a margin of {MARGIN}, torch eager, NCHW",
     f"tiles {FAST}": "the same, channels-last",
     f"untiled {FAST}": "`module(x)`, channels-last",
     "one band": "iqsr's engine with the whole picture as one band",
-    "streaming": "iqsr's engine in bands of rows, as for pictures too large to go through at once",
+    "streaming": "iqsr's engine giving rows as they are ready: of RRDBNet, as for pictures that memory does not hold",
 }
 """What each contender is."""
 
@@ -71,14 +74,16 @@ def contenders(generator: Generator, height: int, width: int, threads: int) -> d
         f"torch {FAST}": torch_fast(generator),
         "iqsr": Upscaler(generator, device="cpu").upscale,
     }
-    if computes_bf16(CPU):  # else it is the same
-        networks["iqsr fp32"] = Upscaler(generator, device="cpu", precision="fp32").upscale
+    if NATIVE_BF16:
+        networks |= {"torch bf16": torch_fast(generator, torch.bfloat16)}
+        other: Precision = "fp32" if "bf16" in Upscaler(generator, device="cpu").describe() else "bf16"
+        networks[f"iqsr {other}"] = Upscaler(generator, device="cpu", precision=other).upscale
     return networks | (tiles(generator) if max(height, width) > TILE else {})
 
 
-def torch_fast(generator: Generator) -> Network:
-    """The plain module in the precision and with the memory layout that suit the CPU."""
-    dtype = fastest_dtype(CPU)
+def torch_fast(generator: Generator, dtype: torch.dtype | None = None) -> Network:
+    """The plain module in the precision (if it is not told) and with the memory layout that suit the CPU."""
+    dtype = dtype or fastest_dtype(CPU)
     module = copy.deepcopy(generator.module).to(dtype, memory_format=torch.channels_last)
     return lambda x: module(x.to(dtype, memory_format=torch.channels_last)).float()
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from iqsr.device import computes_bf16
+from iqsr.device import bf16_gain
 
 Work = Callable[[], Tensor]
 Seconds = dict[str, list[float]]
@@ -100,7 +100,7 @@ class Judge:
             raise SystemExit(f"{name}: not what torch gives in fp32 ({self.decibels[name]:.1f} dB)")
 
 
-GEMMS = {"GEMM fp32": torch.float32} | ({"GEMM bf16": torch.bfloat16} if computes_bf16(torch.device("cpu")) else {})
+GEMMS = {"GEMM fp32": torch.float32} | ({"GEMM bf16": torch.bfloat16} if bf16_gain(torch.device("cpu")) else {})
 """Matrix products that take their turn among the contenders, since a machine's speed drifts; in what the CPU has."""
 
 _PRODUCTS = 2

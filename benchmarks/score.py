@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from iqsr.device import computes_bf16
+from iqsr.device import bf16_pays
 from iqsr.quality import load_metric
 from iqsr.scoring import score_files
 from measure import Spread, Work, alternate
@@ -59,7 +59,7 @@ def contenders(paths: list[Path]) -> dict[str, Work]:
         return lambda: torch.tensor(score_files(paths, ["srq"], precision=precision)["srq"].to_numpy())
 
     found = {"NIMA, IQA-PyTorch": one_by_one, "srq, fp32": scored("fp32")}
-    return found | ({"srq, bf16": scored("bf16")} if computes_bf16(torch.device("cpu")) else {})
+    return found | ({"srq, bf16": scored("bf16")} if bf16_pays(torch.device("cpu")) else {})
 
 
 def random_nima() -> nn.Module:

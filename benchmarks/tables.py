@@ -8,7 +8,7 @@ from statistics import median
 from setting import Result, described
 
 _HOW = [
-    "To reproduce, on a machine that does nothing else (2 cores: 12 minutes with bf16, 27 without):",
+    "To reproduce, on a machine that does nothing else (2 cores: some 15 minutes):",
     "`pip install 'iqsr[bench]' && python benchmarks/upscale.py`",
 ]
 _MEASURE = (
@@ -21,7 +21,7 @@ round) would take for the FLOPs of the plain network, as `torch.utils.flop_count
 1 is as fast as matrix products; the aim is 0.9."""
 _LESS = """\
  iqsr does only {done:.1%} of these FLOPs: a convolution behind a nearest x2 enlargement is computed at the small size \
-(EnlargeConvolve), and in fp32 dense blocks take Winograd's transforms, so that the share can exceed 1."""
+(EnlargeConvolve), and in fp32 Winograd's convolutions multiply less, so that the share can exceed 1."""
 
 
 def markdown(results: Result) -> str:

@@ -51,7 +51,7 @@ FULL = {
     "compact": Network("realesr-animevideov3-x4", (384, 384), (2048, 256), (0.0625, 0.125, 0.25, 0.5, 1, 2, 4)),
 }
 QUICK = {
-    "rrdbnet": Network("realesrgan-x4plus-anime", (24, 32), (288, 16), (0.0004, 0.0016), 1, 1, 1, 768),
+    "rrdbnet": Network("realesrgan-x4plus-anime", (32, 40), (288, 16), (0.0004, 0.0016), 1, 1, 1, 768),
     "compact": Network("realesr-animevideov3-x4", (40, 136), (224, 24), (0.001, 0.004, 0.016), 1, 1, 1, 768),
 }
 """Everything small; RRDBNet with 6 of its 23 blocks."""
@@ -85,7 +85,7 @@ def side_by_side(network: Network, threads: int, side: int) -> Result:
     flops = untiled_flops(generator.module, *network.square)
     small = photo(min(64, network.square[0]), min(64, network.square[1]))
     done = flops_of(lambda: runs["iqsr"](small)) / untiled_flops(generator.module, *small.shape[2:])
-    kinds = {"iqsr": precision_of(generator), "iqsr fp32": "fp32"}
+    kinds = {"iqsr": precision_of(generator), "iqsr fp32": "fp32", "iqsr bf16": "bf16"}
     return {
         "model": network.model,
         "picture": network.square,
@@ -113,6 +113,7 @@ def tall(network: Network, side: int) -> Result:
         f"untiled {FAST}": torch_fast(generator),
         "streaming": stream,
         "one band": Stream(streaming_engine(generator, band_pixels=height * width)),
+        "iqsr": Upscaler(generator, device="cpu").upscale,
     }
     works = with_gemms({name: lambda run=run: run(picture) for name, run in runs.items()}, "streaming", side)
     seconds = alternate(works, network.few, once=("torch eager fp32", "tiles fp32"), on_output=judge)

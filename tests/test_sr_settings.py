@@ -133,7 +133,7 @@ def test_amo_scores_patches_in_the_precision_of_the_run(
         return load_metric(name, device=device)
 
     monkeypatch.setattr(targets, "load_metric", load)
-    monkeypatch.setattr(loop, "computes_bf16", lambda device: True)
+    monkeypatch.setattr(loop, "bf16_pays", lambda device: True)
     AcceleratorState._reset_state()  # one process has one precision
     try:
         Training(tiny("cpu-amo", f"bf16={str(bf16).lower()}", f"sampling.grid={grid}"), sets, tmp_path / "run")

@@ -12,8 +12,8 @@ from iqsr.generators import load_generator
 from iqsr.rows import of_tensor
 from iqsr.streaming import StreamEngine, compile_rows
 from iqsr.streaming.kernels import FusedConvolution, has_fused
-from iqsr.streaming.tiled import TiledTrunk, has_winograd
 from iqsr.streaming.trunk import Trunk
+from streaming_networks import Sketch
 
 pytestmark = pytest.mark.usefixtures("inference_mode")
 CPU = torch.device("cpu")
@@ -65,27 +65,31 @@ class Dense(nn.Module):
 ACTIVATIONS = [nn.LeakyReLU(0.2), nn.ReLU(), nn.PReLU(), nn.SiLU(), nn.LeakyReLU(-0.5)]
 
 
+@pytest.fixture
+def no_winograd(monkeypatch):
+    """As without MKL, or in bf16."""
+    monkeypatch.setattr("iqsr.streaming.engine.has_winograd", lambda device, dtype: False)
+
+
 @needs_fused
+@pytest.mark.usefixtures("no_winograd")
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (16, 16), (13, 22)])
-@pytest.mark.parametrize("tiles_at_once", [1, 8, 1024])
-def test_dense_network_through_a_trunk_gives_the_same_output(
-    activation: nn.Module, size: tuple[int, int], tiles_at_once: int, monkeypatch
-):
-    monkeypatch.setattr("iqsr.streaming.tiled._TILES_AT_ONCE", tiles_at_once)
+def test_dense_network_through_a_trunk_gives_the_same_output(activation: nn.Module, size: tuple[int, int]):
     module = Dense(activation)
     through = engine(module)
-    assert through.trunk is not None
+    assert isinstance(through.trunk, Trunk)
     picture = noise(1, 3, *size)
     assert (run(through, picture) - module(picture)).abs().max() <= 1e-5
 
 
 @needs_fused
+@pytest.mark.usefixtures("no_winograd")
 @pytest.mark.parametrize("size", [(33, 20), (17, 70)])
 def test_packaged_network_through_a_trunk_gives_the_same_output(size: tuple[int, int]):
     module = load_generator("realesrgan-x4plus-anime").module
     through = engine(module)
-    assert through.trunk is not None
+    assert isinstance(through.trunk, Trunk)
     picture = photo(*size)
     assert (run(through, picture) - module(picture)).abs().max() <= 1e-5
 
@@ -102,6 +106,7 @@ def test_trunk_in_bf16_is_as_close_to_fp32_as_plain_bf16():
 
 
 @needs_fused
+@pytest.mark.usefixtures("no_winograd")
 def test_a_picture_that_does_not_fit_streams_to_the_same_output():
     module = Dense(nn.LeakyReLU(0.2))
     picture = noise(1, 3, 50, 60)
@@ -112,9 +117,9 @@ def test_a_picture_that_does_not_fit_streams_to_the_same_output():
 
 
 @needs_fused
+@pytest.mark.usefixtures("no_winograd")
 def test_a_large_picture_streams_before_anything_of_its_size_is_made(monkeypatch):
     monkeypatch.setattr("iqsr.streaming.engine._TRUNK_PIXELS", 20 * 20)
-    monkeypatch.setattr("iqsr.streaming.engine.has_winograd", lambda device, dtype: False)
     through = engine(Dense(nn.LeakyReLU(0.2)))
     asked, gone = (calls(monkeypatch, type(through.trunk), name) for name in ("bytes_needed", "run"))
     run(through, noise(1, 3, 20, 21))
@@ -123,20 +128,8 @@ def test_a_large_picture_streams_before_anything_of_its_size_is_made(monkeypatch
     assert (len(asked), len(gone)) == (1, 1)
 
 
-@needs_fused
-def test_winograd_takes_a_picture_of_any_size_that_memory_holds(monkeypatch):
-    if not has_winograd(CPU, torch.float32):
-        pytest.skip("this torch comes without MKL: pictures stream, Winograd's convolutions are not used")
-    monkeypatch.setattr("iqsr.streaming.engine._TRUNK_PIXELS", 20 * 20)
-    module, picture = Dense(nn.LeakyReLU(0.2)), noise(1, 3, 50, 60)
-    needed = engine(module).trunk.bytes_needed(50, 60)
-    gone = calls(monkeypatch, TiledTrunk, "run")
-    for memory, times in ((needed - 1, 0), (needed, 1)):
-        assert (run(engine(module, memory_bytes=memory), picture) - module(picture)).abs().max() <= 1e-5
-        assert len(gone) == times
-
-
 @pytest.mark.parametrize("make", [lambda: Dense(nn.LeakyReLU(0.2)), lambda: Compact(num_feat=16, num_conv=3).eval()])
+@pytest.mark.usefixtures("no_winograd")
 def test_without_fused_convolutions_the_output_is_the_same(make, monkeypatch):
     monkeypatch.setattr("iqsr.streaming.ops.has_fused", lambda device, dtype: False)
     module, picture = make().requires_grad_(False), noise(1, 3, 21, 18)
@@ -145,8 +138,13 @@ def test_without_fused_convolutions_the_output_is_the_same(make, monkeypatch):
     assert (run(plain, picture) - module(picture)).abs().max() <= 1e-5
 
 
-def test_network_whose_end_reads_the_picture_is_not_split():
-    assert compile_rows(Compact(num_feat=16, num_conv=3).eval()).split() is None
+def test_the_end_of_a_split_network_may_read_the_picture_and_no_other_value_of_its_beginning():
+    parts = compile_rows(Compact(num_feat=16, num_conv=3, upscale=4).eval()).split()
+    assert parts is not None
+    assert (parts[0].scale, parts[1].given, parts[1].beside) == (1, 48, 3)
+    layers = {"a": nn.Conv2d(3, 16, 1), "b": nn.Conv2d(16, 16, 1), "c": nn.PixelShuffle(2), "d": nn.PixelShuffle(2)}
+    between = Sketch(lambda m, x: (lambda a: m.c(m.b(a)) + m.d(a))(m.a(x)), **layers)
+    assert compile_rows(between).split() is None
 
 
 def test_split_programs_make_the_whole():
@@ -156,7 +154,7 @@ def test_split_programs_make_the_whole():
     trunk, head = parts
     assert len(trunk.stages) + len(head.stages) == len(program.stages)
     assert (trunk.scale, head.scale) == (1, 4)
-    assert head.given == 64
+    assert (head.given, head.beside) == (64, 0)
 
 
 @needs_fused
@@ -176,7 +174,7 @@ def test_trunk_holds_no_more_than_it_says(monkeypatch):
 
     original = Trunk._run
     monkeypatch.setattr(Trunk, "_run", watch)
-    trunk.run(noise(1, 3, height, width), lambda done: None)
+    list(trunk.run([noise(1, 3, height, width)], lambda done: None))
     assert 192 * 4 * height * width < most <= trunk.bytes_needed(height, width)
 
 

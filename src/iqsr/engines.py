@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from torch import Tensor
 
-from iqsr.device import choose_device, computes_bf16
+from iqsr.device import bf16_gain, bf16_pays, choose_device
 from iqsr.errors import ModelError, UsageError
 from iqsr.generators import Generator
 from iqsr.rows import RowEngine
-from iqsr.streaming import NotStreamableError, RowProgram, StreamEngine, compile_rows
+from iqsr.streaming import NotStreamableError, RowProgram, StreamEngine, compile_rows, has_dense_winograd
 from iqsr.tiles import Network, TileEngine, measured_margin, probe
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ _DEFAULT_TILE = 256
 _LEAST_BAND_PIXELS = 512
 _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Of Linux' control groups, second and first version."""
+_WINOGRADS_GAIN = 1.8
+"""How many times as fast as direct convolutions those of dense blocks are by Winograd, both in fp32, as measured."""
 _GOOD_PRECISION = 50.0
 """dB to fp32 that a lower precision must keep to be chosen on its own."""
 
@@ -89,7 +91,7 @@ class Runner:
         self._program = _program(generator) if tile is None and backend == "torch" else None
         method = "tiles" if self._program is None else "exact streaming"
         self._automatic = precision == "auto"
-        self.choice = Choice(chosen, choose_precision(precision, chosen, backend), backend, method)
+        self.choice = Choice(chosen, choose_precision(precision, chosen, backend, self._program), backend, method)
         self.size_multiple = generator.size_multiple
         if self._program is not None:
             self.size_multiple = lcm(self.size_multiple, self._program.size_multiple)
@@ -171,8 +173,8 @@ class Runner:
         return run
 
 
-def choose_precision(name: str, device: torch.device, backend: str) -> str:
-    """`auto` takes bf16 where the device computes in it natively, fp32 elsewhere."""
+def choose_precision(name: str, device: torch.device, backend: str, program: RowProgram | None = None) -> str:
+    """`auto` takes bf16 where it is faster than fp32, which has Winograd's convolutions for some programs."""
     if backend not in {"torch", "openvino"}:
         raise UsageError(f"unknown backend '{backend}'; choose torch or openvino")
     if name not in {"auto", "int8", *_DTYPES}:
@@ -183,7 +185,8 @@ def choose_precision(name: str, device: torch.device, backend: str) -> str:
         return _precision_of_openvino(name)
     if name != "auto":
         return name
-    return "bf16" if computes_bf16(device) else "fp32"
+    gain_of_fp32 = _WINOGRADS_GAIN if program is not None and has_dense_winograd(program, device) else 1
+    return "bf16" if bf16_pays(device) and bf16_gain(device) > gain_of_fp32 else "fp32"
 
 
 def _precision_of_openvino(name: str) -> str:

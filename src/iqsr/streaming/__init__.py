@@ -6,8 +6,15 @@ the picture's width only.
 """
 
 from iqsr.streaming.compiler import NotStreamableError, compile_rows
-from iqsr.streaming.engine import StreamEngine
+from iqsr.streaming.engine import StreamEngine, has_dense_winograd
 from iqsr.streaming.program import RowProgram
 from iqsr.streaming.stream import RowStream
 
-__all__ = ["NotStreamableError", "RowProgram", "RowStream", "StreamEngine", "compile_rows"]
+__all__ = [
+    "NotStreamableError",
+    "RowProgram",
+    "RowStream",
+    "StreamEngine",
+    "compile_rows",
+    "has_dense_winograd",
+]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from math import ceil
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from iqsr.streaming.program import RowProgram
 from iqsr.streaming.stream import RowStream, delay_bytes_per_column, receptive_radius
 from iqsr.streaming.tiled import TiledTrunk, has_winograd
 from iqsr.streaming.trunk import Trunk
+from iqsr.streaming.wave import Wave
+from iqsr.winograd import WORTHWHILE, saving
 
 _BAND_VALUES = 3 << 19
 """What a band should have of the widest convolution's input: enough for full arithmetic speed, and still in the
@@ -31,8 +34,10 @@ _WHOLE_PIXELS = 96 << 10
 """And what such a picture may have: beyond it, the enlarged rows leave the cache and bands are faster."""
 
 _TRUNK_PIXELS = 1 << 19
-"""Pictures up to this size go through a network with dense connections at once, up to its enlargement; by Winograd's
-convolutions, which know no bands, all that memory holds do."""
+"""Pictures up to this size go through a network with dense connections at once, up to its enlargement."""
+
+_LEAST_PIXELS = 32**2
+"""Of a picture that goes by Winograd: smaller ones are quick, and their rounding is what networks amplify most."""
 
 _TRUNK_SHARE = 0.85
 """Of the time, for the progress that is shown."""
@@ -62,7 +67,7 @@ class StreamEngine:
         self._program = program.to(device, dtype)
         self._device = device
         self._dtype = dtype
-        self.trunk, self._head = self._split() if band_pixels is None else (None, None)
+        self.trunk, self._head = self._split() if band_pixels is None else (None, self._program)
         self._memory = memory_bytes
         self._band_pixels = band_pixels or _BAND_VALUES // program.widest
         self._whole_pixels = band_pixels or min(_WHOLE_PIXELS, _WHOLE_VALUES // program.widest)
@@ -83,17 +88,23 @@ class StreamEngine:
     def _enlarged(self, rows: Rows, report: OnProgress) -> Rows:
         return Rows(rows.width * self.scale, rows.height * self.scale, lambda _: self._stream(rows, report))
 
-    def _split(self) -> tuple[Trunk | TiledTrunk, RowProgram] | tuple[None, None]:
-        """The part that pictures go through at once where they are small or memory allows it, and what follows it."""
+    def _split(self) -> tuple[Trunk | TiledTrunk | None, RowProgram]:
+        """The part that takes a way of its own, where it has one that is faster, and what follows it."""
         parts = self._program.split()
-        if parts is None or not all(op.fused is not None for op in _convolutions(parts[0])):
-            return None, None
-        trunk = (TiledTrunk if has_winograd(self._device, self._dtype) else Trunk)(parts[0])
-        return (trunk, parts[1]) if trunk.stacked else (None, None)
+        if parts is None:
+            return None, self._program
+        if has_winograd(self._device, self._dtype):
+            tiled = TiledTrunk(parts[0])
+            return (tiled if tiled.saves else None), parts[1]
+        if not all(op.fused is not None for op in _convolutions(parts[0])):
+            return None, self._program
+        trunk = Trunk(parts[0])
+        return (trunk if trunk.stacked else None), parts[1]
 
     def _stream(self, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
-        if self.trunk is not None and self._head is not None and self._goes_at_once(self.trunk, rows):
-            yield from self._in_two(self.trunk, self._head, rows, report)
+        way = self._way(rows)
+        if way is not None:
+            yield from self._in_two(way, rows, report)
             return
         band = self._band(rows.width, rows.height)
         stream = RowStream(self._program, rows.height, band)
@@ -103,19 +114,35 @@ class StreamEngine:
                 yield out.float().cpu()
             report(stream.progress)
 
-    def _goes_at_once(self, trunk: Trunk | TiledTrunk, rows: Rows) -> bool:
-        small = isinstance(trunk, TiledTrunk) or rows.width * rows.height <= _TRUNK_PIXELS
-        return small and trunk.bytes_needed(rows.height, rows.width) <= self._memory
+    def _way(self, rows: Rows) -> _Way | None:
+        """How a picture of this size goes through the trunk; None where memory does not hold what that takes."""
+        trunk, height, width = self.trunk, rows.height, rows.width
+        if isinstance(trunk, TiledTrunk):
+            if height * width < _LEAST_PIXELS or saving(height, width) < WORTHWHILE:
+                return None
+            stripes = trunk.stripes(height, width, self._memory)
+            return None if stripes is None else _Way(stripes[0][0].stop, Wave(trunk, stripes).run)
+        if trunk is None or height * width > _TRUNK_PIXELS or trunk.bytes_needed(height, width) > self._memory:
+            return None
+        return _Way(height, trunk.run)
 
-    def _in_two(self, trunk: Trunk | TiledTrunk, head: RowProgram, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
-        picture = torch.cat(list(rows.bands(rows.height)), 2).to(memory_format=torch.channels_last)
-        features = trunk.run(picture, lambda done: report(done * _TRUNK_SHARE))
+    def _in_two(self, way: _Way, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
         band = max(_LEAST_BAND, min(rows.height, ceil(_HEAD_BAND_PIXELS / rows.width)))
-        stream = RowStream(head, rows.height, band)
-        for part in features.split(band, 2):
-            for out in stream.push(part):
+        head = RowStream(self._head, rows.height, band)
+
+        def picture() -> Iterator[Tensor]:
+            for part in rebanded(rows.bands(way.band), way.band):
+                if self._head.beside:
+                    head.supply(part)
+                yield part.contiguous(memory_format=torch.channels_last)
+
+        def tell(done: float) -> None:
+            report(_TRUNK_SHARE * done + (1 - _TRUNK_SHARE) * head.progress)
+
+        for features in rebanded(way.run(picture(), tell), band):
+            for out in head.push(features):
                 yield out.float()
-            report(_TRUNK_SHARE + (1 - _TRUNK_SHARE) * stream.progress)
+        report(1)
 
     def _band(self, width: int, height: int) -> int:
         if width * height <= self._whole_pixels:
@@ -139,6 +166,20 @@ class StreamEngine:
         enlarged = self._enlarged(row_streams.columns(rows, read_from, read_to), report)
         start, stop = keep_from - read_from, keep_to - read_from
         return row_streams.columns(enlarged, start * self.scale, stop * self.scale)
+
+
+def has_dense_winograd(program: RowProgram, device: torch.device) -> bool:
+    """Whether most of a program's convolutions are of dense blocks that take Winograd's algorithm in fp32."""
+    parts = program.split()
+    return parts is not None and has_winograd(device, torch.float32) and TiledTrunk(parts[0]).dense
+
+
+class _Way(NamedTuple):
+    """Through a trunk."""
+
+    band: int
+    """Rows that it takes at once."""
+    run: Callable[[Iterable[Tensor], OnProgress], Iterator[Tensor]]
 
 
 def _convolutions(program: RowProgram) -> list[Convolve]:

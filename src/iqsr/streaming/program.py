@@ -19,9 +19,12 @@ from iqsr.streaming.ops import Convolve, EnlargeConvolve, RowOp, Slopes
 
 @dataclass(frozen=True)
 class Value:
-    """A stored value, by the number of the stage that makes it (-1: the picture)."""
+    """A stored value, by the number of the stage that makes it (-1: what goes in; -2: what goes in beside it)."""
 
     stage: int
+
+
+PICTURE, BESIDE = Value(-1), Value(-2)
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,10 @@ class Stage:
         """All that this stage reads."""
         return [self.source, *(t for t in self.then if isinstance(t, Value | Joined))]
 
-    def moved(self, by: int) -> Stage:
-        """The same stage in a program where every value's number is larger by `by`."""
-        then = [_moved(t, by) if isinstance(t, Value | Joined) else t for t in self.then]
-        return Stage(self.op, _moved(self.source, by), then)
+    def behind(self, count: int) -> Stage:
+        """The same stage in a program without the first `count`: the last one's values go in, the picture beside."""
+        then = [_behind(t, count) if isinstance(t, Value | Joined) else t for t in self.then]
+        return Stage(self.op, _behind(self.source, count), then)
 
 
 @dataclass
@@ -60,16 +63,18 @@ class RowProgram:
     stages: list[Stage]
     given: int | None = None
     """Channels of the picture; None: as many as the first convolution reads."""
+    beside: int = 0
+    """Channels of what goes in beside it, of the same size."""
 
     def __post_init__(self) -> None:
-        self._scales: dict[int, Fraction] = {-1: Fraction(1)}
-        self._channels: dict[int, int] = {-1: self.given or self._picture_channels()}
+        self._scales: dict[int, Fraction] = {-1: Fraction(1), -2: Fraction(1)}
+        self._channels: dict[int, int] = {-1: self.given or self._picture_channels(), -2: self.beside}
         for number, stage in enumerate(self.stages):
             self._scales[number] = self.scale_of(stage.source) * stage.op.scale
             self._channels[number] = stage.op.channels(self.channels_of(stage.source))
 
     def _picture_channels(self) -> int:
-        readers = (s.op for s in self.stages if s.source == Value(-1) and isinstance(s.op, Convolve))
+        readers = (s.op for s in self.stages if s.source == PICTURE and isinstance(s.op, Convolve))
         return next((op.weight.shape[1] * op.groups for op in readers), 3)
 
     @property
@@ -110,20 +115,22 @@ class RowProgram:
                 op = op.to(device, torch.float32 if number in last else dtype)
             then = [change.to(device) if isinstance(change, Slopes) else change for change in stage.then]
             stages.append(Stage(op, stage.source, then))
-        return RowProgram(stages, self.given)
+        return RowProgram(stages, self.given, self.beside)
 
     def split(self) -> tuple[RowProgram, RowProgram] | None:
-        """What comes before the first change of size, and the rest, which reads nothing but its result.
+        """What comes before the first change of size, and the rest, which reads its result, and maybe the picture.
 
-        None where a later stage reads more than one value of the first part.
+        None where a later stage reads another value of the first part.
         """
         sizes = [self._scales[number] for number in range(len(self.stages))]
         count = next((number for number, scale in enumerate(sizes) if scale != 1), len(sizes))
         read = {leaf.stage for stage in self.stages[count:] for source in stage.sources() for leaf in leaves(source)}
-        if count in {0, len(sizes)} or {value for value in read if value < count} != {count - 1}:
+        before = {value for value in read if value < count}
+        if count in {0, len(sizes)} or before - {-1} != {count - 1}:
             return None
-        rest = [stage.moved(-count) for stage in self.stages[count:]]
-        return RowProgram(self.stages[:count], self.given), RowProgram(rest, self._channels[count - 1])
+        rest = [stage.behind(count) for stage in self.stages[count:]]
+        beside = self._channels[-1] if -1 in before else 0
+        return RowProgram(self.stages[:count], self.given), RowProgram(rest, self._channels[count - 1], beside)
 
     def _corrections(self, convolutions: set[int]) -> set[int]:
         """Those whose result is added, on its only way to the output, to something that no convolution made."""
@@ -154,10 +161,10 @@ class RowProgram:
         return {n for n, s in enumerate(self.stages) if isinstance(s.op, convolutions) and n not in followed}
 
 
-def _moved(source: Source, by: int) -> Source:
+def _behind(source: Source, count: int) -> Source:
     if isinstance(source, Value):
-        return Value(source.stage + by)
-    return Joined(tuple(_moved(part, by) for part in source.parts))
+        return BESIDE if source == PICTURE else Value(source.stage - count)
+    return Joined(tuple(_behind(part, count) for part in source.parts))
 
 
 def leaves(source: Source) -> list[Value]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from iqsr.streaming.buffers import LongDelay, RowBuffer, ShortHistory, as_rows
-from iqsr.streaming.program import Joined, RowProgram, Source, Stage, Value, leaves
+from iqsr.streaming.program import BESIDE, Joined, RowProgram, Source, Stage, Value, leaves
 
 
 @dataclass
@@ -56,14 +56,20 @@ class RowStream:
             self._last_read_by[max(readers)].append(value)
         delays = longest_delays(program)
         self._values: dict[int, _Stored] = {}
-        for number in range(-1, len(self.stages) - 1):
+        inputs = [-2, -1] if program.beside else [-1]
+        for number in [*inputs, *range(len(self.stages) - 1)]:
             readers = [self.stages[reader] for reader in self._readers[number]]
             # A picture in one band needs no zero rows: convolutions pad by themselves.
             reaches = (s.op.reach for s in readers if number in _numbers(s.source))
             pad = 0 if self._whole else max(reaches, default=0)
-            buffer = LongDelay(-pad) if delays[number] > band else ShortHistory(-pad)
+            waits = delays[number] > band or number < -1
+            buffer = LongDelay(-pad) if waits else ShortHistory(-pad)
             total = int(height * program.scale_of(Value(number)))
             self._values[number] = _Stored(total, pad, buffer)
+
+    def supply(self, rows: Tensor) -> None:
+        """Take the next rows of what goes in beside: no later than the rows that `push` takes of the same height."""
+        self._values[BESIDE.stage].append(as_rows(rows))
 
     def push(self, rows: Tensor) -> Iterator[Tensor]:
         """Take the next rows (1, C, n, W); give the output rows that follow from them.
@@ -163,7 +169,7 @@ def readers_of(program: RowProgram) -> dict[int, list[int]]:
 
 def longest_delays(program: RowProgram) -> dict[int, int]:
     """For each value, in rows of its own: how far its slowest reader lags behind it (reach included)."""
-    lag: dict[int, float] = {-1: 0.0}  # in rows of the picture
+    lag: dict[int, float] = {-1: 0.0, -2: 0.0}  # in rows of the picture
     delay: dict[int, float] = defaultdict(float)
     for number, stage in enumerate(program.stages):
         scale = float(program.scale_of(stage.source))
@@ -178,7 +184,7 @@ def longest_delays(program: RowProgram) -> dict[int, int]:
 
 def receptive_radius(program: RowProgram) -> int:
     """How many columns of the picture an output pixel sees on each side at most."""
-    seen: dict[int, float] = {-1: 0.0}
+    seen: dict[int, float] = {-1: 0.0, -2: 0.0}
     for number, stage in enumerate(program.stages):
         before = max(seen[value] for source in stage.sources() for value in _numbers(source))
         seen[number] = before + stage.op.radius / float(program.scale_of(stage.source))

@@ -1,40 +1,37 @@
-"""A network's part before the enlargement, run over the whole picture at once, with its convolutions by Winograd.
+"""A network's part before the enlargement with its convolutions by Winograd: what it reads, when, and what it holds.
 
 Every value that convolutions read is transformed once. In a dense block many read it: what they read together lies in
 one array, oldest first, and each takes the front that it needs. One product with all of it is quicker than sums that
-every value adds to when it is made. Large pictures lie in stripes, through which each convolution goes in turn.
+every value adds to when it is made. Pictures lie in stripes; `iqsr.streaming.wave` runs over them.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from math import ceil
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from iqsr.streaming.ops import Convolve
-from iqsr.streaming.program import Joined, RowProgram, Source, Stage, Value, leaves
-from iqsr.streaming.stream import plus
-from iqsr.winograd import PIXELS, PRODUCTS, REACH, SIDE, Tiling, cook_toom, kernel_to_tiles, run
+from iqsr.streaming.program import PICTURE, RowProgram, Stage, Value, leaves
+from iqsr.winograd import PIXELS, PRODUCTS, REACH, SIDE, Tiling, cook_toom, kernel_to_tiles
 
 _LEAST_CHANNELS = 16
 """With fewer, the transforms take longer than the multiplications they save."""
-_TILES_AT_ONCE = 1024
+_TILES_AT_ONCE, _FEWEST_TILES = 1024, 128
 """With more, what the steps of a convolution hand to one another no longer fits into the cache."""
 _ONE = torch.outer(*[torch.linalg.pinv(cook_toom().outputs).sum(1)] * 2).flatten()
 """What becomes 1 in all of a tile's pixels."""
 
 
 def has_winograd(device: torch.device, dtype: torch.dtype) -> bool:
-    """Where it was measured to be faster than direct convolutions: in fp32, with MKL's products of matrices.
-
-    In bf16 its rounding would be bearable, too; whether it is faster where a CPU computes in bf16 was not measured.
-    """
+    """Where it was measured to be faster than direct convolutions: in fp32, with MKL's products of matrices."""
     return device.type == "cpu" and dtype == torch.float32 and torch.backends.mkl.is_available()
 
 
@@ -45,215 +42,157 @@ def transformed_kernel(weight: Tensor, bias: Tensor) -> Tensor:
 
 
 @dataclass
-class _Stack:
+class Stack:
     """Convolutions whose inputs, oldest first, are fronts of one list of values."""
 
     members: tuple[Value, ...]
     readers: list[int] = field(default_factory=list)
     """Stages."""
-    last_reader: int = 0
 
 
-Tiles = list[Tensor]
-"""One tensor a stripe, (16, channels, T) or, transformed, (36, channels, T)."""
-Whole = Tensor | Tiles
-"""All of a value: (1, C, H, W), or as tiles."""
+class End(NamedTuple):
+    """When a stripe of a value or of a stack is done with: `back` stripes after it, the stage has had its turn."""
+
+    stage: int
+    back: int
 
 
 class TiledTrunk:
-    """Runs a program of scale 1, fp32, on a CPU. What is no convolution of 3x3 runs as it would elsewhere."""
+    """A program of scale 1, fp32, on a CPU. Between convolutions of 3x3 there may be stages that see no neighbours.
+
+    A stage takes its turns stripe by stripe, `depths[stage]` turns after the picture's stripe came: convolutions wait
+    for the stripe below.
+    """
 
     def __init__(self, program: RowProgram) -> None:
-        self._program = program
-        self._stacks = _stacks_of(program)
-        self._read_from = {reader: which for which, stack in enumerate(self._stacks) for reader in stack.readers}
-        self._written_to: dict[Value, list[int]] = defaultdict(list)
-        for which, stack in enumerate(self._stacks):
+        self.program = program
+        self.stacks = _stacks_of(program)
+        self.read_from = {reader: which for which, stack in enumerate(self.stacks) for reader in stack.readers}
+        self.written_to: dict[Value, list[int]] = defaultdict(list)
+        for which, stack in enumerate(self.stacks):
             for value in stack.members:
-                self._written_to[value].append(which)
-        self._last_reader: dict[Value, int] = {}
-        for number, stage in enumerate(program.stages):
-            apart = stage.sources()[1:] if number in self._read_from else stage.sources()
-            self._last_reader |= {leaf: number for source in apart for leaf in leaves(source)}
+                self.written_to[value].append(which)
+        self.depths = {-1: 0}
+        for number in range(len(program.stages)):
+            self.depths[number] = max(self.depths[v.stage] + waits for v, waits in self._reads(number))
+        self.ends = self._value_ends()
+        self.stack_ends = [self._latest([End(reader, 0) for reader in stack.readers]) for stack in self.stacks]
+
+    def _reads(self, number: int) -> list[tuple[Value, int]]:
+        """The values that a stage reads, each with how many stripes it waits for it."""
+        first, *others = self.program.stages[number].sources()
+        waits = int(number in self.read_from)
+        return [(v, waits) for v in leaves(first)] + [(v, 0) for source in others for v in leaves(source)]
+
+    def _value_ends(self) -> dict[Value, End]:
+        """Of a value's pixels: the last reader, or its own transforms, which see the stripes above and below."""
+        ends: dict[Value, list[End]] = {v: [End(v.stage, 2)] for v in self.written_to}
+        for number in range(len(self.program.stages)):
+            for value, waits in self._reads(number):
+                if not waits:
+                    ends.setdefault(value, []).append(End(number, 0))
+        last = Value(len(self.program.stages) - 1)
+        return {value: self._latest(found) for value, found in ends.items() if value != last}
+
+    def _latest(self, ends: Sequence[End]) -> End:
+        return max(ends, key=lambda end: (self.depths[end.stage] + end.back, self.depths[end.stage], end.stage))
 
     @property
-    def stacked(self) -> bool:
-        """Whether there are dense connections to gain from."""
-        return any(len(stack.members) > 1 for stack in self._stacks)
+    def saves(self) -> bool:
+        """Whether most of its arithmetic is Winograd's, and no other stage sees neighbours."""
+        ops = [(number, stage.op) for number, stage in enumerate(self.program.stages)]
+        if any(op.reach and number not in self.read_from for number, op in ops):
+            return False
+        return sum(number in self.read_from for number, _ in ops) > 1
 
-    def bytes_needed(self, height: int, width: int) -> int:
-        """The most that is held at once for a picture of this size (an upper estimate where all blocks are alike).
+    @property
+    def dense(self) -> bool:
+        """Whether dense connections read the same values again and again, which saves most."""
+        return self.saves and any(len(stack.readers) > 2 for stack in self.stacks)
 
-        Arrays are kept to be used again; those that blocks of other widths leave behind are not counted.
+    @property
+    def deepest(self) -> int:
+        """The last stage's depth, the greatest."""
+        return max(self.depths.values())
+
+    def stripes(self, height: int, width: int, memory_bytes: int) -> list[tuple[slice, Tiling]] | None:
+        """A picture's rows, cut into stripes of few enough tiles for the memory; None where no stripes are.
+
+        Thinner ones need less, since a stage holds a few stripes at most; but the products of matrices are slower.
         """
-        program, tilings = self._program, [tiling for _, tiling in _stripes(height, width)]
-        most, widest = 0, max(program.channels_of(Value(n)) for n in range(-1, len(program.stages)))
-        for number in range(len(program.stages)):
-            held = sum(program.channels_of(v) for v, last in self._last_reader.items() if v.stage <= number <= last)
-            read = sum(self._channels(s) for s in self._stacks if s.members[0].stage < number <= s.last_reader)
-            written = sum(self._channels(s) for s in self._stacks if s.members[0].stage <= number < s.last_reader)
-            most = max(most, PIXELS * (held + 3 * widest) + PRODUCTS * max(read, written))
-        outputs = {program.channels_of(Value(reader)) for reader in self._read_from}
-        of_a_stripe = PRODUCTS * sum(outputs) + SIDE * REACH * widest
-        tiles = [tiling.tiles for tiling in tilings]
-        return 4 * (most * sum(tiles) + of_a_stripe * sum(set(tiles)))
+        tiles = _TILES_AT_ONCE
+        while True:
+            stripes = _stripes(height, width, tiles)
+            if self.bytes_needed(stripes) <= memory_bytes:
+                return stripes
+            if tiles <= min(_FEWEST_TILES, stripes[0][1].tiles):
+                return None
+            tiles //= 2
 
-    def run(self, picture: Tensor, report: Callable[[float], None]) -> Tensor:
-        """(1, C, H, W) -> the last stage's result; `report` gets the share of the stages that are done."""
-        state = _State(_stripes(*picture.shape[2:]), {Value(-1): picture})
-        result: Whole = picture
-        for number, stage in enumerate(self._program.stages):
-            result, value = self._run(number, stage, state), Value(number)
-            for which in [which for which in state.stacks if self._stacks[which].last_reader == number]:
-                state.give_back(state.stacks.pop(which))
-            if value in self._written_to:
-                result = state.as_tiles(result)
-                self._write(value, result, state)
-            if value in self._last_reader:
-                state.values[value] = result
-            elif number + 1 < len(self._program.stages):
-                state.give_back(result)
-            for dead in [v for v in state.values if self._last_reader[v] <= number]:
-                gone = state.values.pop(dead)
-                if not (isinstance(gone, list) and gone[0] is result[0]):
-                    state.give_back(gone)
-            report((number + 1) / len(self._program.stages))
-        state.forget_spare()
-        return state.as_picture(result)
+    def bytes_needed(self, stripes: Sequence[tuple[slice, Tiling]]) -> int:
+        """What is held for a picture in these stripes; arrays, once made, are kept to be used again."""
+        count, tiles = len(stripes), max(tiling.tiles for _, tiling in stripes)
+        held = self._held()
+        most = sum(planes * channels * _most_of(changes, count) for (planes, channels), changes in held.items())
+        outputs = {self.channels_of(Value(reader)) for reader in self.read_from}
+        widest = max(self.channels_of(Value(n)) for n in range(-1, len(self.program.stages)))
+        one = PRODUCTS * sum(outputs) + (SIDE * REACH + 3 * PIXELS) * widest
+        return 4 * tiles * (most + one * len({tiling.tiles for _, tiling in stripes}))
 
-    def _run(self, number: int, stage: Stage, state: _State) -> Whole:
-        if number in self._read_from:
-            return [self._convolved(number, stage, state, at) for at in range(len(state.stripes))]
-        x = state.picture_of(stage.source)
-        x = stage.op.run(x, 0, x.shape[2], 0)
-        for change in stage.then:
-            x = plus(x, state.picture_of(change)) if isinstance(change, Value | Joined) else change(x)
-        return x
+    def _held(self) -> dict[tuple[int, int], list[tuple[int, int]]]:
+        """(planes, channels) of an array -> for each value or stack of this shape, from which depth to which it is."""
+        held: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+        for value, end in self.ends.items():
+            held[PIXELS, self.channels_of(value)].append((self.depths[value.stage], self.depths[end.stage] + end.back))
+        for stack, end in zip(self.stacks, self.stack_ends, strict=True):
+            start = min(self.depths[value.stage] for value in stack.members) + 1
+            held[PRODUCTS, self.channels_of(stack)].append((start, self.depths[end.stage]))
+        return held
 
-    def _convolved(self, number: int, stage: Stage, state: _State, at: int) -> Tensor:
-        """What the stage makes of one stripe, as tiles."""
-        assert isinstance(stage.op, Convolve)
-        kernel, tiling = self._kernels[number], state.stripes[at][1]
-        products = state.take(PRODUCTS, kernel.shape[1], tiling)
-        torch.bmm(kernel, state.stacks[self._read_from[number]][at][:, : kernel.shape[2]], out=products)
-        first = stage.then[0] if stage.then and stage.op.slope == 1 else None
-        added = state.stripe_of(first, at) if isinstance(first, Value) else None
-        reread = any(first in leaves(source) for source in stage.sources()[2:]) if isinstance(first, Value) else False
-        dies = isinstance(first, Value) and self._last_reader[first] == number and not reread
-        out = added if added is not None and dies else state.take(PIXELS, kernel.shape[1], tiling)
-        run(tiling.back(products, out, added))
-        state.give_back([products])
-        if stage.op.slope != 1:
-            F.leaky_relu_(out, stage.op.slope)
-        for change in stage.then[0 if added is None else 1 :]:
-            out = plus(out, state.stripe_of(change, at)) if isinstance(change, Value | Joined) else change(out)
-        return out
-
-    def _write(self, value: Value, parts: Tiles, state: _State) -> None:
-        """Transform a new value to its place in all stacks that it belongs to."""
-        tilings = [tiling for _, tiling in state.stripes]
-        for part, tiling in zip(parts, tilings, strict=True):
-            run(tiling.clear_beyond_edge(part))
-        places = [self._place(value, which, state) for which in self._written_to[value]]
-        for at, (part, tiling) in enumerate(zip(parts, tilings, strict=True)):
-            above = tilings[at - 1].lowest(parts[at - 1]) if at else None
-            below = tilings[at + 1].topmost(parts[at + 1]) if at + 1 < len(parts) else None
-            run(tiling.forward(part, places[0][at], above, below))
-            for other in places[1:]:
-                other[at].copy_(places[0][at])
-
-    def _place(self, value: Value, which: int, state: _State) -> Tiles:
-        """A value's channels of a stack, which is made for its first one."""
-        stack = self._stacks[which]
-        if which not in state.stacks:
-            state.stacks[which] = [state.take(PRODUCTS, self._channels(stack), tiling) for _, tiling in state.stripes]
-            for part in state.stacks[which]:
-                part[:, 0] = 1
-        start = 1 + self._width(stack.members[: stack.members.index(value)])
-        return [part[:, start : start + self._program.channels_of(value)] for part in state.stacks[which]]
+    def channels_of(self, held: Value | Stack) -> int:
+        """A stack's: the ones that stand for the bias, and the members'."""
+        if isinstance(held, Value):
+            return self.program.channels_of(held)
+        return 1 + sum(map(self.program.channels_of, held.members))
 
     @cached_property
-    def _kernels(self) -> dict[int, Tensor]:
+    def kernels(self) -> dict[int, Tensor]:
         """Of every convolution that reads a stack, in the stack's order: (36, out, 1 + in)."""
-        return {reader: self._kernel(reader, self._stacks[which]) for reader, which in self._read_from.items()}
+        return {reader: self._kernel(reader, self.stacks[which]) for reader, which in self.read_from.items()}
 
-    def _kernel(self, reader: int, stack: _Stack) -> Tensor:
-        stage = self._program.stages[reader]
+    def _kernel(self, reader: int, stack: Stack) -> Tensor:
+        stage = self.program.stages[reader]
         assert isinstance(stage.op, Convolve)
         read = leaves(stage.source)
-        parts = stage.op.weight.split([self._program.channels_of(value) for value in read], 1)
+        parts = stage.op.weight.split([self.program.channels_of(value) for value in read], 1)
         given = dict(zip(read, parts, strict=True))
         weight = torch.cat([given[value] for value in stack.members[: len(read)]], 1)
         bias = stage.op.bias if stage.op.bias is not None else weight.new_zeros(len(weight))
         return transformed_kernel(weight, bias)
 
-    def _channels(self, stack: _Stack) -> int:
-        """The ones that stand for the bias, and the members'."""
-        return 1 + self._width(stack.members)
 
-    def _width(self, values: Sequence[Value]) -> int:
-        return sum(map(self._program.channels_of, values))
-
-
-class _State:
-    """What a run holds."""
-
-    def __init__(self, stripes: Sequence[tuple[slice, Tiling]], values: dict[Value, Whole]) -> None:
-        self.stripes = stripes
-        self.values = values
-        self.stacks: dict[int, Tiles] = {}
-        """(36, channels, T) each, the first channel being ones."""
-        self._spare: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
-
-    def take(self, planes: int, channels: int, tiling: Tiling) -> Tensor:
-        """An array (planes, channels, T), with whatever it was last used for in it: its memory is warm."""
-        spare = self._spare[planes, channels, tiling.tiles]
-        return spare.pop() if spare else torch.empty(planes, channels, tiling.tiles)
-
-    def give_back(self, parts: Whole) -> None:
-        """Let them be taken again, if they are tiles."""
-        for part in parts if isinstance(parts, list) else []:
-            self._spare[tuple(part.shape)].append(part)
-
-    def forget_spare(self) -> None:
-        self._spare.clear()
-
-    def as_tiles(self, x: Whole) -> Tiles:
-        return x if isinstance(x, list) else [tiling.cut(x[:, :, rows]) for rows, tiling in self.stripes]
-
-    def as_picture(self, x: Whole) -> Tensor:
-        if isinstance(x, Tensor):
-            return x
-        width, height = self.stripes[0][1].width, self.stripes[-1][0].stop
-        whole = torch.empty(1, height, width, x[0].shape[1]).permute(0, 3, 1, 2)  # channels last
-        for part, (rows, tiling) in zip(x, self.stripes, strict=True):
-            whole[:, :, rows] = tiling.joined(part)
-        return whole
-
-    def picture_of(self, source: Source) -> Tensor:
-        parts = [self.as_picture(self.values[leaf]) for leaf in leaves(source)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-
-    def stripe_of(self, source: Source, at: int) -> Tensor:
-        """One stripe of the source's values, as tiles."""
-        values, (rows, tiling) = [self.values[leaf] for leaf in leaves(source)], self.stripes[at]
-        parts = [value[at] if isinstance(value, list) else tiling.cut(value[:, :, rows]) for value in values]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+def _most_of(spans: Sequence[tuple[int, int]], count: int) -> int:
+    """How many arrays of one shape `count` stripes, each a depth behind the one above, hold at once at most."""
+    at_depth = [0] * (2 + max(last for _, last in spans))
+    for first, last in spans:
+        at_depth[first] += 1
+        at_depth[last + 1] -= 1
+    up_to = [0, *accumulate(accumulate(at_depth))]
+    return max(up_to[min(start + count, len(up_to) - 1)] - up_to[start] for start in range(len(up_to)))
 
 
-def _stripes(height: int, width: int) -> list[tuple[slice, Tiling]]:
-    """A picture's rows, cut into stripes of few enough tiles and about as high, each with its tiling."""
-    down = ceil(height / SIDE)
-    count = min(down, ceil(down * ceil(width / SIDE) / _TILES_AT_ONCE))
-    rows = SIDE * ceil(down / count)
+def _stripes(height: int, width: int, tiles: int) -> list[tuple[slice, Tiling]]:
+    """Stripes of at most so many tiles, or of one row of them, and about as high, each with its tiling."""
+    down, most = ceil(height / SIDE), max(1, tiles // ceil(width / SIDE))
+    rows = SIDE * ceil(down / ceil(down / most))
     parts = [slice(start, min(height, start + rows)) for start in range(0, height, rows)]
     whole, last = Tiling(parts[0].stop, width), Tiling(parts[-1].stop - parts[-1].start, width)
     return [(part, whole) for part in parts[:-1]] + [(parts[-1], whole if len(parts) == 1 else last)]
 
 
-def _stacks_of(program: RowProgram) -> list[_Stack]:
+def _stacks_of(program: RowProgram) -> list[Stack]:
     """Convolutions that read fronts of one another, together."""
-    stacks: list[_Stack] = []
+    stacks: list[Stack] = []
     for number, stage in enumerate(program.stages):
         members = _members(program, stage)
         if members is None:
@@ -264,20 +203,23 @@ def _stacks_of(program: RowProgram) -> list[_Stack]:
                 stack.members = max(members, stack.members, key=len)
                 break
         else:
-            stack = _Stack(members)
+            stack = Stack(members)
             stacks.append(stack)
         stack.readers.append(number)
-        stack.last_reader = number
     return stacks
 
 
 def _members(program: RowProgram, stage: Stage) -> tuple[Value, ...] | None:
-    """What a convolution reads, oldest first, if it is one that Winograd's algorithm is for."""
+    """What a convolution reads, oldest first, if it is one that Winograd's algorithm is for.
+
+    Those that read the picture alone are, although its channels are few: it is there as tiles already.
+    """
     op, members = stage.op, leaves(stage.source)
     if not isinstance(op, Convolve) or op.groups != 1 or op.dilation != (1, 1) or op.weight.shape[2:] != (3, 3):
         return None
-    if program.scale_of(stage.source) != 1 or Value(-1) in members or len(set(members)) < len(members):
+    if program.scale_of(stage.source) != 1 or len(set(members)) < len(members):
         return None
-    if min(op.weight.shape[0], *(program.channels_of(value) for value in members)) < _LEAST_CHANNELS:
+    read = [program.channels_of(value) for value in members if value != PICTURE]
+    if min([op.weight.shape[0], *read]) < _LEAST_CHANNELS:
         return None
     return tuple(sorted(members, key=lambda value: value.stage))

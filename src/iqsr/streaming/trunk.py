@@ -9,7 +9,7 @@ convolution over it is one with three axes, whose kernel is as deep as there are
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import gcd
 
@@ -79,8 +79,9 @@ class Trunk:
         itemsize = max(stage.op.weight.itemsize for stage in program.stages if isinstance(stage.op, Convolve))
         return (2 * widest + max(held) + 128) * itemsize * height * width
 
-    def run(self, picture: Tensor, report: Callable[[float], None]) -> Tensor:
-        """(1, C, H, W) -> the last stage's result; `report` gets the share of the stages that are done."""
+    def run(self, bands: Iterable[Tensor], report: Callable[[float], None]) -> Iterator[Tensor]:
+        """All of a picture (1, C, H, W) -> the last stage's result; `report` gets the share of stages that are done."""
+        picture = torch.cat(list(bands), 2)
         values, stacks, spare = {Value(-1): picture}, dict[int, Tensor](), list[Tensor]()
         result = picture
         for number, stage in enumerate(self._program.stages):
@@ -93,7 +94,7 @@ class Trunk:
             for which in [which for which in stacks if self._stacks[which].last_reader == number]:
                 spare = [stacks.pop(which)]  # most networks repeat one kind of block: its memory is warm
             report((number + 1) / len(self._program.stages))
-        return result
+        yield result
 
     def _run(self, number: int, stage: Stage, values: dict[Value, Tensor], stacks: dict[int, Tensor]) -> Tensor:
         changes = stage.then

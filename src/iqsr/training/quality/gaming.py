@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iqsr.device import computes_bf16, fastest_dtype
+from iqsr.device import bf16_pays, fastest_dtype
 from iqsr.generators import load_generator
 from iqsr.quality.dense import Predictor
 from iqsr.training.quality.dataset import GRID, Shard, write_shard
@@ -67,14 +67,14 @@ def tuned_outputs(
     outputs: list[Tensor] = []
     for step in range(1, max(recipe.moments) + 1):
         chosen = torch.randperm(len(lrs), generator=generator)[: recipe.batch]
-        with torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16(CPU)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays(CPU)):
             made = module(lrs[chosen]).float()
             loss = l1_weight * F.l1_loss(made, originals[chosen]) - predictor.predict(made).score.mean() / 100
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         if step in recipe.moments:
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16(CPU)):
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays(CPU)):
                 outputs.append(torch.cat([module(part).float() for part in lrs.split(8)]))
     return outputs
 

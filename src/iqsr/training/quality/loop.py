@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from iqsr.device import computes_bf16
+from iqsr.device import bf16_pays
 from iqsr.quality.dense import Predictor, quality_of
 from iqsr.training.quality.batches import Batch, Versions, cut_and_turned
 from iqsr.training.quality.checkpoints import log, read_checkpoint, write_checkpoint
@@ -161,7 +161,7 @@ class Run:
         return True
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16 and computes_bf16(torch.device("cpu")))
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16 and bf16_pays(torch.device("cpu")))
 
     def _update_average(self) -> None:
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))

@@ -15,7 +15,7 @@ from accelerate.utils import KwargsHandler
 from torch import Tensor, nn
 
 from iqsr.degrade import Pool
-from iqsr.device import choose_device, computes_bf16
+from iqsr.device import bf16_pays, choose_device
 from iqsr.errors import IqsrError
 from iqsr.generators.composed import Composed
 from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
@@ -286,6 +286,6 @@ def _accelerator(recipe: TrainRecipe) -> Accelerator:
     """bf16 where the device computes in it; buffers are every process's own, for spectral norms change theirs."""
     cpu = choose_device("auto").type == "cpu"  # accelerate joins processes on CPUs only when it is told so
     device = PartialState(cpu=cpu).device
-    bf16 = recipe.bf16 and device is not None and computes_bf16(device)
+    bf16 = recipe.bf16 and device is not None and bf16_pays(device)
     handlers: list[KwargsHandler] = [DistributedDataParallelKwargs(broadcast_buffers=False)]
     return Accelerator(cpu=cpu, mixed_precision="bf16" if bf16 else "no", kwargs_handlers=handlers)

@@ -1,0 +1,229 @@
+"""Stripes of a picture through a tiled trunk: the same output, in the memory that was told, as rows come."""
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+import pytest
+import torch
+import torch.nn.functional as F
+from skimage.data import astronaut
+from spandrel.architectures.Compact import Compact
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from counting import calls
+from iqsr.generators import load_generator
+from iqsr.rows import Rows, of_tensor
+from iqsr.streaming import StreamEngine, compile_rows, has_dense_winograd, tiled
+from iqsr.streaming.kernels import has_fused
+from iqsr.streaming.tiled import TiledTrunk, has_winograd
+from iqsr.streaming.trunk import Trunk
+from iqsr.streaming.wave import Wave
+from streaming_networks import Sketch, conv
+
+CPU = torch.device("cpu")
+pytestmark = [
+    pytest.mark.usefixtures("inference_mode"),
+    pytest.mark.skipif(not has_winograd(CPU, torch.float32), reason="this torch comes without MKL's products"),
+]
+SIZES = [(1, 1), (1, 9), (9, 1), (16, 16), (13, 22), (41, 10)]
+RRDBNET, COMPACT = "realesrgan-x4plus-anime", "realesr-animevideov3-x4"
+
+
+def noise(*size: int) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(2))
+
+
+def photo(height: int, width: int) -> Tensor:
+    return torch.from_numpy(astronaut()[60 : 60 + height, 200 : 200 + width] / 255).float().permute(2, 0, 1)[None]
+
+
+def trunk_of(module: nn.Module) -> TiledTrunk:
+    parts = compile_rows(module.eval()).split()
+    assert parts is not None
+    return TiledTrunk(parts[0])
+
+
+def through(trunk: TiledTrunk, picture: Tensor, tiles: int) -> Tensor:
+    """In stripes of so many tiles."""
+    stripes = tiled._stripes(*picture.shape[2:], tiles)
+    bands = picture.split(stripes[0][0].stop, 2)
+    told: list[float] = []
+    out = torch.cat(list(Wave(trunk, stripes).run(bands, told.append)), 2)
+    assert told == sorted(told)
+    assert told[-1] == 1
+    return out
+
+
+def engine(module: nn.Module, memory_bytes: int = 1 << 40) -> StreamEngine:
+    return StreamEngine(compile_rows(module), CPU, torch.float32, memory_bytes=memory_bytes)
+
+
+def enlarged(engine: StreamEngine, picture: Tensor) -> Tensor:
+    return torch.cat(list(engine.apply(of_tensor(picture)).bands(1)), 2)
+
+
+# The same output
+
+
+class Branched(nn.Module):
+    """Reads in another order, a part of a list, the picture too; without a bias, without neighbours; skips."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        sizes = {"first": 3, "second": 16, "third": 32, "alone": 16, "late": 19, "last": 32}
+        for name, channels in sizes.items():
+            setattr(self, name, nn.Conv2d(channels, 16, 3, padding=1, bias=name != "third"))
+        self.flat, self.act = nn.Conv2d(32, 16, 1), activation
+        self.enlarge = nn.PixelShuffle(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = F.leaky_relu(self.first(x), 0.2)
+        b = self.act(self.second(a))
+        c, d = self.third(torch.cat([b, a], 1)), self.alone(b)
+        e = self.act(self.flat(torch.cat([c, d], 1))) * 0.5 + b
+        late = self.act(self.late(torch.cat([x, e], 1)))
+        return self.enlarge(self.last(torch.cat([c, late], 1)) + a)
+
+
+ACTIVATIONS = [nn.LeakyReLU(0.2), nn.ReLU(), nn.PReLU(16, init=1.5), nn.PReLU(), nn.SiLU(), nn.LeakyReLU(-0.5)]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("tiles", [1, 12, 1024])
+def test_any_network_of_such_convolutions(activation: nn.Module, size: tuple[int, int], tiles: int) -> None:
+    """In stripes of one row of tiles, of two, and at once."""
+    module = Branched(activation)
+    trunk, x = trunk_of(module), noise(1, 3, *size)
+    assert trunk.saves
+    assert any(len(stacks) > 1 for stacks in trunk.written_to.values())
+    expected = module(x)
+    error = (F.pixel_shuffle(through(trunk, x, tiles), 2) - expected).abs().max()
+    assert float(error) <= 1e-5 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("tiles", [16, 50, 1024])
+@pytest.mark.parametrize("name", [RRDBNET, COMPACT])
+def test_packaged_networks(name: str, tiles: int, monkeypatch) -> None:
+    monkeypatch.setattr(tiled, "_TILES_AT_ONCE", tiles)
+    gone = calls(monkeypatch, Wave, "run")
+    module, picture = load_generator(name).module, photo(50, 37)
+    assert (enlarged(engine(module), picture) - module(picture)).abs().max() <= 1e-5
+    assert len(gone) == 1
+
+
+def test_every_stripe_is_read_from_memory_that_this_picture_wrote(monkeypatch) -> None:
+    """Arrays come full of what is no number, instead of empty."""
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, **more: empty(*size, **more).fill_(torch.nan))
+    module, picture = load_generator(COMPACT).module, photo(45, 38)
+    assert (F.pixel_shuffle(through(trunk_of(module), picture, 30), 4)).isfinite().all()
+
+
+# As rows come
+
+
+def test_rows_leave_before_the_last_ones_come() -> None:
+    """Of the compact network, once its depth is full."""
+    module, read = load_generator(COMPACT).module, []
+    height, width = 400, 64
+    picture = noise(1, 3, height, width)
+
+    def bands(height: int) -> Iterator[Tensor]:
+        for part in picture.split(height, 2):
+            read.append(part.shape[2])
+            yield part
+
+    trunk = trunk_of(module)
+    stripes = tiled._stripes(height, width, 1)
+    first = next(Wave(trunk, stripes).run(bands(4), lambda done: None))
+    assert first.shape[2] == 4
+    assert sum(read) == 4 * (trunk.deepest + 1) < height / 2
+    read.clear()
+    streamed = engine(module).apply(Rows(width, height, bands)).bands(1)
+    assert torch.cat(list(streamed), 2).shape == (1, 3, 4 * height, 4 * width)
+    assert sum(read) == height
+
+
+# Memory
+
+
+@pytest.mark.parametrize("name", [RRDBNET, COMPACT])
+@pytest.mark.parametrize(("size", "tiles"), [((8, 8), 1024), ((13, 40), 1024), ((40, 40), 30), ((132, 128), 1024)])
+def test_no_more_memory_is_held_than_was_told(name: str, size: tuple[int, int], tiles: int) -> None:
+    """At once, by all that the run makes and lets go of."""
+    trunk = trunk_of(load_generator(name).module)
+    through(trunk, noise(1, 3, 8, 8), 1024)  # its kernels are made
+    stripes = tiled._stripes(*size, tiles)
+    bands = noise(1, 3, *size).split(stripes[0][0].stop, 2)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        for _ in Wave(trunk, stripes).run(bands, lambda share: None):
+            pass
+    changes = [event.nbytes() for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    told = trunk.bytes_needed(stripes)
+    assert 0.5 * told < max(accumulate(changes)) < told
+
+
+def test_memory_does_not_grow_with_the_height_of_a_picture_much_taller_than_the_network_is_deep() -> None:
+    trunk = trunk_of(load_generator(COMPACT).module)
+    needed = [trunk.bytes_needed(tiled._stripes(height, 512, 1024)) for height in (2000, 20000)]
+    assert needed[1] <= 1.02 * needed[0]
+
+
+def test_stripes_are_as_thin_as_memory_asks_for_and_none_where_it_is_too_little() -> None:
+    trunk = trunk_of(load_generator(COMPACT).module)
+    at_once, none = trunk.stripes(512, 512, 1 << 40), trunk.stripes(512, 512, 1000)
+    assert at_once is not None
+    assert none is None
+    thinner = trunk.stripes(512, 512, trunk.bytes_needed(at_once) - 1)
+    assert thinner is not None
+    assert len(thinner) > len(at_once)
+    assert trunk.bytes_needed(thinner) < trunk.bytes_needed(at_once)
+
+
+# What takes this way
+
+
+def test_a_picture_that_memory_does_not_hold_streams_by_direct_convolutions(monkeypatch) -> None:
+    gone = calls(monkeypatch, Wave, "run")
+    module, picture = load_generator(COMPACT).module, photo(50, 60)
+    for memory, times in ((1_000_000, 0), (1 << 30, 1)):
+        assert (enlarged(engine(module, memory), picture) - module(picture)).abs().max() <= 1e-5
+        assert len(gone) == times
+
+
+@pytest.mark.parametrize(("size", "times"), [((31, 32), 0), ((32, 32), 1), ((1, 3000), 0)])
+def test_small_and_very_thin_pictures_do_not(size: tuple[int, int], times: int, monkeypatch) -> None:
+    gone = calls(monkeypatch, Wave, "run")
+    enlarged(engine(load_generator(COMPACT).module), noise(1, 3, *size))
+    assert len(gone) == times
+
+
+def test_networks_with_other_convolutions_that_see_neighbours_do_not() -> None:
+    def network(between: nn.Conv2d) -> nn.Module:
+        layers = {"a": conv(3, 16), "b": between, "c": conv(between.out_channels, 16), "d": nn.PixelShuffle(2)}
+        return Sketch(lambda m, x: m.d(m.c(m.b(m.a(x)))), **layers)
+
+    assert trunk_of(network(conv(16, 16))).saves
+    for other in (conv(16, 16, 5), conv(16, 16, 3, dilation=2, padding=2), conv(16, 8)):
+        module, picture = network(other), noise(1, 3, 40, 50)
+        assert not trunk_of(module).saves
+        through = engine(module)
+        assert through.trunk is None
+        assert (enlarged(through, picture) - module(picture)).abs().max() <= 1e-5
+
+
+def test_fp32_takes_it_and_bf16_does_not() -> None:
+    program = compile_rows(load_generator(RRDBNET).module)
+    assert isinstance(StreamEngine(program, CPU, torch.float32, memory_bytes=1 << 33).trunk, TiledTrunk)
+    assert not has_winograd(CPU, torch.bfloat16)
+    trunk = StreamEngine(program, CPU, torch.bfloat16, memory_bytes=1 << 33).trunk
+    assert has_fused(CPU, torch.bfloat16) == isinstance(trunk, Trunk)
+
+
+def test_dense_networks_gain_most() -> None:
+    assert has_dense_winograd(compile_rows(load_generator(RRDBNET).module), CPU)
+    assert not has_dense_winograd(compile_rows(load_generator(COMPACT).module), CPU)
+    assert not has_dense_winograd(compile_rows(Compact(num_feat=16, num_conv=3).eval()), torch.device("meta"))
