@@ -193,11 +193,11 @@ def _precision_of_openvino(name: str) -> str:
     """Finds out at once what the network could not be made with: a package that is missing, a CPU without bf16."""
     if name == "fp16":
         raise UsageError("OpenVINO computes in fp32, bf16 or int8 on a CPU; choose one of them")
-    from iqsr.backends.openvino import check_bf16, has_bf16, openvino
+    from iqsr.backends.openvino import check_bf16, faster_precision, openvino
 
     openvino()
     if name == "auto":
-        return "bf16" if has_bf16() else "fp32"
+        return faster_precision()
     if name == "bf16":
         check_bf16()
     elif name == "int8":

@@ -1,7 +1,7 @@
 """8-bit integers in OpenVINO, by NNCF's post-training quantisation.
 
 Ranges come from histograms over 32 crops of pictures that are part of scikit-image. What is not quantised computes in
-bf16 where the CPU has it. Quantising takes a minute or two; the result is kept in the user's cache folder.
+bf16 where it is faster. Quantising takes a minute or two; the result is kept in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iqsr.backends.openvino import compile_network, convert, core, has_bf16, openvino, run
+from iqsr.backends.openvino import compile_network, convert, core, faster_precision, openvino, run
 from iqsr.errors import ModelError
 from iqsr.weights import cache_folder
 
@@ -127,7 +127,7 @@ def _check(generator: Generator, model: ov.Model) -> None:
     x = _picture("page", 1)[..., :side, :side].contiguous()
     with torch.inference_mode():
         exact = generator.module(x).clamp(0, 1)
-    found = run(compile_network(model, precision="bf16" if has_bf16() else "fp32"), x).clamp(0, 1)
+    found = run(compile_network(model, precision=faster_precision()), x).clamp(0, 1)
     decibels = float(-10 * (found - exact).square().mean().clamp_min(1e-12).log10())
     if not decibels >= LEAST:
         raise ModelError(

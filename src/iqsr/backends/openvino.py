@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from iqsr.backends.tracing import INPUT, OUTPUT, trace, verify
+from iqsr.device import bf16_pays
 from iqsr.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ class OpenVinoModule(nn.Module):
         if precision == "int8":
             from iqsr.backends.int8 import quantised
 
-            rest: Precision = "bf16" if has_bf16() else "fp32"
-            network = compile_network(quantised(generator), precision=rest, threads=threads)
+            network = compile_network(quantised(generator), precision=faster_precision(), threads=threads)
         elif precision != "fp32":
             network = compile_network(model, precision=precision, threads=threads)
         self.precision: Precision = precision
@@ -72,6 +72,11 @@ class OpenVinoModule(nn.Module):
 def has_bf16() -> bool:
     """Whether OpenVINO computes in bf16 on this CPU."""
     return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def faster_precision() -> Literal["fp32", "bf16"]:
+    """bf16 where OpenVINO computes in it and the CPU is faster in it."""
+    return "bf16" if has_bf16() and bf16_pays(torch.device("cpu")) else "fp32"
 
 
 def check_bf16() -> None:

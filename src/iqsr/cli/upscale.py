@@ -84,7 +84,7 @@ def command(
     precision: Annotated[
         str,
         typer.Option(
-            help="auto, fp32, bf16, fp16, int8 (with --backend openvino). auto: bf16 where the device has it natively.",
+            help="auto, fp32, bf16, fp16, int8 (with --backend openvino). auto: bf16 where that is faster.",
             rich_help_panel=_HOW,
         ),
     ] = "auto",

@@ -1,0 +1,80 @@
+"""Which precision is the faster one: measured, where the CPU has instructions for both."""
+
+import pytest
+import torch
+
+from iqsr import Upscaler, device, engines
+from iqsr.backends import openvino
+from iqsr.device import bf16_gain, bf16_pays, fastest_dtype
+from iqsr.generators import load_generator
+from iqsr.streaming import compile_rows
+from iqsr.streaming.tiled import has_winograd
+
+CPU = torch.device("cpu")
+RRDBNET, COMPACT = "realesrgan-x4plus-anime", "realesr-animevideov3-x4"
+
+
+@pytest.fixture
+def gains(monkeypatch: pytest.MonkeyPatch):
+    """Sets what the CPU is measured to gain."""
+
+    def gains(value: float) -> None:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+        monkeypatch.setattr(device, "_measured_bf16_gain", lambda: value)
+
+    return gains
+
+
+def test_a_cpu_without_bf16_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emulated, the little measurement would take long."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    monkeypatch.setattr(device, "_measured_bf16_gain", lambda: pytest.fail("was measured"))
+    assert bf16_gain(CPU) == 0
+    assert not bf16_pays(CPU)
+
+
+def test_what_is_measured_is_the_time_in_fp32_over_that_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def convolve(x: torch.Tensor, *rest: object, **more: object) -> torch.Tensor:
+        clock[0] += 3 if x.dtype == torch.float32 else 2
+        return x
+
+    monkeypatch.setattr(torch, "conv2d", convolve)
+    monkeypatch.setattr(device.time, "perf_counter", lambda: clock[0])
+    assert device._measured_bf16_gain.__wrapped__() == 1.5
+
+
+def test_the_measurement_ends_in_a_plausible_number() -> None:
+    if bf16_gain(CPU) == 0:
+        pytest.skip("this CPU has no bf16")
+    assert 0.1 < device._measured_bf16_gain.__wrapped__() < 100
+
+
+@pytest.mark.parametrize(("gain", "dtype"), [(0.5, torch.float32), (1.1, torch.float32), (1.3, torch.bfloat16)])
+def test_bf16_pays_where_it_is_clearly_faster(gain: float, dtype: torch.dtype, gains) -> None:
+    gains(gain)
+    assert fastest_dtype(CPU) == dtype
+
+
+@pytest.mark.parametrize(
+    ("gain", "dense", "other"), [(0.5, "fp32", "fp32"), (1.5, "fp32", "bf16"), (2.1, "bf16", "bf16")]
+)
+@pytest.mark.skipif(not has_winograd(CPU, torch.float32), reason="this torch comes without MKL's products")
+def test_auto_knows_that_dense_blocks_are_fast_in_fp32(gain: float, dense: str, other: str, gains) -> None:
+    gains(gain)
+    assert Upscaler(RRDBNET, device="cpu").describe() == f"exact streaming, {dense}, cpu"
+    assert Upscaler(COMPACT, device="cpu").describe() == f"exact streaming, {other}, cpu"
+
+
+@pytest.mark.parametrize(("gain", "has", "expected"), [(0.5, True, "fp32"), (2.0, True, "bf16"), (2.0, False, "fp32")])
+def test_openvinos_auto_goes_by_it_too(gain: float, has: bool, expected: str, gains, monkeypatch) -> None:
+    gains(gain)
+    monkeypatch.setattr(openvino, "has_bf16", lambda: has)
+    assert engines.choose_precision("auto", CPU, "openvino") == expected
+
+
+def test_a_precision_that_is_asked_for_is_taken(gains) -> None:
+    gains(0.5)
+    program = compile_rows(load_generator(COMPACT).module)
+    assert engines.choose_precision("bf16", CPU, "torch", program) == "bf16"
