@@ -16,7 +16,7 @@ from iqsr.generators import load_generator
 from iqsr.rows import Rows, of_tensor
 from iqsr.streaming import StreamEngine, compile_rows, has_dense_winograd, tiled
 from iqsr.streaming.kernels import has_fused
-from iqsr.streaming.tiled import TiledTrunk, has_winograd
+from iqsr.streaming.tiled import Plan, TiledTrunk, has_winograd
 from iqsr.streaming.trunk import Trunk
 from iqsr.streaming.wave import Wave
 from streaming_networks import Sketch, conv
@@ -44,12 +44,16 @@ def trunk_of(module: nn.Module) -> TiledTrunk:
     return TiledTrunk(parts[0])
 
 
-def through(trunk: TiledTrunk, picture: Tensor, tiles: int) -> Tensor:
-    """In stripes of so many tiles."""
-    stripes = tiled._stripes(*picture.shape[2:], tiles)
-    bands = picture.split(stripes[0][0].stop, 2)
+def plan_of(trunk: TiledTrunk, size: tuple[int, int], tiles: int, cut: bool = False) -> Plan:
+    """In stripes of so many tiles, all levels at once or cut into groups."""
+    return Plan(tiled.stripes_of(*size, tiles), trunk._cut() if cut else [(0, len(trunk.levels) - 1)])
+
+
+def through(trunk: TiledTrunk, picture: Tensor, tiles: int, cut: bool = False) -> Tensor:
+    plan = plan_of(trunk, picture.shape[2:], tiles, cut)
+    bands = picture.split(plan.stripes[0][0].stop, 2)
     told: list[float] = []
-    out = torch.cat(list(Wave(trunk, stripes).run(bands, told.append)), 2)
+    out = torch.cat(list(Wave(trunk, plan).run(bands, told.append)), 2)
     assert told == sorted(told)
     assert told[-1] == 1
     return out
@@ -93,14 +97,15 @@ ACTIVATIONS = [nn.LeakyReLU(0.2), nn.ReLU(), nn.PReLU(16, init=1.5), nn.PReLU(),
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("tiles", [1, 12, 1024])
-def test_any_network_of_such_convolutions(activation: nn.Module, size: tuple[int, int], tiles: int) -> None:
+@pytest.mark.parametrize("cut", [False, True])
+def test_any_network_of_such_convolutions(activation: nn.Module, size: tuple[int, int], tiles: int, cut: bool) -> None:
     """In stripes of one row of tiles, of two, and at once."""
     module = Branched(activation)
     trunk, x = trunk_of(module), noise(1, 3, *size)
     assert trunk.saves
     assert any(len(stacks) > 1 for stacks in trunk.written_to.values())
     expected = module(x)
-    error = (F.pixel_shuffle(through(trunk, x, tiles), 2) - expected).abs().max()
+    error = (F.pixel_shuffle(through(trunk, x, tiles, cut), 2) - expected).abs().max()
     assert float(error) <= 1e-5 * float(expected.abs().max())
 
 
@@ -114,12 +119,13 @@ def test_packaged_networks(name: str, tiles: int, monkeypatch) -> None:
     assert len(gone) == 1
 
 
-def test_every_stripe_is_read_from_memory_that_this_picture_wrote(monkeypatch) -> None:
+@pytest.mark.parametrize("cut", [False, True])
+def test_every_stripe_is_read_from_memory_that_this_picture_wrote(cut: bool, monkeypatch) -> None:
     """Arrays come full of what is no number, instead of empty."""
     empty = torch.empty
     monkeypatch.setattr(torch, "empty", lambda *size, **more: empty(*size, **more).fill_(torch.nan))
     module, picture = load_generator(COMPACT).module, photo(45, 38)
-    assert (F.pixel_shuffle(through(trunk_of(module), picture, 30), 4)).isfinite().all()
+    assert (F.pixel_shuffle(through(trunk_of(module), picture, 30, cut), 4)).isfinite().all()
 
 
 # As rows come
@@ -137,10 +143,10 @@ def test_rows_leave_before_the_last_ones_come() -> None:
             yield part
 
     trunk = trunk_of(module)
-    stripes = tiled._stripes(height, width, 1)
-    first = next(Wave(trunk, stripes).run(bands(4), lambda done: None))
+    plan = plan_of(trunk, (height, width), 1)
+    first = next(Wave(trunk, plan).run(bands(4), lambda done: None))
     assert first.shape[2] == 4
-    assert sum(read) == 4 * (trunk.deepest + 1) < height / 2
+    assert sum(read) == 4 * len(trunk.levels) < height / 2
     read.clear()
     streamed = engine(module).apply(Rows(width, height, bands)).bands(1)
     assert torch.cat(list(streamed), 2).shape == (1, 3, 4 * height, 4 * width)
@@ -152,35 +158,36 @@ def test_rows_leave_before_the_last_ones_come() -> None:
 
 @pytest.mark.parametrize("name", [RRDBNET, COMPACT])
 @pytest.mark.parametrize(("size", "tiles"), [((8, 8), 1024), ((13, 40), 1024), ((40, 40), 30), ((132, 128), 1024)])
-def test_no_more_memory_is_held_than_was_told(name: str, size: tuple[int, int], tiles: int) -> None:
+@pytest.mark.parametrize("cut", [False, True])
+def test_no_more_memory_is_held_than_was_told(name: str, size: tuple[int, int], tiles: int, cut: bool) -> None:
     """At once, by all that the run makes and lets go of."""
     trunk = trunk_of(load_generator(name).module)
     through(trunk, noise(1, 3, 8, 8), 1024)  # its kernels are made
-    stripes = tiled._stripes(*size, tiles)
-    bands = noise(1, 3, *size).split(stripes[0][0].stop, 2)
+    plan = plan_of(trunk, size, tiles, cut)
+    bands = noise(1, 3, *size).split(plan.stripes[0][0].stop, 2)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        for _ in Wave(trunk, stripes).run(bands, lambda share: None):
+        for _ in Wave(trunk, plan).run(bands, lambda share: None):
             pass
     changes = [event.nbytes() for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
-    told = trunk.bytes_needed(stripes)
+    told = trunk.bytes_needed(plan)
     assert 0.5 * told < max(accumulate(changes)) < told
 
 
 def test_memory_does_not_grow_with_the_height_of_a_picture_much_taller_than_the_network_is_deep() -> None:
     trunk = trunk_of(load_generator(COMPACT).module)
-    needed = [trunk.bytes_needed(tiled._stripes(height, 512, 1024)) for height in (2000, 20000)]
+    needed = [trunk.bytes_needed(plan_of(trunk, (height, 512), 1024)) for height in (2000, 20000)]
     assert needed[1] <= 1.02 * needed[0]
 
 
-def test_stripes_are_as_thin_as_memory_asks_for_and_none_where_it_is_too_little() -> None:
-    trunk = trunk_of(load_generator(COMPACT).module)
-    at_once, none = trunk.stripes(512, 512, 1 << 40), trunk.stripes(512, 512, 1000)
-    assert at_once is not None
-    assert none is None
-    thinner = trunk.stripes(512, 512, trunk.bytes_needed(at_once) - 1)
-    assert thinner is not None
-    assert len(thinner) > len(at_once)
-    assert trunk.bytes_needed(thinner) < trunk.bytes_needed(at_once)
+def test_the_way_that_needs_less_is_taken_in_stripes_as_thin_as_memory_asks_for() -> None:
+    deep, flat = (trunk_of(load_generator(name).module) for name in (RRDBNET, COMPACT))
+    groups = [trunk.plan(1000, 1000, 1 << 40).groups for trunk in (deep, flat)]
+    assert [len(found) for found in groups] == [len(deep._cut()), 1]
+    assert flat.plan(512, 512, 1000) is None
+    plan = flat.plan(512, 512, 1 << 40)
+    thinner = flat.plan(512, 512, flat.bytes_needed(plan) - 1)
+    assert len(thinner.stripes) > len(plan.stripes)
+    assert flat.bytes_needed(thinner) < flat.bytes_needed(plan)
 
 
 # What takes this way

@@ -120,8 +120,8 @@ class StreamEngine:
         if isinstance(trunk, TiledTrunk):
             if height * width < _LEAST_PIXELS or saving(height, width) < WORTHWHILE:
                 return None
-            stripes = trunk.stripes(height, width, self._memory)
-            return None if stripes is None else _Way(stripes[0][0].stop, Wave(trunk, stripes).run)
+            plan = trunk.plan(height, width, self._memory)
+            return None if plan is None else _Way(plan.stripes[0][0].stop, Wave(trunk, plan).run)
         if trunk is None or height * width > _TRUNK_PIXELS or trunk.bytes_needed(height, width) > self._memory:
             return None
         return _Way(height, trunk.run)

@@ -7,7 +7,7 @@ every value adds to when it is made. Pictures lie in stripes; `iqsr.streaming.wa
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -51,17 +51,35 @@ class Stack:
 
 
 class End(NamedTuple):
-    """When a stripe of a value or of a stack is done with: `back` stripes after it, the stage has had its turn."""
+    """When a stripe of a value or of a stack is done with: when the level is through with it, or `back` below it."""
 
-    stage: int
-    back: int
+    level: int
+    back: int = 0
+
+
+class Level(NamedTuple):
+    """What is done to one stripe in turn: values are transformed, then stages read them."""
+
+    transforms: list[Value]
+    stages: list[int]
+
+
+Stripes = list[tuple[slice, Tiling]]
+"""Rows of a picture, with their tiling."""
+
+
+class Plan(NamedTuple):
+    """How a picture of one size goes through: group after group of levels (first, last), each with all stripes."""
+
+    stripes: Stripes
+    groups: list[tuple[int, int]]
 
 
 class TiledTrunk:
     """A program of scale 1, fp32, on a CPU. Between convolutions of 3x3 there may be stages that see no neighbours.
 
-    A stage takes its turns stripe by stripe, `depths[stage]` turns after the picture's stripe came: convolutions wait
-    for the stripe below.
+    Its stages lie on levels: a convolution is one level behind what it reads, which is transformed on its level, once
+    the stripe below is there. `iqsr.streaming.wave` takes stripes through the levels, each one level behind the other.
     """
 
     def __init__(self, program: RowProgram) -> None:
@@ -72,30 +90,40 @@ class TiledTrunk:
         for which, stack in enumerate(self.stacks):
             for value in stack.members:
                 self.written_to[value].append(which)
-        self.depths = {-1: 0}
+        self._depths = {-1: 0}
         for number in range(len(program.stages)):
-            self.depths[number] = max(self.depths[v.stage] + waits for v, waits in self._reads(number))
+            self._depths[number] = max(self._depths[v.stage] + waits for v, waits in self._reads(number))
+        self.levels = [Level([], []) for _ in range(max(self._depths.values()) + 1)]
+        for number, depth in self._depths.items():
+            self.levels[depth].stages.append(number)
+            if Value(number) in self.written_to:
+                self.levels[depth + 1].transforms.append(Value(number))
         self.ends = self._value_ends()
-        self.stack_ends = [self._latest([End(reader, 0) for reader in stack.readers]) for stack in self.stacks]
+        self.stack_ends = [End(max(self._depths[reader] for reader in stack.readers)) for stack in self.stacks]
 
     def _reads(self, number: int) -> list[tuple[Value, int]]:
-        """The values that a stage reads, each with how many stripes it waits for it."""
+        """The values that a stage reads, each with how many levels it lies behind it at least."""
         first, *others = self.program.stages[number].sources()
         waits = int(number in self.read_from)
         return [(v, waits) for v in leaves(first)] + [(v, 0) for source in others for v in leaves(source)]
 
     def _value_ends(self) -> dict[Value, End]:
         """Of a value's pixels: the last reader, or its own transforms, which see the stripes above and below."""
-        ends: dict[Value, list[End]] = {v: [End(v.stage, 2)] for v in self.written_to}
+        ends = {v: End(self._depths[v.stage] + 1, 1) for v in self.written_to}
         for number in range(len(self.program.stages)):
             for value, waits in self._reads(number):
                 if not waits:
-                    ends.setdefault(value, []).append(End(number, 0))
-        last = Value(len(self.program.stages) - 1)
-        return {value: self._latest(found) for value, found in ends.items() if value != last}
+                    ends[value] = max(ends.get(value, End(0)), End(self._depths[number]))
+        ends.pop(Value(len(self.program.stages) - 1), None)
+        return ends
 
-    def _latest(self, ends: Sequence[End]) -> End:
-        return max(ends, key=lambda end: (self.depths[end.stage] + end.back, self.depths[end.stage], end.stage))
+    def dies_in(self, number: int, value: Value) -> bool:
+        """Whether a value's pixels are read by nothing else when a stage adds them to its result, and not after it."""
+        level = self._depths[number]
+        if self.ends[value] != End(level):
+            return False
+        beside = [n for n in self.levels[level].stages if n != number and any(v == value for v, _ in self._reads(n))]
+        return not beside and sum(v == value for v, waits in self._reads(number) if not waits) == 1
 
     @property
     def saves(self) -> bool:
@@ -110,44 +138,52 @@ class TiledTrunk:
         """Whether dense connections read the same values again and again, which saves most."""
         return self.saves and any(len(stack.readers) > 2 for stack in self.stacks)
 
-    @property
-    def deepest(self) -> int:
-        """The last stage's depth, the greatest."""
-        return max(self.depths.values())
+    def plan(self, height: int, width: int, memory_bytes: int) -> Plan | None:
+        """The way that needs the least memory, with stripes as large as is good for the speed; None: it needs more.
 
-    def stripes(self, height: int, width: int, memory_bytes: int) -> list[tuple[slice, Tiling]] | None:
-        """A picture's rows, cut into stripes of few enough tiles for the memory; None where no stripes are.
-
-        Thinner ones need less, since a stage holds a few stripes at most; but the products of matrices are slower.
+        All levels as one group hold some stripes of every level, whatever the height. Where no stack is alive from one
+        level to the next, the whole picture can wait, which is less for deep networks and pictures not too large.
         """
         tiles = _TILES_AT_ONCE
         while True:
-            stripes = _stripes(height, width, tiles)
-            if self.bytes_needed(stripes) <= memory_bytes:
-                return stripes
+            stripes = stripes_of(height, width, tiles)
+            plans = [Plan(stripes, groups) for groups in ([(0, len(self.levels) - 1)], self._cut())]
+            needed = [self.bytes_needed(plan) for plan in plans]
+            if min(needed) <= memory_bytes:
+                return plans[needed.index(min(needed))]
             if tiles <= min(_FEWEST_TILES, stripes[0][1].tiles):
                 return None
             tiles //= 2
 
-    def bytes_needed(self, stripes: Sequence[tuple[slice, Tiling]]) -> int:
-        """What is held for a picture in these stripes; arrays, once made, are kept to be used again."""
-        count, tiles = len(stripes), max(tiling.tiles for _, tiling in stripes)
-        held = self._held()
-        most = sum(planes * channels * _most_of(changes, count) for (planes, channels), changes in held.items())
+    def _cut(self) -> list[tuple[int, int]]:
+        """As many groups of levels as there can be: no stack is read in two of them."""
+        spans = [(min(self._depths[v.stage] for v in s.members) + 1, e.level) for s, e in self._stacks_with_ends()]
+        starts = [n for n in range(len(self.levels)) if not any(first < n <= last for first, last in spans)]
+        return list(zip(starts, [start - 1 for start in starts[1:]] + [len(self.levels) - 1], strict=True))
+
+    def bytes_needed(self, plan: Plan) -> int:
+        """What is held for a picture; arrays, once made, are kept to be used again."""
         outputs = {self.channels_of(Value(reader)) for reader in self.read_from}
         widest = max(self.channels_of(Value(n)) for n in range(-1, len(self.program.stages)))
-        one = PRODUCTS * sum(outputs) + (SIDE * REACH + 3 * PIXELS) * widest
-        return 4 * tiles * (most + one * len({tiling.tiles for _, tiling in stripes}))
+        always = PRODUCTS * sum(outputs) + (SIDE * REACH + 3 * PIXELS) * widest
+        held, total = self._held(), 0
+        for tiles, count in Counter(tiling.tiles for _, tiling in plan.stripes).items():
+            most = {shape: _most_of(spans, count, plan.groups) for shape, spans in held.items()}
+            total += tiles * (always + sum(planes * channels * most[planes, channels] for planes, channels in most))
+        return 4 * total
 
-    def _held(self) -> dict[tuple[int, int], list[tuple[int, int]]]:
-        """(planes, channels) of an array -> for each value or stack of this shape, from which depth to which it is."""
-        held: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    def _held(self) -> dict[tuple[int, int], list[tuple[int, End]]]:
+        """(planes, channels) of an array -> of each value or stack of this shape, from which level to when it is."""
+        held: dict[tuple[int, int], list[tuple[int, End]]] = defaultdict(list)
         for value, end in self.ends.items():
-            held[PIXELS, self.channels_of(value)].append((self.depths[value.stage], self.depths[end.stage] + end.back))
-        for stack, end in zip(self.stacks, self.stack_ends, strict=True):
-            start = min(self.depths[value.stage] for value in stack.members) + 1
-            held[PRODUCTS, self.channels_of(stack)].append((start, self.depths[end.stage]))
+            held[PIXELS, self.channels_of(value)].append((self._depths[value.stage], end))
+        for stack, end in self._stacks_with_ends():
+            start = min(self._depths[value.stage] for value in stack.members) + 1
+            held[PRODUCTS, self.channels_of(stack)].append((start, end))
         return held
+
+    def _stacks_with_ends(self) -> list[tuple[Stack, End]]:
+        return list(zip(self.stacks, self.stack_ends, strict=True))
 
     def channels_of(self, held: Value | Stack) -> int:
         """A stack's: the ones that stand for the bias, and the members'."""
@@ -171,18 +207,31 @@ class TiledTrunk:
         return transformed_kernel(weight, bias)
 
 
-def _most_of(spans: Sequence[tuple[int, int]], count: int) -> int:
-    """How many arrays of one shape `count` stripes, each a depth behind the one above, hold at once at most."""
-    at_depth = [0] * (2 + max(last for _, last in spans))
-    for first, last in spans:
-        at_depth[first] += 1
-        at_depth[last + 1] -= 1
-    up_to = [0, *accumulate(accumulate(at_depth))]
+def _most_of(spans: Sequence[tuple[int, End]], count: int, groups: Sequence[tuple[int, int]]) -> int:
+    """How many arrays of one shape `count` stripes hold at once at most; those of several groups they hold together."""
+    most = 0
+    for first, last in groups:
+        here = [(start, end) for start, end in spans if start <= last and end.level >= first]
+        inside = [(start, end) for start, end in here if start >= first and end.level <= last]
+        most = max(most, count * (len(here) - len(inside)) + _most_inside(inside, count))
+    return most
+
+
+def _most_inside(spans: Sequence[tuple[int, End]], count: int) -> int:
+    """The same within a group, where each stripe is one level behind the one above it."""
+    if not spans:
+        return 0
+    lowest = min(start for start, _ in spans)
+    of_level = [0] * (3 + max(end.level for _, end in spans) - lowest)
+    for start, end in spans:
+        of_level[start - lowest] += 1
+        of_level[end.level + end.back + 1 - lowest] -= 1
+    up_to = [0, *accumulate(accumulate(of_level))]
     return max(up_to[min(start + count, len(up_to) - 1)] - up_to[start] for start in range(len(up_to)))
 
 
-def _stripes(height: int, width: int, tiles: int) -> list[tuple[slice, Tiling]]:
-    """Stripes of at most so many tiles, or of one row of them, and about as high, each with its tiling."""
+def stripes_of(height: int, width: int, tiles: int) -> Stripes:
+    """Stripes of at most so many tiles, or of one row of them, and about as high."""
     down, most = ceil(height / SIDE), max(1, tiles // ceil(width / SIDE))
     rows = SIDE * ceil(down / ceil(down / most))
     parts = [slice(start, min(height, start + rows)) for start in range(0, height, rows)]

@@ -1,8 +1,8 @@
 """A tiled trunk at work: stripes follow one another through its stages like a wave.
 
-A convolution needs of the stripe below the uppermost rows alone, so that each stage is a stripe behind what it reads,
-and a value's stripe is let go of when the last stage that reads it has passed. Nothing is computed twice; what is held
-is bounded by the network's depth, or by the picture where that is less.
+A convolution needs of the stripe below the uppermost rows alone, so that each level is a stripe behind the one before,
+and a value's stripe is let go of when the last level that reads it is through with it. Nothing is computed twice; what
+is held is bounded by the network's depth, or by the picture where that is less.
 """
 
 from __future__ import annotations
@@ -15,77 +15,74 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iqsr.streaming.ops import Convolve, Slopes
-from iqsr.streaming.program import PICTURE, Joined, Source, Stage, Value, leaves
-from iqsr.streaming.tiled import End, TiledTrunk
+from iqsr.streaming.program import Joined, Source, Stage, Value, leaves
+from iqsr.streaming.tiled import Plan, TiledTrunk
 from iqsr.winograd import PIXELS, PRODUCTS, SIDE, Tiling, run
-
-_DONE_AFTER = 2
-"""Stripes after its own that a stage still has turns for: one to transform the last, one to let go of it."""
 
 
 class Wave:
-    """One pass of one picture through a trunk; use it once. `stripes` are the trunk's for the picture's size."""
+    """One pass of one picture through a trunk; use it once. `plan` is the trunk's for the picture's size."""
 
-    def __init__(self, trunk: TiledTrunk, stripes: Sequence[tuple[slice, Tiling]]) -> None:
+    def __init__(self, trunk: TiledTrunk, plan: Plan) -> None:
         self._trunk = trunk
-        self._tilings = [tiling for _, tiling in stripes]
+        self._groups = plan.groups
+        self._tilings = [tiling for _, tiling in plan.stripes]
         self._values: dict[tuple[Value, int], Tensor] = {}
         """(16, C, T) of a value's stripe."""
         self._stacks: dict[tuple[int, int], Tensor] = {}
         """(36, channels, T) of a stack's stripe, the first channel being ones."""
         self._spare: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
         self._below: dict[tuple[int, ...], Tensor] = {}
-        self._ending: dict[int, list[tuple[Value | int, int]]] = defaultdict(list)
+        self._ending: dict[int, list[tuple[Value, int]]] = defaultdict(list)
+        self._stacks_ending: dict[int, list[int]] = defaultdict(list)
         for value, end in trunk.ends.items():
-            self._ending[end.stage].append((value, end.back))
+            self._ending[end.level].append((value, end.back))
         for which, end in enumerate(trunk.stack_ends):
-            self._ending[end.stage].append((which, end.back))
+            self._stacks_ending[end.level].append(which)
 
     def run(self, bands: Iterable[Tensor], report: Callable[[float], None]) -> Iterator[Tensor]:
         """Bands (1, C, rows of a stripe, W) -> the last stage's, as large, channels last; shares of the work done."""
-        trunk, count, arriving = self._trunk, len(self._tilings), iter(bands)
-        at_depth: dict[int, list[int]] = defaultdict(list)
-        for number, depth in trunk.depths.items():
-            at_depth[depth].append(number)
-        last, turns = len(trunk.program.stages) - 1, 0
-        for step in range(count + trunk.deepest):
-            for depth in range(max(0, step - count - _DONE_AFTER + 1), min(step, trunk.deepest) + 1):
-                for number in at_depth[depth]:
-                    self._turn(number, step - depth, arriving)
-                    turns += step - depth < count
-            report(turns / (count * (last + 2)))
-            at = step - trunk.depths[last]
-            if at >= 0:
-                out = self._values.pop((Value(last), at))
-                yield self._tilings[at].joined(out)
-                self._give_back(out)
+        arriving, count, done = iter(bands), len(self._tilings), 0
+        last, stages = Value(len(self._trunk.program.stages) - 1), len(self._trunk.program.stages) + 1
+        for first, final in self._groups:
+            for step in range(count + 1 + final - first):
+                for level in range(max(first, first + step - count), min(final, first + step) + 1):
+                    at = step - (level - first)
+                    self._turn(level, at, arriving)
+                    done += len(self._trunk.levels[level].stages) if at < count else 0
+                report(done / (count * stages))
+                at = step - (final - first)
+                if (last, at) in self._values:
+                    out = self._values.pop((last, at))
+                    yield self._tilings[at].joined(out)
+                    self._give_back(out)
 
-    def _turn(self, number: int, at: int, arriving: Iterator[Tensor]) -> None:
-        """Make the stage's stripe `at`, transform the one above it, and let go of what nobody will read."""
-        trunk, value, count = self._trunk, Value(number), len(self._tilings)
-        if at < count:
-            if value == PICTURE:
-                band, tiling = next(arriving), self._tilings[at]
-                made = tiling.cut(band, self._take(PIXELS, band.shape[1], tiling))
-            else:
-                made = self._made(number, trunk.program.stages[number], at)
-            self._values[value, at] = made
-        if value in trunk.written_to:
-            if at < count:
-                run(self._tilings[at].clear_beyond_edge(self._values[value, at]))
-            if 1 <= at <= count:
-                self._write(value, at - 1)
-        for held, back in self._ending[number]:
-            gone = self._stacks.pop((held, at - back), None) if isinstance(held, int) else None
-            gone = self._values.pop((held, at - back), None) if isinstance(held, Value) else gone
-            if gone is not None:
-                self._give_back(gone)
+    def _turn(self, level: int, at: int, arriving: Iterator[Tensor]) -> None:
+        """Do all that a level does to a stripe, and let go of what nobody will read."""
+        transforms, stages = self._trunk.levels[level]
+        if at < len(self._tilings):
+            for value in transforms:
+                self._transform(value, at)
+            for number in stages:
+                self._values[Value(number), at] = self._made(number, at) if number >= 0 else self._cut(arriving, at)
+                if Value(number) in self._trunk.written_to:
+                    run(self._tilings[at].clear_beyond_edge(self._values[Value(number), at]))
+        gone = [self._values.pop((value, at - back), None) for value, back in self._ending[level]]
+        gone += [self._stacks.pop((which, at), None) for which in self._stacks_ending[level]]
+        for array in gone:
+            if array is not None:
+                self._give_back(array)
 
-    def _made(self, number: int, stage: Stage, at: int) -> Tensor:
+    def _cut(self, arriving: Iterator[Tensor], at: int) -> Tensor:
+        """The picture's next band."""
+        band, tiling = next(arriving), self._tilings[at]
+        return tiling.cut(band, self._take(PIXELS, band.shape[1], tiling))
+
+    def _made(self, number: int, at: int) -> Tensor:
         """What a stage makes of a stripe."""
+        stage, tiling = self._trunk.program.stages[number], self._tilings[at]
         if number in self._trunk.read_from:
             return self._convolved(number, stage, at)
-        tiling = self._tilings[at]
         x = tiling.joined(self._stripe(stage.source, at))
         x = stage.op.run(x, 0, x.shape[2], 0)
         out = tiling.cut(x, self._take(PIXELS, x.shape[1], tiling))
@@ -99,7 +96,7 @@ class Wave:
         torch.bmm(kernel, stack[:, : kernel.shape[2]], out=products)
         first = stage.then[0] if stage.then and stage.op.slope == 1 else None
         added = self._values[first, at] if isinstance(first, Value) else None
-        if isinstance(first, Value) and added is not None and self._dies(first, number, stage):
+        if isinstance(first, Value) and trunk.dies_in(number, first):
             out = self._values.pop((first, at))
         else:
             out = self._take(PIXELS, kernel.shape[1], tiling)
@@ -108,11 +105,6 @@ class Wave:
         if stage.op.slope != 1:
             F.leaky_relu_(out, stage.op.slope)
         return self._changed(out, stage.then[0 if added is None else 1 :], at)
-
-    def _dies(self, value: Value, number: int, stage: Stage) -> bool:
-        """Whether nothing but the first change of this stage will read the value."""
-        others = [source for source in stage.sources()[2:] if value in leaves(source)]
-        return self._trunk.ends[value] == End(number, 0) and not others
 
     def _changed(self, x: Tensor, changes: Sequence[Callable[[Tensor], Tensor] | Source], at: int) -> Tensor:
         """`x` may be changed."""
@@ -132,8 +124,8 @@ class Wave:
             torch.clamp_max(part, 0, out=below)
             part.addcmul_(below, slopes[:, None] - 1)
 
-    def _write(self, value: Value, at: int) -> None:
-        """Transform a value's stripe, both of whose neighbours are there, to its place in all stacks it belongs to."""
+    def _transform(self, value: Value, at: int) -> None:
+        """A value's stripe, both of whose neighbours are there, to its place in all stacks that it belongs to."""
         tiling, stripe = self._tilings[at], self._values[value, at]
         above, below = (self._values.get((value, beside)) for beside in (at - 1, at + 1))
         places = [self._place(value, which, at) for which in self._trunk.written_to[value]]
