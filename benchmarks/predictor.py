@@ -7,6 +7,7 @@ PHOTOS is a folder of photographs that no predictor learned from. Writes benchma
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from measure import spread
 
 RESULTS = Path(__file__).parent / "results"
 SIDE = 192
+DRAWS = 500
 ROWS = ("srq", "srq-holdout", "piqe", "niqe", "laplacian")
 SIGHTED = ("ms_ssim", "ssim", "psnr")
 
@@ -90,8 +92,19 @@ def measured_metric(name: str, versions: Versions, clean: list[Tensor]) -> dict[
 
 def measured(score: Score, versions: Versions, clean: list[Tensor]) -> dict[str, object]:
     """Agreement and ladders of one metric; `score` is higher where it is better."""
-    row: dict[str, object] = asdict(agreement(score_versions(score, versions), versions))
+    row = agreed(score_versions(score, versions), versions)
     return row | {"ladders": {ladder: monotone(score, clean, ladder)._asdict() for ladder in LADDERS}}
+
+
+def agreed(scores: Sequence[Tensor], versions: Versions) -> dict[str, object]:
+    """Agreement, and the 95 % intervals of the SRCC and the share of pairs, by bootstrap over photos."""
+    drawn = np.random.default_rng(0).integers(0, len(scores), (DRAWS, len(scores)))
+    again = [agreement([scores[i] for i in draw], versions.of(draw.tolist())) for draw in drawn]
+    bounds = {
+        f"{what}_interval": np.quantile([getattr(found, what) for found in again], (0.025, 0.975)).tolist()
+        for what in ("srcc", "pairs")
+    }
+    return asdict(agreement(scores, versions)) | bounds
 
 
 @torch.inference_mode()
@@ -105,7 +118,7 @@ def sighted(versions: Versions) -> dict[str, object]:
         sign = 1 if metric.card.higher_is_better else -1
         rows = (pictures.float() / 255 for pictures in versions.pictures)
         scores[metric.card.name] = [sign * metric(x, x[:1].expand_as(x)).nan_to_num(posinf=1e3) for x in rows]
-    return {name: asdict(agreement(score, versions)) for name, score in scores.items()}
+    return {name: agreed(score, versions) for name, score in scores.items()}
 
 
 def attacks(versions: Versions, unguarded: Path | None) -> dict[str, object]:
@@ -145,7 +158,8 @@ def markdown(found: dict) -> str:
         "trunks, AlexNet, VGG16); pairs: versions of one photo ordered as by the mean; agreed: the same, of the pairs "
         f"that both trunks order alike; clear: of those whose mean distances differ by {CLEAR} or more; "
         "ladders (blur to ringing): share of photos whose score falls with each of five strengths; in brackets from "
-        "the clean crop on, to whose own JPEG and grain the mildest strength adds little.",
+        "the clean crop on, to whose own JPEG and grain the mildest strength adds little. Of SRCC and pairs the 95 % "
+        "interval by bootstrap over photos is given as well.",
         "",
         "| metric | SRCC | alex | vgg | pairs | agreed | clear | blur | noise | JPEG | ringing |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
@@ -167,6 +181,10 @@ def markdown(found: dict) -> str:
 def agreement_row(name: str, row: dict) -> str:
     figures = [f"{row[k]:.3f}" for k in ("srcc", "srcc_alex", "srcc_vgg")]
     figures += [f"{100 * row[k]:.1f} %" for k in ("pairs", "agreed", "clear")]
+    for place, what, form, scale in ((0, "srcc", ".2f", 1), (3, "pairs", ".0f", 100)):
+        if f"{what}_interval" in row:
+            low, high = (f"{scale * bound:{form}}" for bound in row[f"{what}_interval"])
+            figures[place] += f" ({low} to {high})"
     ladders = row.get("ladders", {}).values()
     figures += [f"{100 * v['strengths']:.0f} % ({100 * v['from_clean']:.0f} %)" for v in ladders] or [""] * len(LADDERS)
     return f"| {name} | {' | '.join(figures)} |"

@@ -58,10 +58,11 @@ def test_bf16_pays_where_it_is_clearly_faster(gain: float, dtype: torch.dtype, g
 
 
 @pytest.mark.parametrize(
-    ("gain", "dense", "other"), [(0.5, "fp32", "fp32"), (1.5, "fp32", "bf16"), (2.1, "bf16", "bf16")]
+    ("gain", "dense", "other"),
+    [(0.5, "fp32", "fp32"), (1.25, "fp32", "fp32"), (1.5, "fp32", "bf16"), (2.1, "bf16", "bf16")],
 )
 @pytest.mark.skipif(not has_winograd(CPU, torch.float32), reason="this torch comes without MKL's products")
-def test_auto_knows_that_dense_blocks_are_fast_in_fp32(gain: float, dense: str, other: str, gains) -> None:
+def test_auto_knows_that_winograds_convolutions_are_fast_in_fp32(gain: float, dense: str, other: str, gains) -> None:
     gains(gain)
     assert Upscaler(RRDBNET, device="cpu").describe() == f"exact streaming, {dense}, cpu"
     assert Upscaler(COMPACT, device="cpu").describe() == f"exact streaming, {other}, cpu"

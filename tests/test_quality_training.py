@@ -126,6 +126,17 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path: Path) -> Non
     assert files[0] == files[1]
 
 
+@pytest.mark.parametrize(("before", "now"), [(False, True), (False, False)])
+def test_a_run_that_goes_on_in_another_precision_says_so(before: bool, now: bool, tmp_path: Path, monkeypatch, caplog):
+    versions = made_versions()
+    for pays, steps in ((before, 4), (now, 4)):
+        monkeypatch.setattr("iqsr.training.quality.loop.bf16_pays", lambda device, pays=pays: pays)
+        run = Run(tiny(), small(steps, bf16=True), tmp_path)
+        run.resume()
+        run.fit(versions, versions, lambda *_: None)
+    assert ("in another precision" in caplog.text) == (before != now)
+
+
 def test_all_that_a_step_learns_from_has_one_size(tmp_path: Path) -> None:
     """A size of its own for attacked pictures would tell the predictor which they are."""
     model, steps = tiny(), [set[int]()]

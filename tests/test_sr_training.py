@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from commands import PATIENCE, Run
 from counting import calls
@@ -218,6 +219,19 @@ def test_a_run_without_a_checkpoint_is_resumed_from_its_start(sets: Path, tmp_pa
     recipe = tiny("cpu-origins", "steps=1")
     Training(recipe, sets, tmp_path / "run", validation=None, resume=False)
     assert train(recipe, sets, tmp_path / "run", resume=True).exists()
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_a_run_that_goes_on_in_another_precision_says_so(
+    changes: bool, sets: Path, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    recipe = tiny("cpu-origins", "steps=1", "bf16=true")
+    for pays in (False, changes):
+        monkeypatch.setattr("iqsr.training.sr.loop.bf16_pays", lambda device, pays=pays: pays)
+        AcceleratorState._reset_state()  # one process has one precision
+        train(recipe, sets, tmp_path / "run", resume=(tmp_path / "run").exists())
+    AcceleratorState._reset_state()
+    assert ("in another precision" in caplog.text) == changes
 
 
 def test_an_objective_that_is_not_finite_is_told(sets: Path, tmp_path: Path) -> None:

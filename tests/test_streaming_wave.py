@@ -1,6 +1,6 @@
 """Stripes of a picture through a tiled trunk: the same output, in the memory that was told, as rows come."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 
 import pytest
@@ -14,8 +14,9 @@ from torch.profiler import ProfilerActivity, profile
 from counting import calls
 from iqsr.generators import load_generator
 from iqsr.rows import Rows, of_tensor
-from iqsr.streaming import StreamEngine, compile_rows, has_dense_winograd, tiled
+from iqsr.streaming import StreamEngine, compile_rows, tiled, winograds_gain
 from iqsr.streaming.kernels import has_fused
+from iqsr.streaming.program import Value
 from iqsr.streaming.tiled import Plan, TiledTrunk, has_winograd
 from iqsr.streaming.trunk import Trunk
 from iqsr.streaming.wave import Wave
@@ -102,11 +103,30 @@ def test_any_network_of_such_convolutions(activation: nn.Module, size: tuple[int
     """In stripes of one row of tiles, of two, and at once."""
     module = Branched(activation)
     trunk, x = trunk_of(module), noise(1, 3, *size)
-    assert trunk.saves
+    assert trunk.gain > 1
     assert any(len(stacks) > 1 for stacks in trunk.written_to.values())
     expected = module(x)
     error = (F.pixel_shuffle(through(trunk, x, tiles, cut), 2) - expected).abs().max()
     assert float(error) <= 1e-5 * float(expected.abs().max())
+
+
+SUMS: dict[str, Callable[..., Tensor]] = {
+    "once": lambda m, a, b: m.e(torch.cat([m.c(b) + a, m.d(b)], 1)),
+    "twice": lambda m, a, b: m.e(torch.cat([m.c(b) + a + a, m.d(b)], 1)),
+    "by two at once": lambda m, a, b: m.e(torch.cat([m.c(b) + a, m.d(b) + a], 1)),
+    "and later": lambda m, a, b: m.e(torch.cat([m.c(b) + a, m.d(b)], 1)) + a,
+}
+
+
+@pytest.mark.parametrize("tiles", [4, 1024])
+@pytest.mark.parametrize("read", SUMS)
+def test_a_sum_takes_the_place_of_a_value_that_nothing_else_reads(read: str, tiles: int) -> None:
+    layers = {"a": conv(3, 16), "b": conv(16, 16), "c": conv(16, 16), "d": conv(16, 16), "e": conv(32, 16)}
+    module = Sketch(lambda m, x: m.up(SUMS[read](m, *m.first(x))), **layers, up=nn.PixelShuffle(2))
+    module.first = lambda x: (a := module.a(x), module.b(a))
+    trunk, x = trunk_of(module), noise(1, 3, 24, 20)
+    assert trunk.dies_in(2, Value(0)) == (read == "once")
+    assert (F.pixel_shuffle(through(trunk, x, tiles), 2) - module(x)).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("tiles", [16, 50, 1024])
@@ -156,12 +176,28 @@ def test_rows_leave_before_the_last_ones_come() -> None:
 # Memory
 
 
-@pytest.mark.parametrize("name", [RRDBNET, COMPACT])
+def fused(m: nn.Module, x: Tensor) -> Tensor:
+    """A dense block whose values a convolution without neighbours reads, all at once."""
+    values = [m.a(x)]
+    for layer in (m.b, m.c, m.d):
+        values.append(F.relu(layer(torch.cat(values, 1))))
+    return m.up(m.e(m.flat(torch.cat(values, 1)) + values[0]))
+
+
+DENSE = {"a": conv(3, 32), "b": conv(32, 32), "c": conv(64, 32), "d": conv(96, 32), "e": conv(32, 16)}
+MODULES = {
+    "RRDBNet": lambda: load_generator(RRDBNET).module,
+    "compact": lambda: load_generator(COMPACT).module,
+    "fused": lambda: Sketch(fused, **DENSE, flat=nn.Conv2d(128, 32, 1), up=nn.PixelShuffle(2)),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize(("size", "tiles"), [((8, 8), 1024), ((13, 40), 1024), ((40, 40), 30), ((132, 128), 1024)])
 @pytest.mark.parametrize("cut", [False, True])
 def test_no_more_memory_is_held_than_was_told(name: str, size: tuple[int, int], tiles: int, cut: bool) -> None:
     """At once, by all that the run makes and lets go of."""
-    trunk = trunk_of(load_generator(name).module)
+    trunk = trunk_of(MODULES[name]())
     through(trunk, noise(1, 3, 8, 8), 1024)  # its kernels are made
     plan = plan_of(trunk, size, tiles, cut)
     bands = noise(1, 3, *size).split(plan.stripes[0][0].stop, 2)
@@ -213,10 +249,10 @@ def test_networks_with_other_convolutions_that_see_neighbours_do_not() -> None:
         layers = {"a": conv(3, 16), "b": between, "c": conv(between.out_channels, 16), "d": nn.PixelShuffle(2)}
         return Sketch(lambda m, x: m.d(m.c(m.b(m.a(x)))), **layers)
 
-    assert trunk_of(network(conv(16, 16))).saves
+    assert trunk_of(network(conv(16, 16))).gain > 1
     for other in (conv(16, 16, 5), conv(16, 16, 3, dilation=2, padding=2), conv(16, 8)):
         module, picture = network(other), noise(1, 3, 40, 50)
-        assert not trunk_of(module).saves
+        assert trunk_of(module).gain == 1
         through = engine(module)
         assert through.trunk is None
         assert (enlarged(through, picture) - module(picture)).abs().max() <= 1e-5
@@ -231,6 +267,19 @@ def test_fp32_takes_it_and_bf16_does_not() -> None:
 
 
 def test_dense_networks_gain_most() -> None:
-    assert has_dense_winograd(compile_rows(load_generator(RRDBNET).module), CPU)
-    assert not has_dense_winograd(compile_rows(load_generator(COMPACT).module), CPU)
-    assert not has_dense_winograd(compile_rows(Compact(num_feat=16, num_conv=3).eval()), torch.device("meta"))
+    dense, flat = (compile_rows(load_generator(name).module) for name in (RRDBNET, COMPACT))
+    assert winograds_gain(dense, CPU) > winograds_gain(flat, CPU) > 1
+    assert winograds_gain(dense, torch.device("meta")) == 1
+
+
+def test_a_last_convolution_may_have_few_outputs() -> None:
+    """As of a compact network for x2."""
+    module, picture = Compact(num_feat=16, num_conv=3, upscale=2).eval(), noise(1, 3, 40, 50)
+    assert trunk_of(module).gain > 1
+    assert (enlarged(engine(module), picture) - module(picture)).abs().max() <= 1e-5
+
+
+def test_networks_that_are_mostly_of_other_stages_do_not() -> None:
+    """Tiles would be joined and cut again for each."""
+    module = nn.Sequential(conv(3, 16), *[nn.Conv2d(16, 16, 1) for _ in range(4)], conv(16, 12), nn.PixelShuffle(2))
+    assert trunk_of(module).gain == 1

@@ -45,7 +45,7 @@ def choose_device(name: str) -> torch.device:
 def bf16_gain(device: torch.device) -> float:
     """How many times as fast in bf16 as in fp32 the device convolves; 0 where it does not compute in bf16 natively.
 
-    Of a CPU it is measured, once a process (some 20 ms), for the instructions do not tell: with AVX512-BF16 it is 2 on
+    Of a CPU it is measured, once a process (some 30 ms), for the instructions do not tell: with AVX512-BF16 it is 2 on
     one, 1/2 on another. CUDA devices that have bf16 count as twice as fast.
     """
     import torch

@@ -16,7 +16,7 @@ from iqsr.device import bf16_gain, bf16_pays, choose_device
 from iqsr.errors import ModelError, UsageError
 from iqsr.generators import Generator
 from iqsr.rows import RowEngine
-from iqsr.streaming import NotStreamableError, RowProgram, StreamEngine, compile_rows, has_dense_winograd
+from iqsr.streaming import NotStreamableError, RowProgram, StreamEngine, compile_rows, winograds_gain
 from iqsr.tiles import Network, TileEngine, measured_margin, probe
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ _DEFAULT_TILE = 256
 _LEAST_BAND_PIXELS = 512
 _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Of Linux' control groups, second and first version."""
-_WINOGRADS_GAIN = 1.8
-"""How many times as fast as direct convolutions those of dense blocks are by Winograd, both in fp32, as measured."""
 _GOOD_PRECISION = 50.0
 """dB to fp32 that a lower precision must keep to be chosen on its own."""
 
@@ -185,7 +183,7 @@ def choose_precision(name: str, device: torch.device, backend: str, program: Row
         return _precision_of_openvino(name)
     if name != "auto":
         return name
-    gain_of_fp32 = _WINOGRADS_GAIN if program is not None and has_dense_winograd(program, device) else 1
+    gain_of_fp32 = 1 if program is None else winograds_gain(program, device)
     return "bf16" if bf16_pays(device) and bf16_gain(device) > gain_of_fp32 else "fp32"
 
 

@@ -53,7 +53,7 @@ class Upscaler:
     """Enlarges pictures with one network.
 
     model: a name (`iqsr weights` lists them), the path of a checkpoint that spandrel reads, or a `Generator`.
-    precision: `auto` (bf16 where the device has it natively), `fp32`, `bf16`, `fp16`, or, with the backend `openvino`,
+    precision: `auto` (bf16 where that is faster than fp32), `fp32`, `bf16`, `fp16`, or, with the backend `openvino`,
         `int8` (extra `int8`). Output that is not finite makes it fall back to fp32, with a warning.
     device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`. backend: `torch` or `openvino` (extra `openvino`).
     tile: run in overlapped tiles of this side instead of streaming exactly.

@@ -28,7 +28,7 @@ REACH = SIDE + KERNEL - 1
 PRODUCTS = REACH**2
 """Multiplications for one tile, one input and one output channel; a direct convolution has 144."""
 WORTHWHILE = 2.5
-"""Least `saving` for which training goes by tiles."""
+"""Least `saving` for which pictures go by tiles."""
 
 _AT = (0.0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))
 """Where the polynomials are evaluated, infinity besides."""
@@ -192,22 +192,14 @@ class Tiling:
         ]
 
     def back(self, products: Tensor, out: Tensor, added: Tensor | None = None) -> Steps:
-        """A^T m A, plus `added`, which may be `out`: (36, C, T), some channels of an array, -> (16, C, T)."""
-        if products.is_contiguous():  # one product is quicker than a row's and a column's with what lies between
-            at_once, m, y = of_squares(self.dtype).outputs, products.flatten(1), out.flatten(1)
-            if added is None:
-                return [partial(torch.mm, at_once, m, out=y)]
-            return [partial(torch.addmm, added.flatten(1), at_once, m, out=y)]
-        matrices = self._matrices
-        half = self._scratch_for(products.shape[1]).view(SIDE, REACH, -1)
-        m = products.unflatten(0, (REACH, REACH)).flatten(2)
-        y = out.unflatten(0, (SIDE, SIDE)).flatten(2)
-        each = matrices.back[0].expand(REACH, -1, -1)
-        rows = partial(torch.bmm, each, m.transpose(0, 1), out=half.transpose(0, 1))
+        """A^T m A, plus `added`, which may be `out`: (36, C, T), some channels of an array, -> (16, C, T).
+
+        One product for squares is quicker than one for rows and one for columns with what lies between them.
+        """
+        squares, m, y = of_squares(self.dtype).outputs, products.view(PRODUCTS, -1), out.view(PIXELS, -1)
         if added is None:
-            return [rows, partial(torch.bmm, matrices.back, half, out=y)]
-        plus = added.unflatten(0, (SIDE, SIDE)).flatten(2)
-        return [rows, partial(torch.baddbmm, plus, matrices.back, half, out=y)]
+            return [partial(torch.mm, squares, m, out=y)]
+        return [partial(torch.addmm, added.view(PIXELS, -1), squares, m, out=y)]
 
     def back_adjoint(self, y: Tensor, out: Tensor) -> Steps:
         """(16, C, T) -> (36, C, T); `out` may be some channels of an array."""

@@ -6,7 +6,7 @@ the picture's width only.
 """
 
 from iqsr.streaming.compiler import NotStreamableError, compile_rows
-from iqsr.streaming.engine import StreamEngine, has_dense_winograd
+from iqsr.streaming.engine import StreamEngine, winograds_gain
 from iqsr.streaming.program import RowProgram
 from iqsr.streaming.stream import RowStream
 
@@ -16,5 +16,5 @@ __all__ = [
     "RowStream",
     "StreamEngine",
     "compile_rows",
-    "has_dense_winograd",
+    "winograds_gain",
 ]

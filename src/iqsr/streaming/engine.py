@@ -34,7 +34,7 @@ _WHOLE_PIXELS = 96 << 10
 """And what such a picture may have: beyond it, the enlarged rows leave the cache and bands are faster."""
 
 _TRUNK_PIXELS = 1 << 19
-"""Pictures up to this size go through a network with dense connections at once, up to its enlargement."""
+"""Pictures up to this size go through a network with dense connections at once, up to its enlargement, in bf16."""
 
 _LEAST_PIXELS = 32**2
 """Of a picture that goes by Winograd: smaller ones are quick, and their rounding is what networks amplify most."""
@@ -43,13 +43,13 @@ _TRUNK_SHARE = 0.85
 """Of the time, for the progress that is shown."""
 
 _HEAD_BAND_PIXELS = 2048
-"""The same for the features that are enlarged, where each pixel becomes 16."""
+"""Of a band of the features that are enlarged, where each pixel becomes 16."""
 
 
 class StreamEngine:
     """Runs a row program over pictures of any height; very wide ones in column strips.
 
-    `memory_bytes` bounds the delay lines, and what a picture takes that goes through at once; what does not fit
+    `memory_bytes` bounds the delay lines, and what a picture takes that goes through a trunk; what does not fit there
     streams, in strips where it is too wide for that as well. They overlap by the network's whole receptive field where
     this is at most a quarter of their width (then they change nothing), else by that quarter.
     """
@@ -95,7 +95,7 @@ class StreamEngine:
             return None, self._program
         if has_winograd(self._device, self._dtype):
             tiled = TiledTrunk(parts[0])
-            return (tiled if tiled.saves else None), parts[1]
+            return (tiled if tiled.gain > 1 else None), parts[1]
         if not all(op.fused is not None for op in _convolutions(parts[0])):
             return None, self._program
         trunk = Trunk(parts[0])
@@ -168,10 +168,10 @@ class StreamEngine:
         return row_streams.columns(enlarged, start * self.scale, stop * self.scale)
 
 
-def has_dense_winograd(program: RowProgram, device: torch.device) -> bool:
-    """Whether most of a program's convolutions are of dense blocks that take Winograd's algorithm in fp32."""
+def winograds_gain(program: RowProgram, device: torch.device) -> float:
+    """How many times as fast as direct convolutions a program is in fp32 by Winograd's; 1 where it takes none."""
     parts = program.split()
-    return parts is not None and has_winograd(device, torch.float32) and TiledTrunk(parts[0]).dense
+    return TiledTrunk(parts[0]).gain if parts is not None and has_winograd(device, torch.float32) else 1
 
 
 class _Way(NamedTuple):

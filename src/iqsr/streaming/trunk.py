@@ -81,7 +81,9 @@ class Trunk:
 
     def run(self, bands: Iterable[Tensor], report: Callable[[float], None]) -> Iterator[Tensor]:
         """All of a picture (1, C, H, W) -> the last stage's result; `report` gets the share of stages that are done."""
-        picture = torch.cat(list(bands), 2)
+        yield self._result(torch.cat(list(bands), 2), report)
+
+    def _result(self, picture: Tensor, report: Callable[[float], None]) -> Tensor:
         values, stacks, spare = {Value(-1): picture}, dict[int, Tensor](), list[Tensor]()
         result = picture
         for number, stage in enumerate(self._program.stages):
@@ -94,7 +96,7 @@ class Trunk:
             for which in [which for which in stacks if self._stacks[which].last_reader == number]:
                 spare = [stacks.pop(which)]  # most networks repeat one kind of block: its memory is warm
             report((number + 1) / len(self._program.stages))
-        yield result
+        return result
 
     def _run(self, number: int, stage: Stage, values: dict[Value, Tensor], stacks: dict[int, Tensor]) -> Tensor:
         changes = stage.then

@@ -119,7 +119,9 @@ class Wave:
 
     def _bend(self, x: Tensor, slopes: Tensor) -> None:
         """PReLU in place, x + (slope - 1) * min(x, 0), a few planes at a time: torch's is a new array each time."""
-        below = self._below.setdefault(x[:SIDE].shape, torch.empty_like(x[:SIDE]))
+        below = self._below.get(x.shape)
+        if below is None:
+            below = self._below[x.shape] = torch.empty_like(x[:SIDE])
         for part in x.split(SIDE):
             torch.clamp_max(part, 0, out=below)
             part.addcmul_(below, slopes[:, None] - 1)

@@ -1,6 +1,6 @@
 """Shards in memory, split by photo, drawn as batches of several versions of several crops."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,7 +46,7 @@ class Versions:
     def split(self, held_out: float) -> tuple["Versions", "Versions"]:
         """Those to learn from, and those of the photos that are held out."""
         out = [is_held_out(photo, held_out) for photo in self.photos]
-        return self._of([i for i, o in enumerate(out) if not o]), self._of([i for i, o in enumerate(out) if o])
+        return self.of([i for i, o in enumerate(out) if not o]), self.of([i for i, o in enumerate(out) if o])
 
     def draw(self, crops: int, versions: int, generator: torch.Generator, window: int | None = None) -> Batch:
         """Random crops and versions, each crop turned and mirrored at random.
@@ -71,7 +71,8 @@ class Versions:
         share = whole / places.mean((1, 2)).clamp_min(1e-6)
         return (places * share.clamp(0.5, 2)[:, None, None])[:, None]
 
-    def _of(self, indices: list[int]) -> "Versions":
+    def of(self, indices: Sequence[int]) -> "Versions":
+        """Some of the crops, each as often as it is named."""
         part = Versions(())
         for name in ("photos", "kinds", "pictures", "alex", "vgg", "places"):
             setattr(part, name, [getattr(self, name)[i] for i in indices])

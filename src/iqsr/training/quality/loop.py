@@ -1,5 +1,6 @@
 """The training of a quality predictor: one loop, read from top to bottom."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,6 +17,8 @@ from iqsr.training.quality.ladders import random_ladders
 from iqsr.training.quality.measures import agreement, score_versions
 from iqsr.training.quality.objective import attacked, gaming_loss, ladder_loss, map_loss, rank_loss, score_loss
 from iqsr.training.quality.recipe import TrainingRecipe
+
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -145,6 +148,7 @@ class Run:
             "step": self.step,
             "recipe": self.recipe.model_dump_json(),
             "halfway": self.halfway,
+            "bf16": self._bf16,
         }
         write_checkpoint(self.folder, state, self.average, self.result())
 
@@ -153,6 +157,8 @@ class Run:
         state = read_checkpoint(self.folder, self.recipe.model_dump_json())
         if state is None:
             return False
+        if state.get("bf16", self._bf16) != self._bf16:
+            logger.warning("this run began elsewhere, in another precision: its result will not be the same to the bit")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -160,8 +166,12 @@ class Run:
         self.average, self.halfway, self.step = state["average"], state["halfway"], state["step"]
         return True
 
+    @property
+    def _bf16(self) -> bool:
+        return self.recipe.bf16 and bf16_pays(torch.device("cpu"))
+
     def _autocast(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16 and bf16_pays(torch.device("cpu")))
+        return torch.autocast("cpu", torch.bfloat16, enabled=self._bf16)
 
     def _update_average(self) -> None:
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))

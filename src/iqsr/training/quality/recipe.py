@@ -66,7 +66,7 @@ class TrainingRecipe(Recipe):
     """Points that each rung is to be worse than the one before."""
     attack: AttackRecipe | None = None
     bf16: bool = True
-    """Compute in bf16 (autocast), on machines that do so natively."""
+    """Compute in bf16 (autocast), on machines where that is faster."""
     check_every: int = Field(default=250, ge=1)
     checkpoint_every: int = Field(default=100, ge=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,8 @@ from iqsr.training.sr.recipe import TrainRecipe
 from iqsr.training.sr.stop import Stop
 from iqsr.training.sr.targets import Targets
 from iqsr.training.sr.validate import Validation
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
 """Told the stage, how much of it is done, of how much, and figures."""
@@ -244,12 +247,15 @@ class Training:
             "critic": self.critic.state_dict() if self.critic else None,
             "guard": self.guard.state_dict(),
             "sums": dict(self._sums),
+            "precision": self.accelerator.mixed_precision,
         }
         self.checkpoints.save(self.done, state)
         self.accelerator.wait_for_everyone()
 
     def _restore(self, step: int, state: dict[str, Any]) -> None:
         self.done = step
+        if state.get("precision", self.accelerator.mixed_precision) != self.accelerator.mixed_precision:
+            logger.warning("this run began elsewhere, in another precision: its result will not be the same to the bit")
         self.module.load_state_dict(state["weights"], strict=False)
         self.average.values = {n: v.to(self.device) for n, v in state["average"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
@@ -283,7 +289,7 @@ class Training:
 
 
 def _accelerator(recipe: TrainRecipe) -> Accelerator:
-    """bf16 where the device computes in it; buffers are every process's own, for spectral norms change theirs."""
+    """bf16 where the device is faster in it; buffers are every process's own, for spectral norms change theirs."""
     cpu = choose_device("auto").type == "cpu"  # accelerate joins processes on CPUs only when it is told so
     device = PartialState(cpu=cpu).device
     bf16 = recipe.bf16 and device is not None and bf16_pays(device)

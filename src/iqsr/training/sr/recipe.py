@@ -176,7 +176,7 @@ class TrainRecipe(Recipe):
     batch: int = Field(default=8, ge=1)
     """Samples a step and process."""
     bf16: bool = True
-    """Compute in bf16 (autocast) on devices that do so natively."""
+    """Compute in bf16 (autocast) on devices where that is faster."""
     generator: GeneratorRecipe = GeneratorRecipe()
     lora: LoraRecipe | None = None
     data: DataRecipe = DataRecipe()
