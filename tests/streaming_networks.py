@@ -4,10 +4,12 @@ from collections.abc import Callable
 from functools import cache
 
 import torch
+from skimage.data import astronaut
 from torch import Tensor, nn
 
 from iqsr.generators import Generator, load_generator
-from iqsr.streaming import RowStream, compile_rows
+from iqsr.rows import of_tensor
+from iqsr.streaming import RowStream, StreamEngine, compile_rows
 
 CPU = torch.device("cpu")
 
@@ -22,6 +24,18 @@ def streamed(module: nn.Module, picture: Tensor, band: int) -> Tensor:
     parts = [out for rows in picture.split(band, 2) for out in stream.push(rows)]
     assert stream.progress == 1
     return torch.cat(parts, 2)
+
+
+def engine(module: nn.Module, dtype: torch.dtype = torch.float32, **options: int) -> StreamEngine:
+    return StreamEngine(compile_rows(module), CPU, dtype, **{"memory_bytes": 1 << 40, **options})
+
+
+def enlarged(engine: StreamEngine, picture: Tensor) -> Tensor:
+    return torch.cat(list(engine.apply(of_tensor(picture)).bands(16)), 2)
+
+
+def photo(height: int, width: int) -> Tensor:
+    return torch.from_numpy(astronaut()[60 : 60 + height, 200 : 200 + width] / 255).float().permute(2, 0, 1)[None]
 
 
 class Sketch(nn.Module):

@@ -6,25 +6,17 @@ from skimage import data
 from torch import Tensor, nn
 
 from iqsr.rows import NotFiniteError, of_tensor
-from iqsr.streaming import StreamEngine, compile_rows
+from iqsr.streaming import compile_rows
 from iqsr.streaming.ops import Convolve, EnlargeConvolve
 from iqsr.streaming.stream import delay_bytes_per_column, receptive_radius
 from iqsr.tiles import probe
-from streaming_networks import CPU, conv, generator
+from streaming_networks import CPU, conv, engine, enlarged, generator
 
 pytestmark = pytest.mark.usefixtures("inference_mode")
 
 
 def psnr(x: Tensor, y: Tensor) -> float:
     return float(-10 * (x - y).square().mean().log10())
-
-
-def engine(module: nn.Module, dtype: torch.dtype = torch.float32, **options: int) -> StreamEngine:
-    return StreamEngine(compile_rows(module), CPU, dtype, **{"memory_bytes": 1 << 30, **options})
-
-
-def run(engine: StreamEngine, picture: Tensor) -> Tensor:
-    return torch.cat(list(engine.apply(of_tensor(picture)).bands(16)), 2)
 
 
 # Bands and strips
@@ -47,7 +39,7 @@ def test_band_height_changes_nothing(name: str):
     module, picture = generator(name).module, probe(45, 31)
     whole = module(picture)
     for band_pixels in (1, 200, 1 << 20):
-        assert (run(engine(module, band_pixels=band_pixels), picture) - whole).abs().max() <= 1e-5
+        assert (enlarged(engine(module, band_pixels=band_pixels), picture) - whole).abs().max() <= 1e-5
 
 
 def spread(module: nn.Module) -> nn.Module:
@@ -76,7 +68,7 @@ def test_strips_with_the_whole_receptive_field_change_nothing(module: nn.Module)
     assert whole.std() > 0.01
     assert receptive_radius(compile_rows(module)) <= 16
     narrow = engine(module, memory_bytes=1)  # 64 columns at a time, 16 of margin
-    assert (run(narrow, picture) - whole).abs().max() <= 1e-4
+    assert (enlarged(narrow, picture) - whole).abs().max() <= 1e-4
 
 
 @pytest.mark.parametrize(("name", "columns"), [("realesr-animevideov3-x4", 64), ("realesrgan-x4plus-anime", 256)])
@@ -86,14 +78,14 @@ def test_strips_narrower_than_the_receptive_field_stay_close(name: str, columns:
     assert receptive_radius(program) > columns // 4
     picture = probe(12, columns * 3 // 2)
     narrow = engine(module, memory_bytes=columns * delay_bytes_per_column(program, 4, 4))
-    assert psnr(run(narrow, picture), module(picture).clamp(0, 1)) >= 50
+    assert psnr(enlarged(narrow, picture), module(picture).clamp(0, 1)) >= 50
 
 
 def test_strips_do_not_hide_what_is_not_finite():
     module = conv(3, 3)
     module.weight.fill_(3e38)
     with pytest.raises(NotFiniteError):
-        run(engine(module, memory_bytes=1), torch.ones(1, 3, 8, 200))
+        enlarged(engine(module, memory_bytes=1), torch.ones(1, 3, 8, 200))
 
 
 # bf16
@@ -115,8 +107,8 @@ def photo(name: str, side: int) -> Tensor:
 @pytest.mark.parametrize("name", PHOTOS)
 def test_bf16_stays_close_to_fp32(model: str, side: int, name: str):
     module, picture = generator(model).module, photo(name, side)
-    exact = run(engine(module), picture).clamp(0, 1)
-    assert psnr(run(engine(module, torch.bfloat16), picture).clamp(0, 1), exact) >= 50
+    exact = enlarged(engine(module), picture).clamp(0, 1)
+    assert psnr(enlarged(engine(module, torch.bfloat16), picture).clamp(0, 1), exact) >= 50
 
 
 def types(module: nn.Module) -> list[torch.dtype]:
@@ -157,11 +149,11 @@ def test_last_convolution_that_corrects_features_stays_fp32():
 
 @pytest.mark.parametrize("model", ["realesr-animevideov3-x2", "realesr-animevideov3-x4", "realesrgan-x4plus-anime"])
 def test_output_of_bf16_programs_has_more_than_8_bits(model: str):
-    out = run(engine(generator(model).module, torch.bfloat16), probe(9, 9))
+    out = enlarged(engine(generator(model).module, torch.bfloat16), probe(9, 9))
     assert (out != out.bfloat16()).float().mean() > 0.9
 
 
 @pytest.mark.parametrize("module", [nn.Sequential(conv(3, 3), nn.PReLU(3)), nn.Sequential(nn.PReLU(3), conv(3, 3))])
 def test_prelu_beside_the_last_convolution_runs_in_bf16_programs(module: nn.Module):
     picture = probe(9, 9)
-    assert (run(engine(module, torch.bfloat16), picture) - module(picture)).abs().max() < 0.01
+    assert (enlarged(engine(module, torch.bfloat16), picture) - module(picture)).abs().max() < 0.01

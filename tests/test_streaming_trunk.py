@@ -3,17 +3,15 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from skimage.data import astronaut
 from spandrel.architectures.Compact import Compact
 from torch import Tensor, nn
 
 from counting import calls
 from iqsr.generators import load_generator
-from iqsr.rows import of_tensor
-from iqsr.streaming import StreamEngine, compile_rows
+from iqsr.streaming import compile_rows
 from iqsr.streaming.kernels import FusedConvolution, has_fused
 from iqsr.streaming.trunk import Trunk
-from streaming_networks import Sketch
+from streaming_networks import Sketch, engine, enlarged, photo
 
 pytestmark = pytest.mark.usefixtures("inference_mode")
 CPU = torch.device("cpu")
@@ -23,18 +21,6 @@ needs_fused_bf16 = pytest.mark.skipif(not has_fused(CPU, torch.bfloat16), reason
 
 def noise(*size: int) -> Tensor:
     return torch.rand(size, generator=torch.Generator().manual_seed(2))
-
-
-def photo(height: int, width: int) -> Tensor:
-    return torch.from_numpy(astronaut()[60 : 60 + height, 200 : 200 + width] / 255).float().permute(2, 0, 1)[None]
-
-
-def engine(module: nn.Module, dtype: torch.dtype = torch.float32, memory_bytes: int = 1 << 40) -> StreamEngine:
-    return StreamEngine(compile_rows(module), CPU, dtype, memory_bytes=memory_bytes)
-
-
-def run(engine: StreamEngine, picture: Tensor) -> Tensor:
-    return torch.cat(list(engine.apply(of_tensor(picture)).bands(1)), 2)
 
 
 class Dense(nn.Module):
@@ -80,7 +66,7 @@ def test_dense_network_through_a_trunk_gives_the_same_output(activation: nn.Modu
     through = engine(module)
     assert isinstance(through.trunk, Trunk)
     picture = noise(1, 3, *size)
-    assert (run(through, picture) - module(picture)).abs().max() <= 1e-5
+    assert (enlarged(through, picture) - module(picture)).abs().max() <= 1e-5
 
 
 @needs_fused
@@ -91,7 +77,7 @@ def test_packaged_network_through_a_trunk_gives_the_same_output(size: tuple[int,
     through = engine(module)
     assert isinstance(through.trunk, Trunk)
     picture = photo(*size)
-    assert (run(through, picture) - module(picture)).abs().max() <= 1e-5
+    assert (enlarged(through, picture) - module(picture)).abs().max() <= 1e-5
 
 
 @needs_fused_bf16
@@ -101,7 +87,7 @@ def test_trunk_in_bf16_is_as_close_to_fp32_as_plain_bf16():
     exact = module(picture)
     with torch.autocast("cpu", torch.bfloat16):
         plain = module(picture)
-    ours = run(engine(module, torch.bfloat16), picture)
+    ours = enlarged(engine(module, torch.bfloat16), picture)
     assert (ours - exact).square().mean() <= (plain.float() - exact).square().mean()
 
 
@@ -113,7 +99,7 @@ def test_a_picture_that_does_not_fit_streams_to_the_same_output():
     small = engine(module, memory_bytes=2_000_000)
     assert small.trunk is not None
     assert small.trunk.bytes_needed(50, 60) > 2_000_000
-    assert (run(small, picture) - module(picture)).abs().max() <= 1e-5
+    assert (enlarged(small, picture) - module(picture)).abs().max() <= 1e-5
 
 
 @needs_fused
@@ -122,9 +108,9 @@ def test_a_large_picture_streams_before_anything_of_its_size_is_made(monkeypatch
     monkeypatch.setattr("iqsr.streaming.engine._TRUNK_PIXELS", 20 * 20)
     through = engine(Dense(nn.LeakyReLU(0.2)))
     asked, gone = (calls(monkeypatch, type(through.trunk), name) for name in ("bytes_needed", "run"))
-    run(through, noise(1, 3, 20, 21))
+    enlarged(through, noise(1, 3, 20, 21))
     assert (asked, gone) == ([], [])
-    run(through, noise(1, 3, 20, 20))
+    enlarged(through, noise(1, 3, 20, 20))
     assert (len(asked), len(gone)) == (1, 1)
 
 
@@ -135,7 +121,7 @@ def test_without_fused_convolutions_the_output_is_the_same(make, monkeypatch):
     module, picture = make().requires_grad_(False), noise(1, 3, 21, 18)
     plain = engine(module)
     assert plain.trunk is None
-    assert (run(plain, picture) - module(picture)).abs().max() <= 1e-5
+    assert (enlarged(plain, picture) - module(picture)).abs().max() <= 1e-5
 
 
 def test_the_end_of_a_split_network_may_read_the_picture_and_no_other_value_of_its_beginning():

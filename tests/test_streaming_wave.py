@@ -6,21 +6,20 @@ from itertools import accumulate
 import pytest
 import torch
 import torch.nn.functional as F
-from skimage.data import astronaut
 from spandrel.architectures.Compact import Compact
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from counting import calls
 from iqsr.generators import load_generator
-from iqsr.rows import Rows, of_tensor
+from iqsr.rows import Rows
 from iqsr.streaming import StreamEngine, compile_rows, tiled, winograds_gain
 from iqsr.streaming.kernels import has_fused
 from iqsr.streaming.program import Value
 from iqsr.streaming.tiled import Plan, TiledTrunk, has_winograd
 from iqsr.streaming.trunk import Trunk
 from iqsr.streaming.wave import Wave
-from streaming_networks import Sketch, conv
+from streaming_networks import Sketch, conv, engine, enlarged, photo
 
 CPU = torch.device("cpu")
 pytestmark = [
@@ -33,10 +32,6 @@ RRDBNET, COMPACT = "realesrgan-x4plus-anime", "realesr-animevideov3-x4"
 
 def noise(*size: int) -> Tensor:
     return torch.randn(size, generator=torch.Generator().manual_seed(2))
-
-
-def photo(height: int, width: int) -> Tensor:
-    return torch.from_numpy(astronaut()[60 : 60 + height, 200 : 200 + width] / 255).float().permute(2, 0, 1)[None]
 
 
 def trunk_of(module: nn.Module) -> TiledTrunk:
@@ -58,14 +53,6 @@ def through(trunk: TiledTrunk, picture: Tensor, tiles: int, cut: bool = False) -
     assert told == sorted(told)
     assert told[-1] == 1
     return out
-
-
-def engine(module: nn.Module, memory_bytes: int = 1 << 40) -> StreamEngine:
-    return StreamEngine(compile_rows(module), CPU, torch.float32, memory_bytes=memory_bytes)
-
-
-def enlarged(engine: StreamEngine, picture: Tensor) -> Tensor:
-    return torch.cat(list(engine.apply(of_tensor(picture)).bands(1)), 2)
 
 
 # The same output
@@ -233,7 +220,7 @@ def test_a_picture_that_memory_does_not_hold_streams_by_direct_convolutions(monk
     gone = calls(monkeypatch, Wave, "run")
     module, picture = load_generator(COMPACT).module, photo(50, 60)
     for memory, times in ((1_000_000, 0), (1 << 30, 1)):
-        assert (enlarged(engine(module, memory), picture) - module(picture)).abs().max() <= 1e-5
+        assert (enlarged(engine(module, memory_bytes=memory), picture) - module(picture)).abs().max() <= 1e-5
         assert len(gone) == times
 
 
