@@ -48,7 +48,7 @@ class Network:
 
 FULL = {
     "rrdbnet": Network("realesrgan-x4plus", (128, 128), (896, 96), (0.0625, 0.125, 0.25), fewer=2, band_pixels=8192),
-    "compact": Network("realesr-animevideov3-x4", (384, 384), (2048, 256), (0.0625, 0.125, 0.25, 0.5, 1, 2, 4)),
+    "compact": Network("realesr-animevideov3-x4", (384, 384), (4096, 256), (0.0625, 0.125, 0.25, 0.5, 1, 2, 4)),
 }
 QUICK = {
     "rrdbnet": Network("realesrgan-x4plus-anime", (32, 40), (288, 16), (0.0004, 0.0016), 1, 1, 1, 768),
