@@ -48,7 +48,7 @@ ABOUT = {
     "tiles fp32": f"hard-cut tiles of {TILE} with a margin of {MARGIN}, torch eager, NCHW",
     f"tiles {FAST}": "the same, channels-last",
     f"untiled {FAST}": "`module(x)`, channels-last",
-    "one band": "iqsr's engine with the whole picture as one band",
+    "one band": "iqsr's engine with the whole picture as one band, by direct convolutions",
     "streaming": "iqsr's engine giving rows as they are ready: of RRDBNet, as for pictures that memory does not hold",
 }
 """What each contender is."""

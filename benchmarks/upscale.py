@@ -78,6 +78,7 @@ def side_by_side(network: Network, threads: int, side: int) -> Result:
     """All contenders on one picture."""
     generator, picture, judge = load_generator(network.model), photo(*network.square), Judge()
     runs = contenders(generator, *network.square, threads)
+    runs["one band"] = Stream(streaming_engine(generator, band_pixels=network.square[0] * network.square[1]))
     works = with_gemms({name: lambda run=run: run(picture) for name, run in runs.items()}, "iqsr", side)
     alternate(works, 1, on_output=judge)  # warms up, too
     seconds = alternate(works, network.rounds)

@@ -8,7 +8,6 @@ from iqsr.backends import openvino
 from iqsr.device import bf16_gain, bf16_pays, fastest_dtype
 from iqsr.generators import load_generator
 from iqsr.streaming import compile_rows
-from iqsr.streaming.tiled import has_winograd
 
 CPU = torch.device("cpu")
 RRDBNET, COMPACT = "realesrgan-x4plus-anime", "realesr-animevideov3-x4"
@@ -46,9 +45,8 @@ def test_what_is_measured_is_the_time_in_fp32_over_that_in_bf16(monkeypatch: pyt
 
 
 def test_the_measurement_ends_in_a_plausible_number() -> None:
-    if bf16_gain(CPU) == 0:
-        pytest.skip("this CPU has no bf16")
-    assert 0.1 < device._measured_bf16_gain.__wrapped__() < 100
+    """Where bf16 is emulated, it is a hundredth or so."""
+    assert 1e-4 < device._measured_bf16_gain.__wrapped__() < 100
 
 
 @pytest.mark.parametrize(("gain", "dtype"), [(0.5, torch.float32), (1.1, torch.float32), (1.3, torch.bfloat16)])
@@ -61,8 +59,10 @@ def test_bf16_pays_where_it_is_clearly_faster(gain: float, dtype: torch.dtype, g
     ("gain", "dense", "other"),
     [(0.5, "fp32", "fp32"), (1.25, "fp32", "fp32"), (1.5, "fp32", "bf16"), (2.1, "bf16", "bf16")],
 )
-@pytest.mark.skipif(not has_winograd(CPU, torch.float32), reason="this torch comes without MKL's products")
-def test_auto_knows_that_winograds_convolutions_are_fast_in_fp32(gain: float, dense: str, other: str, gains) -> None:
+def test_auto_knows_that_winograds_convolutions_are_fast_in_fp32(
+    gain: float, dense: str, other: str, gains, monkeypatch
+) -> None:
+    monkeypatch.setattr("iqsr.streaming.engine.has_winograd", lambda device, dtype: dtype == torch.float32)
     gains(gain)
     assert Upscaler(RRDBNET, device="cpu").describe() == f"exact streaming, {dense}, cpu"
     assert Upscaler(COMPACT, device="cpu").describe() == f"exact streaming, {other}, cpu"

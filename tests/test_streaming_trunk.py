@@ -1,10 +1,13 @@
 """The part before the enlargement at once, and fused convolutions: the same output, whatever the device offers."""
 
+from itertools import accumulate
+
 import pytest
 import torch
 import torch.nn.functional as F
 from spandrel.architectures.Compact import Compact
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from counting import calls
 from iqsr.generators import load_generator
@@ -162,6 +165,20 @@ def test_trunk_holds_no_more_than_it_says(monkeypatch):
     monkeypatch.setattr(Trunk, "_run", watch)
     list(trunk.run([noise(1, 3, height, width)], lambda done: None))
     assert 192 * 4 * height * width < most <= trunk.bytes_needed(height, width)
+
+
+@needs_fused
+def test_trunk_holds_nothing_but_its_result_while_that_is_read():
+    program = compile_rows(load_generator("realesrgan-x4plus-anime").module).split()
+    assert program is not None
+    trunk = Trunk(program[0].to(CPU, torch.float32))
+    picture = noise(1, 3, 32, 40)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        running = trunk.run([picture], lambda done: None)
+        result = next(running)
+    changes = [event.nbytes() for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    assert sum(changes) <= 1.1 * result.nbytes < 0.3 * max(accumulate(changes))
+    running.close()
 
 
 @needs_fused

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from itertools import accumulate
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,12 +23,16 @@ from iqsr.streaming.wave import Wave
 from streaming_networks import Sketch, conv, engine, enlarged, photo
 
 CPU = torch.device("cpu")
-pytestmark = [
-    pytest.mark.usefixtures("inference_mode"),
-    pytest.mark.skipif(not has_winograd(CPU, torch.float32), reason="this torch comes without MKL's products"),
-]
+pytestmark = pytest.mark.usefixtures("inference_mode", "fast_products")
 SIZES = [(1, 1), (1, 9), (9, 1), (16, 16), (13, 22), (41, 10)]
+FP32 = (CPU, torch.float32)
 RRDBNET, COMPACT = "realesrgan-x4plus-anime", "realesr-animevideov3-x4"
+
+
+@pytest.fixture
+def fast_products(monkeypatch):
+    """As with MKL: without it the same results come more slowly, so that engines would not choose this way."""
+    monkeypatch.setattr("iqsr.streaming.engine.has_winograd", lambda device, dtype: (device, dtype) == FP32)
 
 
 def noise(*size: int) -> Tensor:
@@ -202,6 +207,25 @@ def test_memory_does_not_grow_with_the_height_of_a_picture_much_taller_than_the_
     assert needed[1] <= 1.02 * needed[0]
 
 
+def test_memory_is_what_the_docs_tell() -> None:
+    """docs/upscale.md: in GB."""
+    text = " ".join((Path(__file__).parents[1] / "docs" / "upscale.md").read_text().split())
+    deep, flat = (trunk_of(load_generator(name).module) for name in ("realesrgan-x4plus", COMPACT))
+    for width in (1000, 4000):
+        assert gigabytes(flat, 3000, width) == 0.4
+    assert "compact: 0.4 GB for pictures 1000 to 4000 pixels wide" in text
+    assert gigabytes(deep, 1000, 1000) == 1.3
+    assert "RRDBNet: 1.3 GB a megapixel" in text
+    assert deep.plan(60000, 1000, 4_100_000_000) is not None
+    assert "with 4.1 GB, RRDBNet also does pictures 1000 pixels wide of any height" in text
+
+
+def gigabytes(trunk: TiledTrunk, height: int, width: int) -> float:
+    plan = trunk.plan(height, width, 1 << 40)
+    assert plan is not None
+    return round(trunk.bytes_needed(plan) / 1e9, 1)
+
+
 def test_the_way_that_needs_less_is_taken_in_stripes_as_thin_as_memory_asks_for() -> None:
     deep, flat = (trunk_of(load_generator(name).module) for name in (RRDBNET, COMPACT))
     groups = [trunk.plan(1000, 1000, 1 << 40).groups for trunk in (deep, flat)]
@@ -248,6 +272,7 @@ def test_networks_with_other_convolutions_that_see_neighbours_do_not() -> None:
 def test_fp32_takes_it_and_bf16_does_not() -> None:
     program = compile_rows(load_generator(RRDBNET).module)
     assert isinstance(StreamEngine(program, CPU, torch.float32, memory_bytes=1 << 33).trunk, TiledTrunk)
+    assert has_winograd(CPU, torch.float32) == torch.backends.mkl.is_available()
     assert not has_winograd(CPU, torch.bfloat16)
     trunk = StreamEngine(program, CPU, torch.bfloat16, memory_bytes=1 << 33).trunk
     assert has_fused(CPU, torch.bfloat16) == isinstance(trunk, Trunk)

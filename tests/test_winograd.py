@@ -31,11 +31,13 @@ def test_by_tiles_is_the_direct_convolution(height: int, width: int) -> None:
     assert (by_tiles(x, weight) - F.conv2d(x, weight, padding=1)).abs().max() < 1e-12
 
 
-def test_the_error_in_fp32_is_small() -> None:
-    """A direct convolution's depends on the CPU, from a half to an eighth of it."""
+def test_the_error_in_fp32_is_of_the_order_of_the_direct_convolutions() -> None:
+    """Whose own depends on the CPU: it was an eighth of this with AVX512, a half with AVX2."""
     x, weight = normal(2, 192, 32, 32, dtype=torch.float32), normal(32, 192, 3, 3, seed=1, dtype=torch.float32)
     exact = F.conv2d(x.double(), weight.double(), padding=1)
-    assert (by_tiles(x, weight) - exact).abs().max() < 5e-6 * exact.abs().max()
+    direct, tiled = ((y - exact).abs().max() for y in (F.conv2d(x, weight, padding=1), by_tiles(x, weight)))
+    assert tiled < 5e-6 * exact.abs().max()
+    assert tiled < 12 * direct
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)

@@ -183,8 +183,9 @@ def choose_precision(name: str, device: torch.device, backend: str, program: Row
         return _precision_of_openvino(name)
     if name != "auto":
         return name
-    gain_of_fp32 = 1 if program is None else winograds_gain(program, device)
-    return "bf16" if bf16_pays(device) and bf16_gain(device) > gain_of_fp32 else "fp32"
+    if not bf16_pays(device):
+        return "fp32"
+    return "bf16" if program is None or bf16_gain(device) > winograds_gain(program, device) else "fp32"
 
 
 def _precision_of_openvino(name: str) -> str:
