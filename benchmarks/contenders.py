@@ -45,6 +45,7 @@ ABOUT = {
     "iqsr": "`Upscaler(model).upscale(x)`",
     "iqsr fp32": "`Upscaler(model, precision='fp32').upscale(x)`",
     "iqsr bf16": "`Upscaler(model, precision='bf16').upscale(x)`",
+    "iqsr, direct": "iqsr's engine without Winograd's convolutions (and, in bf16, in bands)",
     "tiles fp32": f"hard-cut tiles of {TILE} with a margin of {MARGIN}, torch eager, NCHW",
     f"tiles {FAST}": "the same, channels-last",
     f"untiled {FAST}": "`module(x)`, channels-last",
@@ -161,8 +162,16 @@ def hard_tiles(network: Network, picture: Tensor, scale: int) -> Tensor:
 
 def streaming_engine(generator: Generator, band_pixels: int | None = None) -> StreamEngine:
     """The engine that `Upscaler` uses on a CPU. With `band_pixels` it always works in bands; None: it chooses."""
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[choose_precision("auto", CPU, "torch")]
-    return StreamEngine(compile_rows(generator.module), CPU, dtype, memory_bytes=8_000_000_000, band_pixels=band_pixels)
+    program = compile_rows(generator.module)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[choose_precision("auto", CPU, "torch", program)]
+    return StreamEngine(program, CPU, dtype, memory_bytes=8_000_000_000, band_pixels=band_pixels)
+
+
+def direct_engine(generator: Generator) -> StreamEngine:
+    """The same without a way of its own for the part before the enlargement: direct convolutions, in bands."""
+    engine = streaming_engine(generator)
+    engine.trunk = None
+    return engine
 
 
 class Stream:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from contenders import ABOUT, FAST, Stream, contenders, streaming_engine, tiles, torch_fast
+from contenders import ABOUT, FAST, Stream, contenders, direct_engine, streaming_engine, tiles, torch_fast
 from iqsr import Upscaler
 from iqsr.generators import Generator, load_generator
 from measure import GEMMS, Judge, Seconds, Spread, Work, alternate, flops_of, gemm, gemm_rates, untiled_flops
@@ -78,7 +78,7 @@ def side_by_side(network: Network, threads: int, side: int) -> Result:
     """All contenders on one picture."""
     generator, picture, judge = load_generator(network.model), photo(*network.square), Judge()
     runs = contenders(generator, *network.square, threads)
-    runs["one band"] = Stream(streaming_engine(generator, band_pixels=network.square[0] * network.square[1]))
+    runs["iqsr, direct"] = Stream(direct_engine(generator))
     works = with_gemms({name: lambda run=run: run(picture) for name, run in runs.items()}, "iqsr", side)
     alternate(works, 1, on_output=judge)  # warms up, too
     seconds = alternate(works, network.rounds)

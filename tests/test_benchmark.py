@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "upscale.py"
 CPU = torch.device("cpu")
 FAST = "bf16" if bf16_pays(CPU) else "fp32, channels-last"
 FP32 = {"spandrel", "ONNX Runtime", "OpenVINO fp32", "ncnn"}
-FASTER = {"ncnn bf16", f"torch {FAST}", "iqsr", "one band"} | ({"torch bf16"} if bf16_gain(CPU) else set())
+FASTER = {"ncnn bf16", f"torch {FAST}", "iqsr", "iqsr, direct"} | ({"torch bf16"} if bf16_gain(CPU) else set())
 TILES = {"tiles fp32", f"tiles {FAST}"}
 
 
