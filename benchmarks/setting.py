@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iqsr.device import bf16_gain
+
 Result = dict[str, Any]
 
 RESULTS = Path(__file__).parent / "results"
@@ -61,6 +63,7 @@ def environment(args: Namespace, packages: Iterable[str]) -> Result:
         "threads": args.threads,
         "cores": cores(),
         "cpu_features": [name for name in FEATURES if abilities.get(name)],
+        "bf16_gain": bf16_gain(torch.device("cpu")),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
     }
@@ -70,6 +73,8 @@ def described(found: Result) -> str:
     """An `environment` in one line."""
     quick = "**A quick run with tiny pictures: its times mean nothing.** " if found["quick"] else ""
     features = ", ".join(name.upper().replace("_", "-") for name in found["cpu_features"]) or "none of note"
+    if found.get("bf16_gain"):  # not in older results
+        features += f"; a convolution is {found['bf16_gain']:.2f} times as fast in bf16 as in fp32"
     packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
     return f"{quick}{found['threads']} of {found['cores']} cores ({features}); Python {found['python']}, {packages}."
 

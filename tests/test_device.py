@@ -44,6 +44,34 @@ def test_what_is_measured_is_the_time_in_fp32_over_that_in_bf16(monkeypatch: pyt
     assert device._measured_bf16_gain.__wrapped__() == 1.5
 
 
+def test_what_else_the_machine_does_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time is one that another process made longer but for every tenth one; fp32's and bf16's at other turns."""
+    clock, turn = [0.0], [0]
+
+    def convolve(x: torch.Tensor, *rest: object, **more: object) -> torch.Tensor:
+        turn[0] += 1
+        clock[0] += (3 if x.dtype == torch.float32 else 2) + (turn[0] % 10 > 1) * (turn[0] + 3)
+        return x
+
+    monkeypatch.setattr(torch, "conv2d", convolve)
+    monkeypatch.setattr(device.time, "perf_counter", lambda: clock[0])
+    assert device._measured_bf16_gain.__wrapped__() == 1.5
+    assert turn[0] < 60
+
+
+def test_the_measurement_leaves_the_number_of_threads_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, used = torch.get_num_threads(), set()
+    convolve = torch.conv2d
+    monkeypatch.setattr(torch, "conv2d", lambda *a, **k: (used.add(torch.get_num_threads()), convolve(*a, **k))[1])
+    torch.set_num_threads(2)
+    try:
+        device._measured_bf16_gain.__wrapped__()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert used == {1}
+
+
 def test_the_measurement_ends_in_a_plausible_number() -> None:
     """Where bf16 is emulated, it is a hundredth or so."""
     assert 1e-4 < device._measured_bf16_gain.__wrapped__() < 100

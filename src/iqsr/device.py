@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 _WORTH_ROUNDING = 1.2
 """Times as fast."""
+_FEWEST, _MOST = 6, 60
+"""Rounds of a measurement. On a machine that does nothing else the fewest are enough."""
 
 
 def check_device_name(name: str) -> None:
@@ -45,8 +49,8 @@ def choose_device(name: str) -> torch.device:
 def bf16_gain(device: torch.device) -> float:
     """How many times as fast in bf16 as in fp32 the device convolves; 0 where it does not compute in bf16 natively.
 
-    Of a CPU it is measured, once a process (some 30 ms), for the instructions do not tell: with AVX512-BF16 it is 2 on
-    one, 1/2 on another. CUDA devices that have bf16 count as twice as fast.
+    Of a CPU it is measured, once a process (some 20 ms on an idle machine), for the instructions do not tell: with
+    AVX512-BF16 it is 2 on one, 1/2 on another. CUDA devices that have bf16 count as twice as fast.
     """
     import torch
 
@@ -61,7 +65,11 @@ def bf16_gain(device: torch.device) -> float:
 
 @cache
 def _measured_bf16_gain() -> float:
-    """Each precision in turn; the shortest times count, which other work on the machine disturbs least."""
+    """Each precision in turn, until the shortest times are no chance: the machine may be busy with other work.
+
+    On one thread, for several wait for each other where others want the cores, and for a millisecond or two at a
+    time, within which a thread is seldom made to wait.
+    """
     import torch
 
     def seconds(dtype: torch.dtype) -> float:
@@ -70,12 +78,35 @@ def _measured_bf16_gain() -> float:
         return time.perf_counter() - started
 
     dtypes, layout = (torch.float32, torch.bfloat16), torch.channels_last
-    pictures = {dtype: torch.ones(1, 64, 64, 64, dtype=dtype).to(memory_format=layout) for dtype in dtypes}
+    pictures = {dtype: torch.ones(1, 64, 48, 48, dtype=dtype).to(memory_format=layout) for dtype in dtypes}
     kernels = {dtype: torch.ones(64, 64, 3, 3, dtype=dtype).to(memory_format=layout) for dtype in dtypes}
-    with torch.inference_mode():
-        rounds = [[seconds(dtype) for dtype in dtypes] for _ in range(6)]
-    exact, coarse = (min(times) for times in zip(*rounds, strict=True))
-    return exact / coarse
+    times: dict[torch.dtype, list[float]] = {dtype: [] for dtype in dtypes}
+    with torch.inference_mode(), one_thread():
+        for number in range(_MOST):
+            if number >= _FEWEST and all(map(_settled, times.values())):
+                break
+            for dtype in dtypes:
+                times[dtype].append(seconds(dtype))
+    return min(times[torch.float32]) / min(times[torch.bfloat16])
+
+
+def _settled(seconds: list[float]) -> bool:
+    """Whether the three shortest hardly differ."""
+    shortest = sorted(seconds)[:3]
+    return shortest[2] <= 1.1 * shortest[0]
+
+
+@contextmanager
+def one_thread() -> Generator[None]:
+    """torch computes on one thread: where threads would mostly wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def bf16_pays(device: torch.device) -> bool:

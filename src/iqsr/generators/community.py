@@ -5,8 +5,6 @@ Pickles are read with `weights_only`: a file that asks to run code is refused.
 
 import re
 import warnings
-from collections import abc
-from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, cast
@@ -15,6 +13,7 @@ import torch
 from spandrel import ImageModelDescriptor, ModelLoader, canonicalize_state_dict
 from torch import Tensor, nn
 
+from iqsr.device import one_thread
 from iqsr.errors import ModelError, UsageError
 from iqsr.generators.adapter import is_adapter
 from iqsr.generators.generator import Generator
@@ -85,7 +84,7 @@ def recognise(state: dict[str, Any], path: Path) -> Descriptor:
     Raises ModelError for any other, and if it is not from RGB to RGB.
     """
     try:
-        with _one_thread():
+        with one_thread():  # hundreds of small tensors are copied: on a busy machine several threads took seconds
             found = ModelLoader("cpu").load_from_state_dict(canonicalize_state_dict(state))
     except Exception as error:  # each of spandrel's many parsers fails in its own way
         raise ModelError(f"{path}: not a super-resolution network that spandrel knows") from error
@@ -98,18 +97,6 @@ def recognise(state: dict[str, Any], path: Path) -> Descriptor:
     if found.size_requirements.square:
         raise ModelError(f"{path}: a {kind} network for square pictures only, which is not supported")
     return found
-
-
-@contextmanager
-def _one_thread() -> abc.Generator[None]:
-    """Copy weights on one thread. For hundreds of small tensors several threads mostly wait for each other,
-    which takes seconds on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def as_generator(found: Descriptor, *, name: str, licence: str) -> Generator:
