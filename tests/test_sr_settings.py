@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import pytest
-from accelerate.state import AcceleratorState
 
 from commands import Run
 from iqsr.errors import UsageError
 from iqsr.quality import Precision, load_metric
 from iqsr.quality.metric import Metric
 from iqsr.recipes import resolved_toml
-from iqsr.training.sr import loop, targets
+from iqsr.training.sr import processes, targets
 from iqsr.training.sr.loop import Training
 from iqsr.training.sr.train import train
 from tiny_runs import lines, tiny
@@ -133,12 +132,8 @@ def test_amo_scores_patches_in_the_precision_of_the_run(
         return load_metric(name, device=device)
 
     monkeypatch.setattr(targets, "load_metric", load)
-    monkeypatch.setattr(loop, "bf16_pays", lambda device: True)
-    AcceleratorState._reset_state()  # one process has one precision
-    try:
-        Training(tiny("cpu-amo", f"bf16={str(bf16).lower()}", f"sampling.grid={grid}"), sets, tmp_path / "run")
-    finally:
-        AcceleratorState._reset_state()
+    monkeypatch.setattr(processes, "bf16_pays", lambda device: True)
+    Training(tiny("cpu-amo", f"bf16={str(bf16).lower()}", f"sampling.grid={grid}"), sets, tmp_path / "run")
     assert loaded == [asked]
 
 

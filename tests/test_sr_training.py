@@ -9,10 +9,10 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 
 from commands import PATIENCE, Run
 from counting import calls
@@ -227,11 +227,27 @@ def test_a_run_that_goes_on_in_another_precision_says_so(
 ) -> None:
     recipe = tiny("cpu-origins", "steps=1", "bf16=true")
     for pays in (False, changes):
-        monkeypatch.setattr("iqsr.training.sr.loop.bf16_pays", lambda device, pays=pays: pays)
-        AcceleratorState._reset_state()  # one process has one precision
+        monkeypatch.setattr("iqsr.training.sr.processes.bf16_pays", lambda device, pays=pays: pays)
         train(recipe, sets, tmp_path / "run", resume=(tmp_path / "run").exists())
-    AcceleratorState._reset_state()
     assert ("in another precision" in caplog.text) == changes
+
+
+def test_the_averaged_network_does_not_lend_its_weights(sets: Path, tmp_path: Path, monkeypatch) -> None:
+    """Autocast remembers weights that it has rounded: those of the average must not be taken for the network's own."""
+    monkeypatch.setattr("iqsr.training.sr.processes.bf16_pays", lambda device: True)
+    training = Training(tiny("realesrgan-upos", "objective.ldl=1.0", "bf16=true"), sets, tmp_path / "run")
+    training.average.values = {name: torch.zeros_like(value) for name, value in training.average.values.items()}
+    terms, seen = training.objective.terms, []
+
+    def spied(output: torch.Tensor, *rest: Any, averaged: torch.Tensor, **more: Any) -> dict[str, torch.Tensor]:
+        seen.append((output.detach(), averaged))
+        return terms(output, *rest, averaged=averaged, **more)
+
+    monkeypatch.setattr(training.objective, "terms", spied)
+    training.step(training.draw())
+    ((output, averaged),) = seen
+    assert float(averaged.abs().max()) == 0
+    assert float(output.abs().max()) > 0.05
 
 
 def test_an_objective_that_is_not_finite_is_told(sets: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The discriminator in training: frozen while the generator learns, then a step of its own on real and made ones."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -11,10 +13,12 @@ from iqsr.training.sr.recipe import TrainRecipe
 
 
 class Critic:
-    """A U-Net discriminator and its optimiser."""
+    """A U-Net discriminator and its optimiser. autocast: gives the context in which it computes."""
 
-    def __init__(self, recipe: TrainRecipe, accelerator: Accelerator) -> None:
-        self.accelerator, self.lr = accelerator, recipe.optimiser.discriminator_lr
+    def __init__(
+        self, recipe: TrainRecipe, accelerator: Accelerator, autocast: Callable[[], AbstractContextManager[Any]]
+    ) -> None:
+        self.accelerator, self.autocast, self.lr = accelerator, autocast, recipe.optimiser.discriminator_lr
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed + 1)
             self.module: nn.Module = UNetDiscriminator().to(accelerator.device)
@@ -32,7 +36,7 @@ class Critic:
         self.optimizer.zero_grad(set_to_none=True)
         losses: dict[str, Tensor] = {}
         for name, pictures in (("real", real), ("made", made)):
-            with self.accelerator.autocast():
+            with self.autocast():
                 loss = gan_loss(self.model(pictures), real=name == "real")
             self.accelerator.backward(loss)
             losses[f"discriminator {name}"] = loss.detach()

@@ -7,16 +7,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
-from accelerate.utils import KwargsHandler
 from torch import Tensor, nn
 
 from iqsr.degrade import Pool
-from iqsr.device import bf16_pays, choose_device
 from iqsr.errors import IqsrError
 from iqsr.generators.composed import Composed
 from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
@@ -28,6 +26,7 @@ from iqsr.training.sr.guard import Guard
 from iqsr.training.sr.log import Log, check_free, claim, origin
 from iqsr.training.sr.networks import keep, start
 from iqsr.training.sr.objective import Objective
+from iqsr.training.sr.processes import autocast, choose_precision, join
 from iqsr.training.sr.recipe import TrainRecipe
 from iqsr.training.sr.stop import Stop
 from iqsr.training.sr.targets import Targets
@@ -69,10 +68,12 @@ class Training:
         resume: bool = False,
     ) -> None:
         self.recipe, self.out = recipe, out
-        self.accelerator = _accelerator(recipe)
+        self.accelerator = join()
         if self.accelerator.is_main_process:
             check_free(out, recipe, resume=resume)
         device = self.device = self.accelerator.device
+        self.precision = choose_precision(recipe, self.accelerator)
+        self.autocast = partial(autocast, self.precision, device)
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
         self.sets = Sets(data, recipe.data)
         self.generator = start(recipe)
@@ -81,8 +82,7 @@ class Training:
         if validation is not None and self.accelerator.is_main_process:
             quality, degradation = self.objective.quality, recipe.data.degradations[0]
             self.validation = Validation(validation, recipe.validation, degradation, quality, str(device))
-        precision = "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
-        self.targets = Targets(recipe, self.sets, str(device), precision)
+        self.targets = Targets(recipe, self.sets, str(device), self.precision)
         if self.accelerator.is_main_process:
             # Last: a command that is wrong leaves no folder behind.
             claim(out, recipe, self.sets.fingerprint, resume=resume)
@@ -93,7 +93,7 @@ class Training:
         learning = [p for p in self.module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learning, lr=recipe.optimiser.lr, betas=recipe.optimiser.betas, fused=True)
         self.model = self.accelerator.prepare(self.module)
-        self.critic = Critic(recipe, self.accelerator) if recipe.objective.gan else None
+        self.critic = Critic(recipe, self.accelerator, self.autocast) if recipe.objective.gan else None
         drawing = torch.Generator().manual_seed(seed_of(recipe.seed, rank, 3))
         self.pool = Pool(recipe.data.pool, drawing) if recipe.data.pool else None
         self.guard = Guard(recipe.guard)
@@ -155,8 +155,8 @@ class Training:
         target = self._target(batch)
         rate = recipe.optimiser.lr * recipe.optimiser.rate_at(self.done)
         self.optimizer.param_groups[0]["lr"] = rate
-        with self.accelerator.autocast():
-            averaged = self._averaged_output(batch["lr"])  # first: it changes the weights and back
+        averaged = self._averaged_output(batch["lr"])
+        with self.autocast():
             with self.composed.applied() if self.composed else nullcontext():
                 output = self.model(batch["lr"].contiguous(memory_format=torch.channels_last)).float()
             critic = self.critic.frozen() if self.critic else None
@@ -187,7 +187,8 @@ class Training:
     def _averaged_output(self, lr: Tensor) -> Tensor | None:
         if not self.recipe.objective.ldl:
             return None
-        with torch.no_grad(), self.average.applied():
+        # An autocast of its own, for one remembers the weights that it has rounded until it ends.
+        with torch.no_grad(), self.average.applied(), self.autocast():
             return self.module(lr).float()
 
     def batches(self, on_progress: Progress = silent) -> Batches:
@@ -215,8 +216,10 @@ class Training:
             names = self.recipe.trained_on
             pictures = self.out / "validation" / f"step-{self.done:08d}"
             self.module.eval()
-            with self.average.applied(), self.accelerator.autocast():
-                look, figures = self.validation.look(lambda x: self.module(x.to(self.device)).cpu(), names, pictures)
+            with self.average.applied(), self.autocast():
+                look, figures = self.validation.look(
+                    lambda x: self.module(x.to(self.device)).float().cpu(), names, pictures
+                )
             self.module.train()
             if self.log:
                 self.log.write(self.done, "validation", figures)
@@ -247,14 +250,14 @@ class Training:
             "critic": self.critic.state_dict() if self.critic else None,
             "guard": self.guard.state_dict(),
             "sums": dict(self._sums),
-            "precision": self.accelerator.mixed_precision,
+            "precision": self.precision,
         }
         self.checkpoints.save(self.done, state)
         self.accelerator.wait_for_everyone()
 
     def _restore(self, step: int, state: dict[str, Any]) -> None:
         self.done = step
-        if state.get("precision", self.accelerator.mixed_precision) != self.accelerator.mixed_precision:
+        if state.get("precision", self.precision) != self.precision:
             logger.warning("this run began elsewhere, in another precision: its result will not be the same to the bit")
         self.module.load_state_dict(state["weights"], strict=False)
         self.average.values = {n: v.to(self.device) for n, v in state["average"].items()}
@@ -286,12 +289,3 @@ class Training:
         if self.accelerator.num_processes > 1:
             asked = cast("Tensor", self.accelerator.gather(asked))
         return bool(asked.sum() > 0)
-
-
-def _accelerator(recipe: TrainRecipe) -> Accelerator:
-    """bf16 where the device is faster in it; buffers are every process's own, for spectral norms change theirs."""
-    cpu = choose_device("auto").type == "cpu"  # accelerate joins processes on CPUs only when it is told so
-    device = PartialState(cpu=cpu).device
-    bf16 = recipe.bf16 and device is not None and bf16_pays(device)
-    handlers: list[KwargsHandler] = [DistributedDataParallelKwargs(broadcast_buffers=False)]
-    return Accelerator(cpu=cpu, mixed_precision="bf16" if bf16 else "no", kwargs_handlers=handlers)
