@@ -22,7 +22,7 @@ class Rows:
     width: int
     height: int
     bands: Callable[[int], Iterator[Tensor]]
-    """Band height -> fp32 tensors (1, 3, any height, width), top to bottom.
+    """Band height -> fp32 tensors (1, channels, any height, width), top to bottom. Pictures have 3 channels.
 
     Readers of files keep to the height that is asked for; networks give bands as they come out.
     """
@@ -109,6 +109,16 @@ def _mirrored(x: Tensor, more: int, axis: int) -> Tensor:
         x = F.pad(x, side, mode="reflect")
         more -= step
     return x
+
+
+def unshuffled(rows: Rows, factor: int) -> Rows:
+    """Squares of `factor` pixels a side as the channels of one (`F.pixel_unshuffle`); the size is a multiple of it."""
+
+    def bands(height: int) -> Iterator[Tensor]:
+        for part in rebanded(rows.bands(height * factor), height * factor):
+            yield F.pixel_unshuffle(part, factor)
+
+    return Rows(rows.width // factor, rows.height // factor, bands)
 
 
 def cropped(rows: Rows, width: int, height: int) -> Rows:

@@ -64,6 +64,7 @@ class StreamEngine:
         band_pixels: int | None = None,
     ) -> None:
         self.scale = int(program.scale)
+        self._shrink, program = program.unshuffled()
         self._program = program.to(device, dtype)
         self._device = device
         self._dtype = dtype
@@ -75,6 +76,8 @@ class StreamEngine:
     def apply(self, rows: Rows, on_progress: OnProgress | None = None) -> Rows:
         """The enlarged picture (fp32, on the CPU)."""
         report = on_progress or unobserved
+        if self._shrink > 1:
+            rows = row_streams.unshuffled(rows, self._shrink)
         strips = self._strips(rows.width)
         if len(strips) == 1:
             return self._enlarged(rows, report)
@@ -86,7 +89,8 @@ class StreamEngine:
         return row_streams.side_by_side(parts)
 
     def _enlarged(self, rows: Rows, report: OnProgress) -> Rows:
-        return Rows(rows.width * self.scale, rows.height * self.scale, lambda _: self._stream(rows, report))
+        scale = int(self._program.scale)
+        return Rows(rows.width * scale, rows.height * scale, lambda _: self._stream(rows, report))
 
     def _split(self) -> tuple[Trunk | TiledTrunk | None, RowProgram]:
         """The part that takes a way of its own, where it has one that is faster, and what follows it."""
@@ -164,13 +168,13 @@ class StreamEngine:
         self, rows: Rows, read_from: int, read_to: int, keep_from: int, keep_to: int, report: OnProgress
     ) -> Rows:
         enlarged = self._enlarged(row_streams.columns(rows, read_from, read_to), report)
-        start, stop = keep_from - read_from, keep_to - read_from
-        return row_streams.columns(enlarged, start * self.scale, stop * self.scale)
+        start, stop, scale = keep_from - read_from, keep_to - read_from, int(self._program.scale)
+        return row_streams.columns(enlarged, start * scale, stop * scale)
 
 
 def winograds_gain(program: RowProgram, device: torch.device) -> float:
     """How many times as fast as direct convolutions a program is in fp32 by Winograd's; 1 where it takes none."""
-    parts = program.split()
+    parts = program.unshuffled()[1].split()
     return TiledTrunk(parts[0]).gain if parts is not None and has_winograd(device, torch.float32) else 1
 
 

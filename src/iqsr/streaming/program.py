@@ -12,9 +12,9 @@ from fractions import Fraction
 from math import lcm
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from iqsr.streaming.ops import Convolve, EnlargeConvolve, RowOp, Slopes
+from iqsr.streaming.ops import Convolve, EnlargeConvolve, Rearrange, RowOp, Slopes
 
 
 @dataclass(frozen=True)
@@ -117,26 +117,44 @@ class RowProgram:
             stages.append(Stage(op, stage.source, then))
         return RowProgram(stages, self.given, self.beside)
 
+    def unshuffled(self) -> tuple[int, RowProgram]:
+        """The factor of a pixel-unshuffle that the picture goes through before all else, and the program behind it.
+
+        1 and this program where there is none.
+        """
+        first = self.stages[0]
+        if not isinstance(first.op, Rearrange) or not isinstance(first.op.module, nn.PixelUnshuffle) or first.then:
+            return 1, self
+        if len(self.stages) == 1 or -1 in self._read_by(self.stages[1:]):
+            return 1, self
+        return first.op.module.downscale_factor, RowProgram([s.behind(1) for s in self.stages[1:]], self._channels[0])
+
     def split(self) -> tuple[RowProgram, RowProgram] | None:
         """What comes before the first change of size, and the rest, which reads its result, and maybe the picture.
 
-        None where a later stage reads another value of the first part.
+        A program that keeps the size is split before its last convolution. None where a later stage reads another value
+        of the first part.
         """
-        sizes = [self._scales[number] for number in range(len(self.stages))]
-        count = next((number for number, scale in enumerate(sizes) if scale != 1), len(sizes))
-        read = {leaf.stage for stage in self.stages[count:] for source in stage.sources() for leaf in leaves(source)}
-        before = {value for value in read if value < count}
-        if count in {0, len(sizes)} or before - {-1} != {count - 1}:
+        resized = [number for number in range(len(self.stages)) if self._scales[number] != 1]
+        last = [number for number, stage in enumerate(self.stages) if isinstance(stage.op, Convolve)][-1:]
+        count = (resized or last or [0])[0]
+        before = {value for value in self._read_by(self.stages[count:]) if value < count}
+        if count == 0 or before - {-1} != {count - 1}:
             return None
         rest = [stage.behind(count) for stage in self.stages[count:]]
         beside = self._channels[-1] if -1 in before else 0
         return RowProgram(self.stages[:count], self.given), RowProgram(rest, self._channels[count - 1], beside)
 
+    @staticmethod
+    def _read_by(stages: list[Stage]) -> set[int]:
+        """The values that stages read, by number."""
+        return {leaf.stage for stage in stages for source in stage.sources() for leaf in leaves(source)}
+
     def _corrections(self, convolutions: set[int]) -> set[int]:
         """Those whose result is added, on its only way to the output, to something that no convolution made."""
         plain, readers = {-1}, dict[int, list[int]]()
         for number, stage in enumerate(self.stages):
-            read = {leaf.stage for source in stage.sources() for leaf in leaves(source)}
+            read = self._read_by([stage])
             for value in read:
                 readers.setdefault(value, []).append(number)
             if not isinstance(stage.op, Convolve | EnlargeConvolve) and read <= plain:
@@ -156,7 +174,7 @@ class RowProgram:
         for number in reversed(range(len(self.stages))):
             stage = self.stages[number]
             if isinstance(stage.op, Convolve | EnlargeConvolve) or number in followed:
-                followed.update(leaf.stage for source in stage.sources() for leaf in leaves(source))
+                followed |= self._read_by([stage])
         convolutions = (Convolve, EnlargeConvolve)
         return {n for n, s in enumerate(self.stages) if isinstance(s.op, convolutions) and n not in followed}
 
