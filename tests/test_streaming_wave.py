@@ -218,6 +218,8 @@ def test_memory_is_what_the_docs_tell() -> None:
     assert "RRDBNet: 1.3 GB a megapixel" in text
     assert deep.plan(60000, 1000, 4_100_000_000) is not None
     assert "with 4.1 GB, RRDBNet also does pictures 1000 pixels wide of any height" in text
+    assert [round(sum(k.nbytes for k in trunk.kernels.values()) / 1e9, 1) for trunk in (deep, flat)] == [0.3, 0.0]
+    assert "another 0.3 GB for RRDBNet, next to nothing for compact" in text
 
 
 def gigabytes(trunk: TiledTrunk, height: int, width: int) -> float:
