@@ -44,6 +44,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--quality", "101"], "--quality goes from 1 to 100, got 101"),
         (["--threads", "0"], "Invalid value for '--threads'"),
         (["--memory", "-1"], "Invalid value for '--memory'"),
+        (["--memory", "inf"], "memory is a number of gigabytes above 0, got inf"),
         (["--suffix", "/x"], "a suffix is a part of a file's name"),
         (["--skip-existing", "--overwrite"], "--skip-existing and --overwrite exclude each other"),
         (

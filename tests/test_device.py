@@ -44,6 +44,14 @@ def test_what_is_measured_is_the_time_in_fp32_over_that_in_bf16(monkeypatch: pyt
     assert device._measured_bf16_gain.__wrapped__() == 1.5
 
 
+@pytest.mark.parametrize(
+    ("seconds", "settled"),
+    [([1.0, 1.05, 1.1], True), ([9.0, 1.1, 1.0, 5.0, 1.05], True), ([1.0, 1.0, 1.2], False), ([1.0, 2.0, 3.0], False)],
+)
+def test_three_shortest_times_that_hardly_differ_are_no_chance(seconds: list[float], settled: bool) -> None:
+    assert device._settled(seconds) == settled
+
+
 def test_what_else_the_machine_does_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each time is one that another process made longer but for every tenth one; fp32's and bf16's at other turns."""
     clock, turn = [0.0], [0]

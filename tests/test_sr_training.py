@@ -244,10 +244,22 @@ def test_the_averaged_network_does_not_lend_its_weights(sets: Path, tmp_path: Pa
         return terms(output, *rest, averaged=averaged, **more)
 
     monkeypatch.setattr(training.objective, "terms", spied)
+    assert training.critic
+    computed: dict[str, list[torch.dtype]] = {"generator": [], "critic": []}
+    for name, module in (("generator", training.module), ("critic", training.critic.module)):
+        layer = next(layer for layer in module.modules() if isinstance(layer, torch.nn.Conv2d))
+        layer.register_forward_hook(lambda _, given, made, name=name: computed[name].append(made.dtype))
     training.step(training.draw())
     ((output, averaged),) = seen
     assert float(averaged.abs().max()) == 0
     assert float(output.abs().max()) > 0.05
+    assert computed == {"generator": 2 * [torch.bfloat16], "critic": 3 * [torch.bfloat16]}
+
+
+def test_all_processes_compute_in_the_precision_of_the_first(sets: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("iqsr.training.sr.processes.bf16_pays", lambda device: True)
+    monkeypatch.setattr("iqsr.training.sr.processes.broadcast_object_list", lambda told: [False])
+    assert Training(tiny("cpu-origins", "bf16=true"), sets, tmp_path / "run").precision == "fp32"
 
 
 def test_an_objective_that_is_not_finite_is_told(sets: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from iqsr.rows import of_tensor, unshuffled
 from iqsr.streaming import compile_rows, winograds_gain
 from iqsr.streaming.tiled import TiledTrunk
 from iqsr.tiles import probe
-from streaming_networks import CPU, conv, engine, enlarged
+from streaming_networks import CPU, Sketch, conv, engine, enlarged
 
 pytestmark = pytest.mark.usefixtures("inference_mode", "fast_products")
 
@@ -91,6 +91,33 @@ def test_a_picture_that_is_read_again_is_not_lost(adds: bool, bends: bool) -> No
     module, picture = Returning(adds=adds, bends=bends), probe(68, 72)
     assert (enlarged(engine(module), picture) - module(picture)).abs().max() <= 1e-5
     assert isinstance(engine(module).trunk, TiledTrunk) == (not adds and not bends)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dense_connections_that_read_the_changed_picture(dtype: torch.dtype) -> None:
+    """Behind a pixel-unshuffle the picture has as many channels as values that lie in stacks."""
+
+    def forward(s: Sketch, x: Tensor) -> Tensor:
+        small = s.shrink(x)
+        changed = small * 2
+        dense = s.second(torch.cat([changed, s.first(changed)], 1))
+        return s.enlarge(s.last(dense) + small)
+
+    torch.manual_seed(0)
+    layers = {"first": conv(48, 32), "second": conv(80, 32), "last": conv(32, 48)}
+    module = Sketch(forward, shrink=nn.PixelUnshuffle(4), enlarge=nn.PixelShuffle(4), **layers)
+    ours, picture = engine(module, dtype), probe(132, 136)
+    assert isinstance(ours.trunk, TiledTrunk) == (dtype == torch.float32)
+    error = enlarged(ours, picture) - module(picture)
+    assert error.abs().max() <= (1e-5 if dtype == torch.float32 else 0.05)
+
+
+def test_a_pixel_unshuffle_of_the_picture_twice() -> None:
+    torch.manual_seed(0)
+    body = nn.Sequential(conv(24, 32), conv(32, 32), conv(32, 12))
+    layers = {"shrink": nn.PixelUnshuffle(2), "body": body, "enlarge": nn.PixelShuffle(2)}
+    module = Sketch(lambda s, x: s.enlarge(s.body(s.shrink(torch.cat([x, x], 1)))), **layers)
+    assert (enlarged(engine(module), probe(68, 72)) - module(probe(68, 72))).abs().max() <= 1e-5
 
 
 def test_a_lone_pixel_unshuffle() -> None:

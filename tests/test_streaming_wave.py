@@ -114,8 +114,7 @@ SUMS: dict[str, Callable[..., Tensor]] = {
 @pytest.mark.parametrize("read", SUMS)
 def test_a_sum_takes_the_place_of_a_value_that_nothing_else_reads(read: str, tiles: int) -> None:
     layers = {"a": conv(3, 16), "b": conv(16, 16), "c": conv(16, 16), "d": conv(16, 16), "e": conv(32, 16)}
-    module = Sketch(lambda m, x: m.up(SUMS[read](m, *m.first(x))), **layers, up=nn.PixelShuffle(2))
-    module.first = lambda x: (a := module.a(x), module.b(a))
+    module = Sketch(lambda m, x: m.up(SUMS[read](m, a := m.a(x), m.b(a))), **layers, up=nn.PixelShuffle(2))
     trunk, x = trunk_of(module), noise(1, 3, 24, 20)
     assert trunk.dies_in(2, Value(0)) == (read == "once")
     assert (F.pixel_shuffle(through(trunk, x, tiles), 2) - module(x)).abs().max() <= 1e-5

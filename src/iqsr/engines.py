@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import lcm
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -80,8 +80,10 @@ class Runner:
     ) -> None:
         if tile is not None and tile < 16:
             raise UsageError(f"a tile has at least 16 pixels a side, got {tile}")
+        if memory_gb is not None and not 0 < memory_gb < inf:
+            raise UsageError(f"memory is a number of gigabytes above 0, got {memory_gb:g}")
         self._generator = generator
-        memory = int(memory_gb * 1e9) if memory_gb else _memory() // 4
+        memory = _memory() // 4 if memory_gb is None else int(memory_gb * 1e9)
         self._limits = Limits(memory, tile or _DEFAULT_TILE)
         if backend == "openvino" and device not in ("auto", "cpu"):
             raise UsageError(f"the backend openvino computes on the CPU: leave --device {device} out")
@@ -90,9 +92,9 @@ class Runner:
         method = "tiles" if self._program is None else "exact streaming"
         self._automatic = precision == "auto"
         self.choice = Choice(chosen, choose_precision(precision, chosen, backend, self._program), backend, method)
-        self.size_multiple = generator.size_multiple
-        if self._program is not None:
-            self.size_multiple = lcm(self.size_multiple, self._program.size_multiple)
+        self.size_multiple, self.minimum_size = generator.size_multiple, generator.minimum_size
+        if self._program is not None:  # which knows better: spandrel asks for more than some networks need
+            self.size_multiple, self.minimum_size = self._program.size_multiple, 1
         self._margin: int | None = None
         self._engine: RowEngine | None = None
 

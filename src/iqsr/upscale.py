@@ -176,7 +176,7 @@ class Upscaler:
         passes = passes_for(max(size[0] / rows.width, size[1] / rows.height), self.scale)
         for number in range(passes):
             width, height = rows.width * self.scale, rows.height * self.scale
-            ready = row_streams.padded(rows, self._runner.size_multiple, self.generator.minimum_size)
+            ready = row_streams.padded(rows, self._runner.size_multiple, self._runner.minimum_size)
             enlarged = engine.apply(ready, on_progress if number == passes - 1 else None)
             rows = row_streams.clamped(row_streams.finite(row_streams.cropped(enlarged, width, height)))
         return rows

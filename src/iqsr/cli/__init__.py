@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import warnings
 
 import typer
 
@@ -80,8 +81,10 @@ def main() -> None:
     """Entry point: errors of ours, and wrong arguments, become one line and their exit code."""
     from iqsr.errors import IqsrError
 
-    warnings, said = logging.getLogger("iqsr"), _Lines()
-    warnings.addHandler(said)
+    ours, said = logging.getLogger("iqsr"), _Lines()
+    ours.addHandler(said)
+    if not sys.warnoptions:  # what torch tells the authors of networks
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"(torch|spandrel)\b")
     try:
         code = app(prog_name="iqsr", standalone_mode=False)
     except IqsrError as error:
@@ -97,7 +100,7 @@ def main() -> None:
         named = f"'{error.filename}': " if error.filename is not None else ""
         code = _failed(f"{named}{error.strerror or error}", 1)
     finally:
-        warnings.removeHandler(said)
+        ours.removeHandler(said)
     sys.exit(code)
 
 

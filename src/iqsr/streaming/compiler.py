@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,11 @@ class NotStreamableError(Exception):
 
 
 def compile_rows(module: nn.Module) -> RowProgram:
-    """Trace `module`, a function (N, 3, H, W) -> (N, 3, H * scale, W * scale). Raises NotStreamableError."""
+    """Trace `module`, a function (N, 3, H, W) -> (N, 3, H * scale, W * scale). Raises NotStreamableError.
+
+    The program has the module's own weights; the module stays as it was.
+    """
+    module = _copied(module)
     shuffle = getattr(module, "shuffle_factor", None)
     if isinstance(shuffle, int) and isinstance(inner := getattr(module, "model", None), nn.Module):
         # spandrel's ESRGAN with a pixel-unshuffle in front pads by size, which cannot be traced.
@@ -44,6 +49,15 @@ class _Tracer(fx.Tracer):
         """Torch's own layers stay whole; containers are looked into."""
         ours = isinstance(m, BicubicReduce)
         return ours or (m.__module__.startswith("torch.nn") and not isinstance(m, nn.Sequential))
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """The same weights in a structure of their own: what a forward pass writes to it while it is traced is no value."""
+    weights = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    try:
+        return copy.deepcopy(module, weights)
+    except Exception as error:  # whatever an author keeps in a module
+        raise NotStreamableError(f"cannot be copied: {error}") from error
 
 
 def _traced(module: nn.Module, modules: dict[str, nn.Module]) -> fx.Graph:

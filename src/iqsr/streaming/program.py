@@ -123,9 +123,9 @@ class RowProgram:
         1 and this program where there is none.
         """
         first = self.stages[0]
-        if not isinstance(first.op, Rearrange) or not isinstance(first.op.module, nn.PixelUnshuffle) or first.then:
+        if not isinstance(first.op, Rearrange) or not isinstance(first.op.module, nn.PixelUnshuffle):
             return 1, self
-        if len(self.stages) == 1 or -1 in self._read_by(self.stages[1:]):
+        if first.source != PICTURE or first.then or len(self.stages) == 1 or -1 in self._read_by(self.stages[1:]):
             return 1, self
         return first.op.module.downscale_factor, RowProgram([s.behind(1) for s in self.stages[1:]], self._channels[0])
 

@@ -33,6 +33,8 @@ class _Stack:
     block: int = 0
     """Channels of a block."""
     last_reader: int = 0
+    dtype: torch.dtype = torch.float32
+    """Of the readers' weights, the coarsest: a value that no convolution made, such as the picture's, may be finer."""
 
     def blocks(self, program: RowProgram, members: int) -> int:
         """How many blocks the first `members` values take."""
@@ -52,8 +54,11 @@ class Trunk:
             which = _readable(self._stacks, stage)
             if which is not None:
                 self._stack_read_by[number] = which
-                self._stacks[which].last_reader = number
-                self._kernels[number] = _deep(stage.op, self._stacks[which].block)
+                stack = self._stacks[which]
+                stack.last_reader = number
+                assert isinstance(stage.op, Convolve)
+                stack.dtype = min(stack.dtype, stage.op.weight.dtype, key=lambda dtype: dtype.itemsize)
+                self._kernels[number] = _deep(stage.op, stack.block)
         for which, stack in enumerate(self._stacks):
             for value in stack.members:
                 self._written_to[value].append(which)
@@ -129,8 +134,8 @@ class Trunk:
         stack, (height, width) = self._stacks[which], x.shape[2:]
         if which not in stacks:
             shape = (stack.blocks(self._program, len(stack.members)), height, width, stack.block)
-            fits = bool(spare) and spare[0].shape == shape and spare[0].dtype == x.dtype
-            stacks[which] = spare.pop() if fits else x.new_empty(shape)
+            fits = bool(spare) and spare[0].shape == shape and spare[0].dtype == stack.dtype
+            stacks[which] = spare.pop() if fits else x.new_empty(shape, dtype=stack.dtype)
         first = stack.blocks(self._program, stack.members.index(value))
         blocks = x[0].permute(1, 2, 0).unflatten(2, (-1, stack.block)).permute(2, 0, 1, 3)
         stacks[which][first : first + blocks.shape[0]].copy_(blocks)
@@ -142,9 +147,8 @@ def _joined(source: Source, values: dict[Value, Tensor]) -> Tensor:
     return torch.cat([_joined(part, values) for part in source.parts], 1)
 
 
-def _deep(op: object, block: int) -> FusedConvolution:
+def _deep(op: Convolve, block: int) -> FusedConvolution:
     """The convolution with its input channels split into (blocks, block)."""
-    assert isinstance(op, Convolve)
     weight = op.weight.unflatten(1, (-1, block)).transpose(1, 2)
     return FusedConvolution(weight.contiguous(memory_format=torch.channels_last_3d), op.bias, (1, *op.dilation))
 
