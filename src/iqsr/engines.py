@@ -80,7 +80,7 @@ class Runner:
     ) -> None:
         if tile is not None and tile < 16:
             raise UsageError(f"a tile has at least 16 pixels a side, got {tile}")
-        if memory_gb is not None and not 0 < memory_gb < inf:
+        if memory_gb is not None and not 0 < memory_gb * 1e9 < inf:
             raise UsageError(f"memory is a number of gigabytes above 0, got {memory_gb:g}")
         self._generator = generator
         memory = _memory() // 4 if memory_gb is None else int(memory_gb * 1e9)

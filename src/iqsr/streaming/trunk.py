@@ -122,7 +122,7 @@ class Trunk:
         op, which = stage.op, self._stack_read_by[number]
         assert isinstance(op, Convolve)
         depth = self._stacks[which].blocks(self._program, len(leaves(stage.source)))
-        x = stack[:depth].permute(3, 0, 1, 2).unsqueeze(0)
+        x = stack[:depth].permute(3, 0, 1, 2).unsqueeze(0).to(op.weight.dtype)  # the last layer's may be finer
         other = None
         if added is not None and op.slope == 1 and added.dtype == x.dtype:
             other = added.unsqueeze(2)
