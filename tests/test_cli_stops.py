@@ -13,6 +13,7 @@ import pytest
 
 from cli_pictures import FAST, IQSR, picture, process, size_of
 from commands import PATIENCE, Run
+from disks import small_disk
 
 
 @pytest.fixture(autouse=True)
@@ -116,21 +117,6 @@ def test_output_that_cannot_be_written_is_one_line(command: tuple[str, ...]) -> 
 
 
 # Disks
-
-
-@contextmanager
-def small_disk(size: str) -> Generator[Path]:
-    """A tmpfs of this size, mounted below the present folder."""
-    place = Path("disk").resolve()
-    place.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "iqsr-test", place], check=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("cannot mount a small disk here: needs root and mount(8)")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", place], check=True)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff"])

@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import torch
 from PIL import Image
 
 from commands import PATIENCE
+from disks import small_disk
 from iqsr.errors import PictureError, UsageError
 from iqsr.images import check_output, remove_stale_parts, write_picture
 from picture_errors import SIZE, opened, photo, run_python, the_error
@@ -55,15 +55,10 @@ def test_quality_out_of_range_is_refused(tmp_path: Path, quality: int) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if sys.platform != "linux" or subprocess.run(mounting, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a tmpfs is not permitted here (it needs root on Linux)")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Of one megabyte."""
+    with small_disk("1m", tmp_path / "disk") as place:
+        yield place
 
 
 def noise_bands(seen: list[int], count: int = 400) -> Iterator[torch.Tensor]:
@@ -74,8 +69,8 @@ def noise_bands(seen: list[int], count: int = 400) -> Iterator[torch.Tensor]:
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
-def test_a_full_disk_is_an_error_that_leaves_what_was_there(small_disk: Path, tmp_path: Path, suffix: str) -> None:
-    picture, out = opened(tmp_path / "in.png"), small_disk / f"out.{suffix}"
+def test_a_full_disk_is_an_error_that_leaves_what_was_there(disk: Path, tmp_path: Path, suffix: str) -> None:
+    picture, out = opened(tmp_path / "in.png"), disk / f"out.{suffix}"
     out.write_bytes(b"what was there")
     threads = threading.active_count()
     seen: list[int] = []
@@ -86,18 +81,18 @@ def test_a_full_disk_is_an_error_that_leaves_what_was_there(small_disk: Path, tm
     )
     assert the_error(work) == f"cannot write '{out}': No space left on device"
     assert out.read_bytes() == b"what was there"
-    assert [path.name for path in small_disk.iterdir()] == [out.name]
+    assert [path.name for path in disk.iterdir()] == [out.name]
     if suffix != "webp":  # which is encoded when the last row has come
         assert len(seen) < 300  # the work stopped when the disk was full
     assert threading.active_count() == threads
 
 
-def test_a_read_only_folder_is_found_before_the_work(small_disk: Path, tmp_path: Path) -> None:
+def test_a_read_only_folder_is_found_before_the_work(disk: Path, tmp_path: Path) -> None:
     picture = opened(tmp_path / "in.png")
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     for name in ("out.png", "new/out.png"):
-        message = the_error(lambda name=name: check_output(small_disk / name, SIZE, picture))
-        assert message == f"cannot write '{small_disk / name}': the folder '{small_disk}' is read-only"
+        message = the_error(lambda name=name: check_output(disk / name, SIZE, picture))
+        assert message == f"cannot write '{disk / name}': the folder '{disk}' is read-only"
 
 
 # Outputs that are interrupted

@@ -12,6 +12,7 @@ from iqsr.errors import UsageError
 from iqsr.quality import card, load_metric
 from iqsr.sampling import choose, sampler
 from iqsr.training.sr import scores
+from iqsr.training.sr.ahead import made_ahead
 from iqsr.training.sr.data import Batch, Batches, Sets, load_set, mirrored, seed_of
 from iqsr.training.sr.recipe import DataRecipe
 from iqsr.training.sr.scores import SeenPatches, grid_scores, patch_scores, picture_scores
@@ -45,7 +46,7 @@ def test_a_batch_depends_on_its_number_alone(folder: Path) -> None:
 
 def test_processes_that_make_batches_ahead_make_the_same(folder: Path) -> None:
     alone = [batches(folder)[step] for step in range(2, 6)]
-    ahead = list(batches(folder, RECIPE.model_copy(update={"workers": 2})).loader(2, 6))
+    ahead = list(made_ahead(batches(folder), 2, 6, workers=2))
     assert all(same(a, b) for a, b in zip(alone, ahead, strict=True))
 
 

@@ -1,5 +1,7 @@
 """Networks that begin with a pixel-unshuffle, or that keep the size: they run as those that only enlarge."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -110,6 +112,22 @@ def test_dense_connections_that_read_the_changed_picture(dtype: torch.dtype) -> 
     assert isinstance(ours.trunk, TiledTrunk) == (dtype == torch.float32)
     error = enlarged(ours, picture) - module(picture)
     assert error.abs().max() <= (1e-5 if dtype == torch.float32 else 0.05)
+
+
+OUTPUTS: dict[str, Callable[..., Tensor]] = {
+    "a residual": lambda s, a, b: s.last(torch.cat([a, b, s.c(torch.cat([a, b], 1))], 1)) + a,
+    "two output convolutions": lambda s, a, b: s.c(torch.cat([a, b], 1)) + s.d(torch.cat([a, b], 1)),
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_the_output_convolutions_of_a_dense_network_in_bf16(name: str) -> None:
+    """They are kept in fp32 and read what is stacked in bf16; something is added to what they give."""
+    torch.manual_seed(0)
+    layers = {"a": conv(3, 48), "b": conv(48, 48), "c": conv(96, 48), "d": conv(96, 48), "last": conv(144, 48)}
+    module = Sketch(lambda s, x: s.enlarge(OUTPUTS[name](s, a := s.a(x), s.b(a))), enlarge=nn.PixelShuffle(4), **layers)
+    picture = probe(64, 64)
+    assert (enlarged(engine(module, torch.bfloat16), picture) - module(picture)).abs().max() <= 0.02
 
 
 def test_a_pixel_unshuffle_of_the_picture_twice() -> None:

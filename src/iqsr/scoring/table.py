@@ -45,16 +45,21 @@ def to_table(scored: Sequence[Scored], metrics: Sequence[str]) -> DataFrame:
     from pandas import DataFrame
 
     columns: dict[str, list[Any]] = {
-        "path": [str(one.path) for one in scored],
+        "path": [_text(str(one.path)) for one in scored],
         "width": [one.width for one in scored],
         "height": [one.height for one in scored],
         **{name: [one.scores.get(name) for one in scored] for name in metrics},
     }
     if any(one.errors for one in scored):
-        columns["error"] = ["; ".join(one.errors) for one in scored]
+        columns["error"] = [_text("; ".join(one.errors)) for one in scored]
     whole = "Int64" if any(one.width is None for one in scored) else "int64"
     kinds = {"width": whole, "height": whole, **dict.fromkeys(metrics, "float64")}
     return DataFrame(columns).astype(kinds)
+
+
+def _text(named: str) -> str:
+    r"""Tables hold text alone: a byte of a file's name that is none becomes `\xe9`."""
+    return named.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def check_table(out: Path) -> None:

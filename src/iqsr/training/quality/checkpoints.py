@@ -1,16 +1,17 @@
 """What a training run leaves in its folder: a checkpoint to go on from, weights, and a log."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from iqsr.errors import IqsrError
+from iqsr.images.parts import part_of
 
 
 def write_checkpoint(
@@ -49,6 +50,9 @@ def log(folder: Path, step: int, figures: Mapping[str, float]) -> None:
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part")
-    write(part)
-    part.replace(path)
+    """Whole or not at all. torch and safetensors tell a full disk each in their own way."""
+    with part_of(path) as part:
+        try:
+            write(part)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise IqsrError(f"cannot write '{path}': is the disk full?") from error

@@ -1,7 +1,6 @@
 """Batches by their number: a pure function of sets, recipe, seed and process; a stopped run needs nothing of them."""
 
 import hashlib
-import signal
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from iqsr.degrade import degrade, pipeline
 from iqsr.errors import UsageError
@@ -99,7 +97,7 @@ def load_set(gts: GtSet) -> Tensor:
     return torch.cat(pictures)
 
 
-class Batches(Dataset[Batch]):
+class Batches:
     """The batches of one process.
 
     rank, ranks: this process and how many there are; together they see every set once an epoch. scores: (K,) of the
@@ -122,19 +120,6 @@ class Batches(Dataset[Batch]):
         self.batch, self.seed, self.rank, self.ranks = batch, seed, rank, ranks
         self.scores, self.grid = scores, max(grid, self.pipelines[0].scale)
         self._order: tuple[int, list[int]] = (-1, [])
-
-    def loader(self, first: int, steps: int) -> DataLoader[Batch]:
-        """The batches from number `first` on, up to `steps`, made ahead by the recipe's number of processes."""
-        workers = self.recipe.workers
-        ahead = 2 if workers else None
-        return DataLoader(
-            self,
-            batch_size=None,
-            sampler=range(first, steps),
-            num_workers=workers,
-            prefetch_factor=ahead,
-            worker_init_fn=_deaf,
-        )
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, before the pool and before mirroring."""
@@ -162,9 +147,6 @@ class Batches(Dataset[Batch]):
         if self.scores is not None:
             made["scores"] = torch.stack([self._score(s, p) for s, p in zip(chosen, places, strict=True)])
         return made
-
-    def __len__(self) -> int:
-        raise TypeError("batches go on for as many steps as the recipe says")
 
     def _set(self, number: int) -> int:
         """The number of the set in a place of the endless row of shuffled epochs."""
@@ -207,9 +189,3 @@ def mirrored(batch: Batch) -> Batch:
     lr, gts = batch["lr"].clone(), batch["gts"].clone()
     lr[flip], gts[flip] = lr[flip].flip(3), gts[flip].flip(4)
     return {name: value for name, value in batch.items() if name != "flip"} | {"lr": lr, "gts": gts}
-
-
-def _deaf(worker: int) -> None:
-    """Schedulers and terminals signal all processes at once; what a run's signal means, its first process decides."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)

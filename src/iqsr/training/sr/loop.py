@@ -6,7 +6,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from iqsr.degrade import Pool
 from iqsr.errors import IqsrError
 from iqsr.generators.composed import Composed
 from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
+from iqsr.training.sr.ahead import made_ahead
 from iqsr.training.sr.average import Average
 from iqsr.training.sr.checkpoint import Checkpoints
 from iqsr.training.sr.critic import Critic
@@ -113,11 +114,12 @@ class Training:
         the guard stops it.
         """
         recipe = self.recipe
-        with self._stop.heard():
+        with self._stop.heard(), ExitStack() as stack:
             batches = self.batches(on_progress)
             if self.done == 0:
                 self._validate()
-            for batch in batches.loader(self.done, recipe.steps):
+            made = stack.enter_context(closing(made_ahead(batches, self.done, recipe.steps, recipe.data.workers)))
+            for batch in made:
                 began = time.perf_counter()
                 self.step(batch)
                 self._sums["seconds"] += time.perf_counter() - began

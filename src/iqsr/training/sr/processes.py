@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -13,9 +13,8 @@ from iqsr.device import bf16_pays, choose_device
 if TYPE_CHECKING:
     from accelerate.utils import KwargsHandler
 
+    from iqsr.quality import Precision
     from iqsr.training.sr.recipe import TrainRecipe
-
-Precision = Literal["fp32", "bf16"]
 
 
 def join() -> Accelerator:
