@@ -309,9 +309,6 @@ def test_demo_runs_and_its_page_opens(tmp_path, browser):
         place = next(n for n, head in enumerate(heads) if head.startswith(metric)) - len(heads)
         return [float(cells[place]) for cells in rows]
 
-    bicubic, base, tuned = means("stlpips")
-    assert base < 0.7 * bicubic, "the network is far closer to the original than bicubic in LPIPS-ST"
-    assert tuned < 1.08 * base, "the tuned one about as close"
-    _, base, tuned = means("psnr")
-    assert tuned > base + 0.4, "and closer pixel by pixel"
+    bicubic, network = means("stlpips")
+    assert network < 0.7 * bicubic, "the network is far closer to the original than bicubic in LPIPS-ST"
     page.close()

@@ -21,7 +21,6 @@ from iqsr.upscale import DEFAULT_MODEL
 
 PACKAGED = {
     "realesrgan-x4plus": (4, "ESRGAN", 16_697_987),
-    "iqsr-x4": (4, "ESRGAN", 16_697_987),
     "realesrgan-x4plus-anime": (4, "ESRGAN", 4_467_779),
     "realesr-animevideov3-x2": (2, "Compact", 621_424),
     "realesr-animevideov3-x3": (3, "Compact", 621_424),

@@ -28,7 +28,7 @@ from iqsr.rows import NotFiniteError, OnProgress, Rows
 from iqsr.sizes import Wish, passes_for
 from iqsr.tiles import out_of_memory
 
-DEFAULT_MODEL = "iqsr-x4"
+DEFAULT_MODEL = "realesrgan-x4plus"
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

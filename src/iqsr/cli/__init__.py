@@ -36,7 +36,7 @@ HELP = """Enlarge pictures with super-resolution networks, without seams.
 
   iqsr merge runs/ft -o sharper.safetensors
 
-  iqsr interpolate realesrgan-x4plus iqsr-x4 -o between.safetensors
+  iqsr interpolate realesrgan-x4plus runs/ft -o between.safetensors
 
 Each command has its own --help.
 """

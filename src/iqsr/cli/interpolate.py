@@ -28,8 +28,6 @@ def command(
 
     [bold]Examples[/bold]
 
-      iqsr interpolate realesrgan-x4plus iqsr-x4 -o between.safetensors
-
       iqsr interpolate runs/calm runs/sharp -o both.safetensors --share 0.25
 
       iqsr interpolate realesrgan-x4plus runs/ft -o weaker.safetensors --share 0.9

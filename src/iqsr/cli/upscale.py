@@ -36,13 +36,12 @@ and the rest goes on; the exit code is 1 then, 2 for wrong arguments.
 
   iqsr upscale "scans/*.tif" -o out/ --width 6000
 
-  iqsr upscale photo.jpg --model realesrgan-x4plus
+  iqsr upscale photo.jpg --model realesrgan-x4plus-anime
 
   iqsr upscale drawings/ -o out/ --model realesr-animevideov3 --skip-existing
 """
 
 MODELS = (
-    "iqsr-x4",
     "realesrgan-x4plus",
     "realesrgan-x4plus-anime",
     "realesr-animevideov3",

@@ -6,13 +6,11 @@ Names of layers are upstream's; spandrel builds the networks from them.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iqsr.generators.adapter import check_base, merge_into, read_adapter
 from iqsr.generators.community import as_generator, read_checkpoint, recognise
 from iqsr.generators.generator import Generator
 from iqsr.generators.ncnn import Shapes, read_ncnn
@@ -96,13 +94,10 @@ class Network:
     """The arrays of an ncnn `.bin`; None for an ordinary checkpoint."""
     reduce: tuple[int, int] | None = None
     """Resampling at the end, as (kept, of)."""
-    adapter: str | None = None
-    """File of a LoRA adapter beside this module, merged into the weights when they are loaded."""
 
 
 _ANIMEVIDEO = Network("realesr-animevideov3", partial(compact_shapes, 16))
 NETWORKS = {
-    "iqsr-x4": Network("realesrgan-x4plus", partial(rrdbnet_shapes, 23), adapter="iqsr-x4.safetensors"),
     "realesrgan-x4plus": Network("realesrgan-x4plus", partial(rrdbnet_shapes, 23)),
     "realesrgan-x4plus-anime": Network("realesrgan-x4plus-anime", partial(rrdbnet_shapes, 6)),
     "realesr-animevideov3-x2": Network("realesr-animevideov3", partial(compact_shapes, 16), reduce=(1, 2)),
@@ -119,8 +114,7 @@ as upstream's own ncnn models do."""
 def load_packaged(name: str) -> Generator:
     """The generator called `name`, one of `NETWORKS`.
 
-    Raises WeightsError, with the command that brings the weights, if they are not here, and ModelError if the
-    network's adapter is damaged or was trained on other weights.
+    Raises WeightsError, with the command that brings the weights, if they are not here.
     """
     network = NETWORKS[name]
     path = locate(network.weights)
@@ -128,18 +122,8 @@ def load_packaged(name: str) -> Generator:
     generator = as_generator(recognise(state, path), name=name, licence=known_weight(network.weights).licence)
     if network.shapes:  # plain convolutions: any size will do
         generator = replace(generator, minimum_size=1)
-    if network.adapter:
-        _merge_shipped(generator.module, network.adapter, name)
     if network.reduce is None:
         return generator
     kept, of = network.reduce
     reduced = nn.Sequential(generator.module, BicubicReduce(kept, of)).eval()
     return replace(generator, module=reduced, scale=generator.scale * kept // of)
-
-
-def _merge_shipped(module: nn.Module, file: str, name: str) -> None:
-    """Merge the adapter `file`, shipped beside this module, into the weights of `module`."""
-    path = Path(__file__).parent / file
-    adapter = read_adapter(path)
-    check_base(module, adapter, adapter_name=f"the adapter of {name}", module_name="its base")
-    merge_into(module, adapter.tensors, adapter.scaling)
