@@ -16,11 +16,11 @@ def picture(path: Path, size: tuple[int, int] = (6, 4)) -> None:
     Image.fromarray(np.full((size[1], size[0], 3), 128, np.uint8)).save(path)
 
 
-def label_json(labels: Sequence[str]) -> str:
+def label_json(labels: Sequence[str], name: str = "0001-0-288") -> str:
     """As HGGT's annotators' tool writes it."""
-    pictures: dict[str, object] = {"Picture_1": {"Name": "original", "File": "original", "Label": None}}
+    pictures: dict[str, object] = {"Picture_1": {"Name": f"{name}.png", "File": "original", "Label": None}}
     for i, (file, label) in enumerate(zip(ENHANCED, labels, strict=True), 2):
-        pictures[f"Picture_{i}"] = {"Name": f"enhanced {file}", "File": file, "Label": label}
+        pictures[f"Picture_{i}"] = {"Name": f"{name}_{file}.png", "File": file, "Label": label}
     cost = {"Start": "2022-05-01 10:00:00", "End": "2022-05-01 10:00:09", "Total": 9}
     return json.dumps({**pictures, "Time_cost": cost}, ensure_ascii=False)
 
@@ -35,7 +35,7 @@ def add_set(
     for annotator, said in zip("ABC", labels or [], strict=False):
         file = root / "labels" / part / annotator / f"{name}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(label_json(said), encoding="utf-8")
+        file.write_text(label_json(said, name), encoding="utf-8")
 
 
 MIXED = (  # by annotator; the columns are votes PPP, PPN, PSN, NNS

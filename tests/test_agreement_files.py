@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -73,16 +75,75 @@ HEADER = "first,second,share_first\n"
         (HEADER + "a.png,x.png,1\nb.png,a.png,1\nb.png,y.png,0\n", "second is not a file: line 2 ('x.png'); also 4"),
         (HEADER + "x.png,a.png,1\n" * 9, "first is not a file: line 2 ('x.png'); also 3, 4, 5, 6 and 4 more"),
         ("first,second,share_first,reference\na.png,b.png,1,z.png\n", "reference is not a file: line 2 ('z.png')"),
-        ("first,second,share_first,reference\na.png,b.png,1,\n", "no reference: line 2"),
+        (HEADER + "a.png,b.png,70\nb.png,c.png,30\n", "line 2 ('70'); also 3: percentages? Divide by 100"),
+        (HEADER + "a.png,b.png,-0.1\n", "share_first is not a number from 0 to 1: line 2 ('-0.1')"),
+        (HEADER + 'a.png,b.png,"0,7"\n', "share_first is not a number from 0 to 1: line 2 ('0,7')"),
+        (HEADER + "a.png,b.png,1\nc.png,c.png,1\n", "a picture is compared with itself: line 3"),
+        (HEADER + "a.png,./x/../a.png,1\n", "a picture is compared with itself: line 2"),
+        ("first,second,share_first,share_first\na.png,b.png,.9,.1\n", "has the column share_first more than once"),
+        ("first,second,share_first, first \na.png,b.png,.9,b.png\n", "has the column first more than once"),
+        ("reference,first,second,share_first,reference\n", "has the column reference more than once"),
+        ("first;second;share_first\na.png;b.png;.9\n", "they are separated by ';': save the file with commas"),
+        ("first\tsecond\tshare_first\n", "they are separated by '\\t': save the file with commas"),
     ],
 )
 def test_a_file_of_pairs_that_is_wrong_is_told_in_one_line(folder: Path, text: str, says: str) -> None:
+    (folder / "x").mkdir()
     path = write(folder, text)
     with pytest.raises(UsageError) as error:
         read_pairs(path)
     assert says in str(error.value)
     assert str(error.value).startswith(f"'{path}'")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_how_a_table_was_saved_changes_nothing(folder: Path, ending: str) -> None:
+    save(folder / "a, b.png", 5)
+    rows = ["\ufefffirst , second,share_first,,", '"a, b.png" ,"b.png",0.25,,', ",,,,", 'c.png, "d.png",1,,', ""]
+    pairs = read_pairs(write(folder, ending.join(rows).replace(', "d', ',"d')))
+    assert pairs.first == (folder / "a, b.png", folder / "c.png")
+    assert pairs.second == (folder / "b.png", folder / "d.png")
+    assert pairs.share_first.tolist() == [0.25, 1]
+
+
+@pytest.mark.parametrize("share", [0.7 - 0.2, 1 - (0.7 - 0.2), 0.1 + 0.4, float(np.float32(0.7) - np.float32(0.2))])
+def test_a_half_that_floats_miss_is_a_half(folder: Path, share: float) -> None:
+    assert read_pairs(write(folder, f"{HEADER}a.png,b.png,{share!r}\n")).share_first.tolist() == [0.5]
+    found = agreement(Pairs((folder / "a.png",), (folder / "b.png",), np.array([share])), ["laplacian"])
+    assert (found.pairs, found.undecided) == (1, 1)
+
+
+def test_shares_beyond_the_ends_by_a_rounding_are_the_ends(folder: Path) -> None:
+    text = f"{HEADER}a.png,b.png,{1.1 - 0.1 + 2**-52!r}\nb.png,c.png,{0.3 - 0.1 - 0.2!r}\nc.png,d.png,0.499\n"
+    assert read_pairs(write(folder, text)).share_first.tolist() == [1, 0, 0.499]
+
+
+def test_an_original_is_asked_for_only_by_metrics_that_compare(folder: Path) -> None:
+    path = write(folder, "first,second,share_first,reference\na.png,b.png,1,\nb.png,c.png,1,flat.png\n")
+    assert read_pairs(path).reference == (None, folder / "flat.png")
+    assert agreement(path, ["laplacian"]).accuracy["laplacian"].value == 1
+    with pytest.raises(UsageError, match=r"pairs.csv': no reference: line 2$"):
+        agreement(path, ["laplacian", "psnr"])
+    with pytest.raises(UsageError, match=r"\(psnr\), every pair needs a reference"):
+        agreement(read_pairs(path), ["psnr"])
+
+
+def test_what_is_read_otherwise_than_meant_is_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = "first,second,share_first,referense,votes\na.png,b.png,1,,3\nc.png,d.png,1,,3\nb.png,./a.png,0,,3\n"
+    assert len(read_pairs(write(folder, text))) == 3
+    alone, again = (record.getMessage() for record in caplog.records)
+    assert alone.endswith("columns that are left alone: referense, votes")
+    assert again.endswith("a pair stands there again (line 4 as line 2): each line counts")
+
+
+@pytest.mark.parametrize(("stored", "written"), itertools.permutations(("NFC", "NFD"), 2))
+def test_names_may_be_composed_or_decomposed(
+    folder: Path, stored: Literal["NFC", "NFD"], written: Literal["NFC", "NFD"]
+) -> None:
+    path = save(folder / normalize(stored, "café.png"), 7)
+    pairs = read_pairs(write(folder, normalize(written, f"{HEADER}café.png,b.png,1\n")))
+    assert pairs.first == (path,)
 
 
 def test_a_file_of_pairs_that_is_none_is_told(folder: Path) -> None:
@@ -100,7 +161,9 @@ def test_pairs_in_memory_are_checked() -> None:
         Pairs((), (), np.array([]))
     for share in (1.5, math.nan):
         with pytest.raises(UsageError, match=r"\[0, 1\]"):
-            Pairs(one, one, np.array([share]))
+            Pairs(one, (Path("b"),), np.array([share]))
+    with pytest.raises(UsageError, match="'a' is compared with itself"):
+        Pairs(one, one, np.array([0.7]))
 
 
 # --- from files to figures ------------------------------------------------------------------------------------------
@@ -231,8 +294,10 @@ def test_misalignment_needs_labels_and_metrics_that_look_at_one_picture(folder: 
 @pytest.mark.parametrize("seed", range(3))
 def test_files_and_arrays_give_the_same_figures(folder: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    contrast: Callable[[Path], int] = lambda path: {"a": 40, "b": 30, "c": 20, "d": 10}[path.stem]  # noqa: E731
-    chosen = [(folder / f"{x}.png", folder / f"{y}.png") for x, y in rng.choice(list("abcd"), (40, 2))]
+    contrast: Callable[[Path], int] = lambda path: {"a": 40, "b": 30, "c": 20, "d": 10, "e": 10}[path.stem]  # noqa: E731
+    save(folder / "e.png", 10)
+    drawn = [rng.choice(list("abcde"), 2, replace=False) for _ in range(40)]
+    chosen = [(folder / f"{x}.png", folder / f"{y}.png") for x, y in drawn]
     first, second = zip(*chosen, strict=True)
     share = rng.integers(0, 5, 40) / 4
     found = agreement(Pairs(first, second, share), ["laplacian"])

@@ -81,6 +81,39 @@ def test_aliases_lead_to_known_metrics_and_hide_none():
     assert card("nique") is card("niqe")
 
 
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("PSNR", "psnr"),
+        ("Ssim-Y", "ssim-y"),
+        ("LPIPS_ST", "stlpips"),
+        ("MS-SSIM", "ms_ssim"),
+        ("CLIPIQA+", "clipiqa+"),
+        ("CLIPIQA+_VITL14_512", "clipiqa+_vitL14_512"),
+        ("clipiqa+_vitL14_512", "clipiqa+_vitL14_512"),
+    ],
+)
+def test_capitals_do_not_matter(name: str, found: str):
+    assert card(name).name == found
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("PSNRY", "psnr-y"), ("SSIM_", "ssim"), ("LPIPSVGG", "lpips-vgg"), ("piq", "piqe"), ("srq2", "srq")],
+)
+def test_an_unknown_metric_names_a_few_the_nearest_first(name: str, nearest: str):
+    with pytest.raises(UnknownNameError) as error:
+        card(name)
+    text = str(error.value)
+    assert text.startswith(f"unknown metric '{name}'; known: {nearest}, ")
+    assert text.endswith(f" and {len(metric_names()) - 10} more")
+    assert text.count(",") == 9
+
+
+def test_equally_near_names_stay_in_their_order():
+    assert str(UnknownNameError("metric", "zzz", ["b", "a", "c"])).endswith("known: b, a, c")
+
+
 def test_unknown_metric_lists_the_nearest_first():
     with pytest.raises(UnknownNameError, match=r"^unknown metric 'spnr'; known: psnr,"):
         card("spnr")

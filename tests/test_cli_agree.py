@@ -200,11 +200,12 @@ def test_the_examples_of_the_help_run(agree: Run, pairs: Path) -> None:
 
 def test_an_interrupt_loses_nothing(agree: Run) -> None:
     """The first run ends early; the second measures what is left and gives what one run would have given."""
-    names = [f"n{i}.png" for i in range(40)]
-    for i, name in enumerate(names):
-        noise(name, 5 + i, 200 + i)  # of different sizes: no two in one batch
-        noise(f"original-{name}", 4, 200 + i)
-    lines = [f"{name},{name},1,original-{name}" for name in names]
+    names = [f"n{i}.png" for i in range(20)]
+    for i, name in enumerate(names):  # pairs of different sizes: no two in one batch
+        noise(name, 5 + i, 200 + 2 * i)
+        noise(f"other-{name}", 6 + i, 200 + 2 * i)
+        noise(f"original-{name}", 4, 200 + 2 * i)
+    lines = [f"{name},other-{name},1,original-{name}" for name in names]
     Path("long.csv").write_text("\n".join(["first,second,share_first,reference", *lines]) + "\n")
     arguments = ("long.csv", "-m", "ms_ssim,ssim", "--device", "cpu", "--json")
     interrupted = interrupt(*arguments)

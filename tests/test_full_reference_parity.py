@@ -108,7 +108,7 @@ def test_ms_ssim_differs_from_pyiqa_only_in_places_of_negative_structure(monkeyp
     expected = theirs(x, y, is_prod=True).float()
     assert ssim_maps(x, y)[1].min() < 0
     assert ((ms_ssim(x, y) - expected) < -1e-5).all()
-    monkeypatch.setattr("iqsr.quality.ms_ssim.ssim_maps", lambda x, y: tuple(m.relu() for m in ssim_maps(x, y)))
+    monkeypatch.setattr("iqsr.quality.ssim.ssim_maps", lambda x, y: tuple(m.relu() for m in ssim_maps(x, y)))
     torch.testing.assert_close(ms_ssim(x, y), expected, atol=1e-5, rtol=0)
 
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -16,6 +17,7 @@ from hggt_samples import (
     add_set,
     changed,
     label_file,
+    label_json,
     picture,
     three_sets,
 )
@@ -166,7 +168,9 @@ def test_other_files_are_left_alone(train: Path) -> None:
     images = train / "images/0-20193"
     (images / "original/Thumbs.db").touch()
     (images / "original/.0003-0-0.png").touch()
-    (images / ".cache").mkdir()
+    for folder in (".cache", "@eaDir", "__MACOSX"):
+        for place in (images, images / "original", train / "images", train / "labels", train / "labels/0-20193"):
+            picture(place / folder / "0003-0-0.png")
     (train / "labels/0-20193/A/README.txt").touch()
     assert len(open_sets(train)) == 3
     assert check(train) == []
@@ -203,6 +207,13 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path, make: list[str]
         (changed(Picture_3={"File": "03", "Label": P}), "Picture_3 is said to be of folder '03', expected '02'"),
         (changed(Picture_5=None), "Picture_5 is missing"),
         (changed(Picture_6={"File": "05", "Label": P}), "has Picture_6, but the set has 5 pictures"),
+        (changed(Picture_2={"Name": "0002-0-0_01.png", "File": "01", "Label": P}), "Picture_2 is said to be '0002-0-0"),
+        (changed(Picture_4={"Name": "0001-0-288_02.png", "Label": P}), "expected '0001-0-288' or '0001-0-288_03'"),
+        (changed(Picture_1={"Name": "0001-0-28.png", "File": "original", "Label": None}), "Picture_1 is said to be"),
+        (label_json(MIXED[0], "0002-0-0"), "Picture_1 is said to be '0002-0-0.png', expected '0001-0-288'"),
+        ('{"Picture_2": {"Label": "Positive"}, "Picture_2": {"Label": "Negative"}}', "Picture_2 stands there twice"),
+        ('{"Picture_2": {"Label": "Positive", "Label": "Negative"}}', "Label stands there twice"),
+        ("[" * 100_000, "it is not JSON"),
     ],
 )
 def test_a_label_file_that_is_wrong_is_named(train: Path, text: str, says: str) -> None:
@@ -225,6 +236,24 @@ def test_only_the_labels_of_the_enhanced_pictures_are_read(tmp_path: Path) -> No
     least = {f"Picture_{i}": {"Label": label} for i, label in enumerate((P, S, N, N), 2)}
     path.write_text(json.dumps(least), encoding="utf-8-sig")
     assert read_labels(path, ENHANCED) == (Label.POSITIVE, Label.SIMILAR, Label.NEGATIVE, Label.NEGATIVE)
+
+
+@pytest.mark.parametrize("name", ["{}.png", "{}_02.jpg", "{}_02", r"D:\GT\{}_02.png", "images/02/{}_02.png", None, 3])
+def test_a_name_of_the_set_may_be_written_in_many_ways(train: Path, name: object) -> None:
+    entry = {"Name": name.format("0001-0-288") if isinstance(name, str) else name, "File": "02", "Label": P}
+    label_file(train).write_text(changed(Picture_3=entry))
+    assert open_sets(train).load("0001-0-288").labels is not None
+    assert check(train) == []
+
+
+def test_names_may_be_composed_or_decomposed(tmp_path: Path) -> None:
+    composed, decomposed = (normalize(form, "café-0-0") for form in ("NFC", "NFD"))
+    add_set(tmp_path, decomposed, MIXED)
+    for annotator in "ABC":
+        file = tmp_path / f"labels/0-20193/{annotator}/{decomposed}.json"
+        file.write_text(label_json(MIXED[0], composed), encoding="utf-8")
+    assert check(tmp_path) == []
+    assert open_sets(tmp_path).load(decomposed).positives == (1, 2, 3)
 
 
 def test_a_missing_annotator_is_told(train: Path) -> None:

@@ -37,11 +37,11 @@ def test_check_looks_at_what_reading_passes_over(train: Path) -> None:
     (stray / "A").mkdir(parents=True)
     said = {
         "A": (
-            {"Name": "x", "File": "01", "Label": None},
+            {"Name": "0001-0-288.png", "File": "01", "Label": None},
             "Picture_1 is said to be of folder '01', expected 'original'",
         ),
         "B": (None, "Picture_1, the original, is missing"),
-        "C": ({"Name": "x", "File": "Original", "Label": P}, "Picture_1, the original, has the label 'Positive'"),
+        "C": ({"File": "Original", "Label": P}, "Picture_1, the original, has the label 'Positive'"),
     }
     for annotator, (first, _) in said.items():
         (train / f"labels/0-20193/{annotator}/0001-0-288.json").write_text(changed(Picture_1=first))
@@ -50,6 +50,15 @@ def test_check_looks_at_what_reading_passes_over(train: Path) -> None:
     assert twice.endswith("images/0-20193/original' has a set of this name, too")
     assert found.pop("labels/40000-50000") == "labels of a range that has no pictures"
     assert found == {f"labels/0-20193/{a}/0001-0-288.json": problem for a, (_, problem) in said.items()}
+
+
+def test_labels_that_nobody_reads_are_told(train: Path) -> None:
+    labels = train / "labels/0-20193"
+    (labels / "C").rename(labels / "c")
+    found = {finding.path.name: finding.problem for finding in check(train)}
+    assert found["c"] == "labels of an unknown annotator 'c'; known: A, B, C"
+    assert found["C"].startswith("No such file")
+    assert len(found) == 2
 
 
 def test_folders_without_a_set_are_not_well(tmp_path: Path) -> None:

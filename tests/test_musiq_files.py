@@ -88,6 +88,27 @@ def test_is_loaded_by_the_metrics_name_from_the_weights_folder(google_file, musi
         load_musiq("musiq-spak")
 
 
+WRAPPED = {
+    "params": lambda state: {"params": state},
+    "params_ema first": lambda state: {"params": {}, "params_ema": state},
+    "state_dict of a training": lambda state: {"epoch": 3, "state_dict": {f"net.{k}": v for k, v in state.items()}},
+    "model, twice": lambda state: {"model": {"state_dict": {f"module.{k}": v for k, v in state.items()}}},
+    "module.": lambda state: {f"module.{name}": value for name, value in state.items()},
+    "beside a loss": lambda state: {f"musiq.{k}": v for k, v in state.items()} | {"loss.weight": torch.ones(1)},
+    "half": lambda state: {"params": {name: value.half() for name, value in state.items()}},
+}
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED)
+@pytest.mark.parametrize("whose", ["IQA-PyTorch's", "ours"])
+def test_what_trainings_wrap_around_weights_is_taken_off(musiq, iqa_musiq, tmp_path, wrapped: str, whose: str):
+    state = iqa_musiq.state_dict() if whose == "IQA-PyTorch's" else musiq.state_dict()
+    torch.save(WRAPPED[wrapped](state), tmp_path / "wrapped.pth")
+    loaded, tolerance = Musiq().load(tmp_path / "wrapped.pth").state_dict(), 1e-2 if wrapped == "half" else 0
+    for name, value in musiq.state_dict().items():
+        assert torch.allclose(loaded[name], value, rtol=tolerance, atol=tolerance), name
+
+
 class Bomb:
     """Raises an exception of its own when it is unpickled by a loader that runs code."""
 

@@ -126,11 +126,14 @@ def test_tensors_of_any_size_come_back_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("pictures", "references", "line"),
     [
-        (torch.zeros(2, 1, 32, 32), None, r"picture 0: expected floats \(3, H, W\) in \[0, 1\], got .*\(1, 32, 32\)"),
+        (torch.zeros(2, 1, 32, 32), None, r"picture 0: expected shape \(3, H, W\), got \(1, 32, 32\)"),
         (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), None, r"picture 0: expected floats .* got torch.uint8"),
         (torch.zeros(2, 3, 32, 32), torch.zeros(1, 3, 32, 32), "2 pictures need as many references, got 1"),
         (torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 30), "both must have the same size"),
-        (torch.full((1, 3, 32, 32), float("nan")), None, "picture 0: laplacian gave nan, which is no score"),
+        (torch.full((1, 3, 32, 32), float("nan")), None, "picture 0: expected values .* NaN or infinity"),
+        (torch.full((2, 3, 32, 32), 200.0), None, "picture 0: expected values .* 200 to 200: divide by 255"),
+        (torch.zeros(1, 32, 32, 3), None, r"picture 0: expected shape .* \(32, 32, 3\); channels come first"),
+        (torch.zeros(1, 3, 32, 32), torch.full((1, 3, 32, 32), -1.0), r"reference 0: .* take \(x \+ 1\) / 2"),
         (torch.zeros(1, 3, 2, 2), None, "picture 0: laplacian needs at least 3 x 3"),
     ],
 )

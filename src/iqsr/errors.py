@@ -25,11 +25,19 @@ class ModelError(IqsrError):
     """A network that cannot be loaded, run or exported."""
 
 
+_LISTED = 10
+
+
 class UnknownNameError(UsageError):
-    """A name that is not among the known ones; the message lists them, nearest first."""
+    """A name that is not among the known ones; the message lists them, nearest first, the first ten of many."""
 
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
-        from difflib import get_close_matches
+        from difflib import SequenceMatcher
 
-        nearest = get_close_matches(name, known, n=len(known), cutoff=0.0)
-        super().__init__(f"unknown {kind} '{name}'; known: {', '.join(nearest or known)}")
+        def likeness(other: str) -> float:
+            return SequenceMatcher(None, name.casefold(), other.casefold(), autojunk=False).ratio()
+
+        nearest = sorted(known, key=likeness, reverse=True)  # equally near ones stay in their order
+        more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED + 2 else ""
+        listed = ", ".join(nearest[:_LISTED] if more else nearest)
+        super().__init__(f"unknown {kind} '{name}'; known: {listed}{more}")

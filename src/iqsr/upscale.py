@@ -26,6 +26,7 @@ from iqsr.generators import Generator, load_generator
 from iqsr.images import check_output, open_picture, resample, write_picture
 from iqsr.rows import NotFiniteError, OnProgress, Rows
 from iqsr.sizes import Wish, passes_for
+from iqsr.tensors import check_batch
 from iqsr.tiles import out_of_memory
 
 DEFAULT_MODEL = "realesrgan-x4plus"
@@ -142,8 +143,7 @@ class Upscaler:
         return Upscaled(Path(source), Path(out), size_in, size, time.perf_counter() - started, self.describe())
 
     def _upscale_tensor(self, image: Tensor, scale: float | None) -> Tensor:
-        if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point() or 0 in image.shape:
-            raise UsageError(f"expected a float tensor (N, 3, H, W) in [0, 1], got {image.dtype} {tuple(image.shape)}")
+        check_batch("Upscaler", image)
         size = Wish(scale).size((image.shape[3], image.shape[2]), self.scale)
         pictures = [self._upscale_one(picture.cpu(), size) for picture in image.split(1)]
         return (torch.cat(pictures) if len(pictures) > 1 else pictures[0]).to(image)
@@ -161,8 +161,10 @@ class Upscaler:
         one = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0, "float64": 1.0}.get(image.dtype.name)
         gray = image.ndim == 2
         if one is None or 0 in image.shape or not (gray or (image.ndim == 3 and image.shape[2] == 3)):
+            first = "; channels come last" if image.ndim == 3 and image.shape[0] == 3 else ""
             raise UsageError(
-                f"expected a numpy array (H, W, 3) or (H, W) of uint8, uint16 or float, got {image.dtype} {image.shape}"
+                "expected a numpy array (H, W, 3) or (H, W) of uint8, uint16 or float, "
+                f"got {image.dtype} {image.shape}{first}"
             )
         values = torch.from_numpy(image.astype(np.float32) / np.float32(one))
         picture = values.expand(3, *values.shape) if gray else values.permute(2, 0, 1)

@@ -32,10 +32,12 @@ def agreement(
     (unreadable, or smaller than a metric's minimum), and the errors of `load_metric`.
     """
     cards = cards_of(metrics)
-    given = pairs if isinstance(pairs, Pairs) else read_pairs(pairs)
     full = [name for name, about in cards.items() if about.reference == "full"]
+    given = pairs if isinstance(pairs, Pairs) else read_pairs(pairs, with_reference=bool(full))
     if full and given.reference is None:
         raise UsageError(f"to compare with an original ({', '.join(full)}), the pairs need a column 'reference'")
+    if full and None in (given.reference or ()):
+        raise UsageError(f"to compare with an original ({', '.join(full)}), every pair needs a reference")
     references = given.reference or (None,) * len(given)
     shown = [Shown(*one) for side in (given.first, given.second) for one in zip(side, references, strict=True)]
     scores = score_all(shown, cards, Setting(device, precision, cache, on_progress))

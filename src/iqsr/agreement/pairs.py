@@ -1,6 +1,8 @@
 """Pairs of pictures with the share of people who prefer the first: a CSV file, checked line by line."""
 
 import csv
+import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iqsr.errors import UsageError
+from iqsr.images.find import as_stored
 
 COLUMNS = ("first", "second", "share_first")
+ROUNDING = 1e-6
+"""Shares this near to 0, 0.5 or 1 are that: what sums of floats miss by, and fewer votes than anyone has."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pictures compared by people, one entry a pair."""
+    """Pictures compared by people, one entry a pair. UsageError for what cannot be pairs."""
 
     first: tuple[Path, ...]
     second: tuple[Path, ...]
     share_first: NDArray[np.float64]
     """(n,) in [0, 1]: the share of people who prefer `first`; the others prefer `second`"""
-    reference: tuple[Path, ...] | None = None
-    """the original that both pictures show, for full-reference metrics"""
+    reference: tuple[Path | None, ...] | None = None
+    """the original that both pictures show, for full-reference metrics; None where a pair has none"""
 
     def __post_init__(self) -> None:
         lengths = {len(self.first), len(self.second), len(self.share_first), len(self.reference or self.first)}
@@ -30,42 +37,52 @@ class Pairs:
             raise UsageError(f"first, second, share_first and reference differ in length: {sorted(lengths)}")
         if not self.first:
             raise UsageError("no pairs to compare")
-        if not ((self.share_first >= 0) & (self.share_first <= 1)).all():
+        if not ((self.share_first >= -ROUNDING) & (self.share_first <= 1 + ROUNDING)).all():
             raise UsageError("share_first must lie in [0, 1]")
+        itself = next((a for a, b in zip(self.first, self.second, strict=True) if a == b), None)
+        if itself is not None:
+            raise UsageError(f"'{itself}' is compared with itself")
+        share = np.clip(self.share_first, 0, 1)
+        object.__setattr__(self, "share_first", np.where(np.abs(share - 0.5) < ROUNDING, 0.5, share))
 
     def __len__(self) -> int:
         return len(self.first)
 
 
-def read_pairs(path: Path) -> Pairs:
+def read_pairs(path: Path, *, with_reference: bool = False) -> Pairs:
     """Pairs from a CSV file with the columns first, second, share_first and, optionally, reference.
 
-    Paths are absolute, or relative to the CSV file. Other columns are left alone. UsageError, one line with the
-    numbers of the lines, for a missing column, a picture that is not there, a share that is none.
+    Paths are absolute, or relative to the CSV file. Other columns are left alone, which is told in a warning, as are
+    pairs that stand there more than once: each line counts. with_reference: every pair must have a reference.
+
+    UsageError, one line with the numbers of the lines, for a column that is missing or stands there twice, a picture
+    that is not there or is compared with itself, a share that is none.
     """
     path = Path(path)
     lines, rows = _rows(path)
-    columns = (*COLUMNS, "reference") if "reference" in rows[0] else COLUMNS
-    for column in columns:
+    referenced = "reference" in rows[0]
+    for column in (*COLUMNS, "reference") if referenced and with_reference else COLUMNS:
         _refuse(path, f"no {column}", [n for n, row in zip(lines, rows, strict=True) if not row[column]])
     shares = [_share(row["share_first"]) for row in rows]
     unfit = {n: row["share_first"] for n, row, share in zip(lines, rows, shares, strict=True) if share is None}
-    _refuse(path, "share_first is not a number from 0 to 1", unfit)
-    found = {name: _pictures(path, name, lines, rows) for name in columns if name != "share_first"}
-    return Pairs(found["first"], found["second"], np.array(shares, np.float64), found.get("reference"))
+    _refuse(path, "share_first is not a number from 0 to 1", unfit, _share_advice(unfit.values()))
+    first, second = (_pictures(path, name, lines, rows) for name in ("first", "second"))
+    real = {file: file.resolve() for file in {*first, *second}}
+    couples = [(real[a], real[b]) for a, b in zip(first, second, strict=True)]
+    _refuse(path, "a picture is compared with itself", [n for n, (a, b) in zip(lines, couples, strict=True) if a == b])
+    _tell_repeated(path, lines, couples)
+    reference = _references(path, lines, rows) if referenced else None
+    return Pairs(first, second, np.array(shares, np.float64), reference)
 
 
 def _rows(path: Path) -> tuple[list[int], list[dict[str, str]]]:
-    """Numbers of lines, and what is in them by column; white space around is no part of it."""
+    """Numbers of lines, and what is in them by column; white space around is no part of it, empty lines are none."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             header = [name.strip() for name in next(reader, [])]
-            missing = [column for column in COLUMNS if column not in header]
-            if missing:
-                found = ", ".join(header) or "none: the file is empty"
-                raise UsageError(f"'{path}' has no column {', '.join(missing)}; its columns are {found}")
-            listed = [(reader.line_num, row) for row in reader if row]
+            _check_header(path, header)
+            listed = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except OSError as error:
         raise UsageError(f"cannot read '{path}': {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -76,24 +93,64 @@ def _rows(path: Path) -> tuple[list[int], list[dict[str, str]]]:
     return [n for n, _ in listed], [dict(zip(header, map(str.strip, row), strict=True)) for _, row in listed]
 
 
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    """UsageError for columns that are missing or stand there twice; a line on those that nothing reads."""
+    missing = [column for column in COLUMNS if column not in header]
+    if missing:
+        found = ", ".join(header) or "none: the file is empty"
+        other = next((mark for mark in (";", "\t") if any(mark in name for name in header)), None)
+        advice = f"; they are separated by {other!r}: save the file with commas" if other else ""
+        raise UsageError(f"'{path}' has no column {', '.join(missing)}; its columns are {found}{advice}")
+    known = (*COLUMNS, "reference")
+    twice = [name for name, times in Counter(header).items() if times > 1 and name in known]
+    if twice:
+        raise UsageError(f"'{path}' has the column {', '.join(twice)} more than once: keep one")
+    if unknown := [name for name in dict.fromkeys(header) if name and name not in known]:
+        logger.warning("'%s': columns that are left alone: %s", path, ", ".join(unknown))
+
+
 def _share(text: str) -> float | None:
     try:
         share = float(text)
     except ValueError:
         return None
-    return share if 0 <= share <= 1 else None
+    return min(max(share, 0.0), 1.0) if -ROUNDING <= share <= 1 + ROUNDING else None
+
+
+def _share_advice(unfit: Iterable[str]) -> str:
+    """What to do about shares that are percentages."""
+    numbers = [text.rstrip("% ") for text in unfit]
+    percent = all(number.replace(".", "", 1).isdecimal() and float(number) <= 100 for number in numbers)
+    return ": percentages? Divide by 100" if percent and any(float(number) > 2 for number in numbers) else ""
+
+
+def _tell_repeated(path: Path, lines: Sequence[int], couples: Sequence[tuple[Path, Path]]) -> None:
+    """Pairs that stand there again, either way round: one line a voter is a right way to write votes, a slip is not."""
+    seen: dict[frozenset[Path], int] = {}
+    places = [(line, seen.setdefault(frozenset(couple), line)) for line, couple in zip(lines, couples, strict=True)]
+    again = [(line, first) for line, first in places if line != first]
+    if again:
+        many = f"{len(again):,} pairs stand" if len(again) > 1 else "a pair stands"
+        logger.warning("'%s': %s there again (line %d as line %d): each line counts", path, many, *again[0])
+
+
+def _references(path: Path, lines: Sequence[int], rows: Sequence[Mapping[str, str]]) -> tuple[Path | None, ...]:
+    """The column's files; None where a pair has none."""
+    given = [(n, row) for n, row in zip(lines, rows, strict=True) if row["reference"]]
+    files = iter(_pictures(path, "reference", [n for n, _ in given], [row for _, row in given]))
+    return tuple(next(files) if row["reference"] else None for row in rows)
 
 
 def _pictures(path: Path, column: str, lines: Sequence[int], rows: Sequence[Mapping[str, str]]) -> tuple[Path, ...]:
     """The column's files, each looked for once."""
     texts = [row[column] for row in rows]
-    files = {text: path.parent / text for text in dict.fromkeys(texts)}
+    files = {text: as_stored(path.parent / text) for text in dict.fromkeys(texts)}
     gone = {text for text, file in files.items() if not file.is_file()}
     _refuse(path, f"{column} is not a file", {n: t for n, t in zip(lines, texts, strict=True) if t in gone})
     return tuple(files[text] for text in texts)
 
 
-def _refuse(path: Path, problem: str, lines: Mapping[int, str] | Iterable[int]) -> None:
+def _refuse(path: Path, problem: str, lines: Mapping[int, str] | Iterable[int], advice: str = "") -> None:
     """UsageError if there are such lines: the first few, with what stands there."""
     wrong = list(lines)
     if not wrong:
@@ -102,4 +159,4 @@ def _refuse(path: Path, problem: str, lines: Mapping[int, str] | Iterable[int]) 
     first, *more = [str(line) for line in wrong[:5]]
     rest = f" and {len(wrong) - 5:,} more" if len(wrong) > 5 else ""
     where = f"line {first}{what}" + (f"; also {', '.join(more)}{rest}" if more else "")
-    raise UsageError(f"'{path}': {problem}: {where}")
+    raise UsageError(f"'{path}': {problem}: {where}{advice}")

@@ -28,6 +28,7 @@ from iqsr.degrade.jpeg import jpeg
 from iqsr.degrade.kernels import Blur, FinalSinc, blur, blur_kernels
 from iqsr.degrade.noise import Noise, add_noise
 from iqsr.errors import UsageError
+from iqsr.tensors import check_values
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,8 @@ def degrade(x: Tensor, drawn: OneStageDraw | TwoStageDraw) -> Tensor:
     expected = (len(stage.quality), 3, drawn.height, drawn.width)
     if tuple(x.shape) != expected or not x.is_floating_point():
         raise UsageError(f"parameters drawn for floats of shape {expected} met {x.dtype} of {tuple(x.shape)}")
+    if x.device.type == "cpu":  # a training need not wait for its GPU
+        check_values("degrade", x)
     with torch.no_grad():
         y = _one_stage(x, drawn) if isinstance(drawn, OneStageDraw) else _two_stage(x, drawn)
         return (y * 255).round_().clamp_(0, 255) / 255

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from unicodedata import normalize
 
 from iqsr.errors import UsageError
 
@@ -15,6 +16,8 @@ _OTHERS = "bmp gif jxl jp2 j2k ppm pgm pbm pnm tga qoi ico exr hdr svg psd xcf"
 _RAW = "dng cr2 cr3 nef arw raf orf rw2"
 OTHER_PICTURES = frozenset(f".{name}" for name in f"{_OTHERS} {_RAW}".split())
 """Formats that are not read. Such files are passed over in a folder and counted; what is no picture is not."""
+
+_SYSTEM = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "system volume information", "lost+found"})
 
 OnUnread = Callable[[OSError], None]
 """Called with what kept a folder from being searched."""
@@ -59,12 +62,30 @@ def find_pictures(
     return list(found.items())
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of that name is no one's work: hidden, or what NAS, macOS and Windows leave in folders.
+
+    Synology's `@eaDir` and macOS's `__MACOSX` hold small pictures under the names of the real ones.
+    """
+    return name.startswith(".") or name.lower() in _SYSTEM
+
+
 def exists(path: Path) -> bool:
     """`Path.exists`, but False where that raises: for names that are too long, folders that are locked."""
     try:
         return path.exists()
     except OSError:
         return False
+
+
+def as_stored(path: Path) -> Path:
+    """The path under which a file is there: a name may be composed (NFC) in one place and decomposed (NFD) in another.
+
+    macOS and the archives made there decompose what others compose: é is one character or two. Returns `path` itself
+    where there is no such file.
+    """
+    spellings = (path, *(Path(normalize(form, str(path))) for form in ("NFC", "NFD")))
+    return next((spelled for spelled in spellings if exists(spelled)), path)
 
 
 def in_home(text: str) -> Path:
@@ -95,6 +116,8 @@ class _Search:
             return
         for match in sorted(glob.glob(os.path.join(*parts), root_dir=base, recursive=True)):  # noqa: PTH118, PTH207
             path = base / match
+            if any(is_hidden(name) and name not in pattern.parts for name in Path(match).parts):
+                continue
             if not path.is_file() or not self._is_wanted(path.parent, base, deep="**" in parts):
                 continue
             if not parts[-1].endswith("*") or self._is_picture(path):
@@ -106,7 +129,7 @@ class _Search:
             here = Path(root)
             folders[:] = [name for name in sorted(folders) if self._is_searched(here / name, top)]
             for name in sorted(files):
-                if not name.startswith(".") and self._is_picture(here / name):
+                if not is_hidden(name) and self._is_picture(here / name):
                     yield here / name
 
     def tell_passed_over(self) -> None:
@@ -122,7 +145,7 @@ class _Search:
         return path.suffix.lower() in PICTURE_SUFFIXES
 
     def _is_searched(self, folder: Path, top: Path) -> bool:
-        return not folder.name.startswith(".") and self._is_wanted(folder, top)
+        return not is_hidden(folder.name) and self._is_wanted(folder, top)
 
     def _is_wanted(self, folder: Path, top: Path, *, deep: bool = True) -> bool:
         """Looked up once a folder below `top`, however many files there are. deep: links that lead back are not."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iqsr.errors import IqsrError
-from iqsr.multigt.hggt import ORIGINAL, GroundTruths, Shelf, open_sets
+from iqsr.multigt.hggt import ORIGINAL, GroundTruths, Shelf, folders_in, open_sets
 from iqsr.multigt.labels import ANNOTATORS, check_original, read_labels
 
 
@@ -34,6 +34,7 @@ def findings(sets: GroundTruths, *, deep: bool = False) -> Iterator[Finding]:
     """What `check` returns, as it is found, in the order of the sets."""
     seen: dict[str, Path] = {}
     for shelf in sets.shelves:
+        yield from _unknown_annotators(shelf)
         broken = list(_folders(shelf))
         yield from broken
         if broken:
@@ -50,6 +51,16 @@ def findings(sets: GroundTruths, *, deep: bool = False) -> Iterator[Finding]:
         yield from _strangers(shelf)
     for folder in sets.stray_labels:
         yield Finding(folder, "labels of a range that has no pictures")
+
+
+def _unknown_annotators(shelf: Shelf) -> Iterator[Finding]:
+    """Folders beside those of the annotators: what is in them is read by nobody."""
+    known = list((shelf.labels or {}).values())
+    if not known or not known[0].parent.is_dir():
+        return
+    for name, folder in folders_in(known[0].parent).items():
+        if folder not in known:
+            yield Finding(folder, f"labels of an unknown annotator '{name}'; known: {', '.join(ANNOTATORS)}")
 
 
 def _folders(shelf: Shelf) -> Iterator[Finding]:

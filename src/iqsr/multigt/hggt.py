@@ -18,9 +18,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from unicodedata import normalize
 
 from iqsr.errors import IqsrError, PictureError, UsageError
-from iqsr.images.find import PICTURE_SUFFIXES
+from iqsr.images.find import PICTURE_SUFFIXES, is_hidden
 from iqsr.multigt.labels import ANNOTATORS, Label, read_labels, vote
 
 ORIGINAL = "original"
@@ -107,7 +108,7 @@ class Shelf:
     _listed: dict[Path, dict[str, str]] = field(default_factory=dict[Path, dict[str, str]], compare=False, repr=False)
 
     def listing(self, folder: Path) -> dict[str, str]:
-        """Names of the folder's pictures or label files, by their stems. IqsrError for two files of one stem."""
+        """Names of the folder's pictures or label files, by their stems in NFC. IqsrError for two of one stem."""
         if folder not in self._listed:
             known = frozenset({".json"}) if folder in (self.labels or {}).values() else PICTURE_SUFFIXES
             self._listed[folder] = _files_by_stem(folder, known)
@@ -179,6 +180,7 @@ class GroundTruths:
         UsageError for a name that is none of a set; PictureError for a missing picture; IqsrError for a missing
         annotator or a label file that is wrong. Each names the file. `check` finds all that is wrong at once.
         """
+        name = normalize("NFC", name)
         shelf = self.shelf_of.get(name)
         if shelf is None:
             raise UsageError(f"no set is called '{name}' among the {len(self)} of '{self.folder}'")
@@ -220,17 +222,17 @@ def open_sets(folder: Path) -> GroundTruths:
     if not folder.is_dir():
         raise UsageError(f"no such folder: '{folder}'")
     images = folder / "images" if (folder / "images").is_dir() else folder
-    inside = _folders(images)
+    inside = folders_in(images)
     labels = folder / "labels" if (folder / "labels").is_dir() else None
     if _original(inside):
         return GroundTruths((_shelf(inside, labels),))
-    ranges = {name: _folders(path) for name, path in inside.items()} if images != folder else {}
+    ranges = {name: folders_in(path) for name, path in inside.items()} if images != folder else {}
     shelves = tuple(_shelf(v, labels / name if labels else None) for name, v in ranges.items() if _original(v))
     if not shelves:
         raise UsageError(f"'{folder}' holds no sets of ground truths: {_advice(inside)}")
     if len({tuple(shelf.images) for shelf in shelves}) > 1:
         raise UsageError(f"the folders in '{images}' do not all have the same variants")
-    stray = {n: p for n, p in _folders(labels).items() if n not in inside} if labels else {}
+    stray = {n: p for n, p in folders_in(labels).items() if n not in inside} if labels else {}
     return GroundTruths(shelves, tuple(stray.values()))
 
 
@@ -266,10 +268,10 @@ def _original(inside: Mapping[str, Path]) -> Path | None:
     return inside.get(ORIGINAL) or inside.get(ORIGINAL.capitalize())
 
 
-def _folders(folder: Path) -> dict[str, Path]:
-    """The folders in it by name, in order, hidden ones left out."""
+def folders_in(folder: Path) -> dict[str, Path]:
+    """The folders in it by name, in order, without hidden ones and those of the system."""
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
     return {name: folder / name for name in names}
 
 
@@ -281,8 +283,8 @@ def _files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, str]:
         raise IqsrError(f"cannot list '{folder}': {error.strerror}") from None
     found: dict[str, str] = {}
     for name in names:
-        stem, suffix = os.path.splitext(name)  # noqa: PTH122
-        if suffix.lower() not in suffixes or name.startswith("."):
+        stem, suffix = os.path.splitext(normalize("NFC", name))  # noqa: PTH122
+        if suffix.lower() not in suffixes or is_hidden(name):
             continue
         if stem in found:
             raise IqsrError(f"'{folder}' has both '{found[stem]}' and '{name}'; keep one")

@@ -10,7 +10,8 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from enum import IntEnum
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from unicodedata import normalize
 
 from iqsr.errors import IqsrError
 
@@ -48,10 +49,11 @@ def vote(labels: Sequence[Label]) -> tuple[Label, int]:
 def read_labels(path: Path, enhanced: Sequence[str]) -> tuple[Label, ...]:
     """One annotator's labels of one set, in the order of `enhanced`, the folders' names ("01", "02", ...).
 
-    IqsrError, one line that names the file, for JSON that cannot be read, a picture that is missing, too many or
-    of another folder, an unknown label.
+    The file is called like the set. IqsrError, one line that names it, for JSON that cannot be read, a picture that is
+    missing, too many, of another folder or (by its `Name`) of another set or version, an unknown label.
     """
     pictures = _pictures(path)
+    _check_name(path, pictures, "Picture_1", {path.stem})
     beyond = f"Picture_{len(enhanced) + 2}"
     if beyond in pictures:
         raise IqsrError(f"'{path}': has {beyond}, but the set has {len(enhanced) + 1} pictures")
@@ -75,14 +77,43 @@ def check_original(path: Path) -> None:
 
 def _pictures(path: Path) -> dict[str, object]:
     try:
-        pictures = json.loads(path.read_bytes())
+        pictures = json.loads(path.read_bytes(), object_pairs_hook=_once)
     except OSError as error:
         raise IqsrError(f"cannot read '{path}': {error.strerror}") from None
-    except ValueError as error:
+    except _TwiceError as error:
+        raise IqsrError(f"'{path}': {error} stands there twice") from None
+    except (ValueError, RecursionError) as error:
         raise IqsrError(f"cannot read '{path}': it is not JSON ({error})") from None
     if not isinstance(pictures, dict):
         raise IqsrError(f"'{path}': expected an object with Picture_1, Picture_2, ..., found {type(pictures).__name__}")
     return pictures
+
+
+class _TwiceError(Exception):
+    """A key that an object has twice: JSON's reader would take the last."""
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _TwiceError(next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1))
+    return found
+
+
+def _check_name(path: Path, pictures: dict[str, object], key: str, stems: set[str]) -> None:
+    """Where the picture under `key` says what its file is called, it must be one of `stems`, whatever its format.
+
+    A label file that was copied to another set's place has that set's labels, and everything else as it should be.
+    """
+    entry = pictures.get(key)
+    said = entry.get("Name") if isinstance(entry, dict) else None
+    if not isinstance(said, str):
+        return
+    named = normalize("NFC", PureWindowsPath(said).name)  # which takes / and \\ apart
+    known = {normalize("NFC", stem) for stem in stems}
+    if named not in known and named.rpartition(".")[0] not in known:
+        wanted = " or ".join(f"'{stem}'" for stem in sorted(stems))
+        raise IqsrError(f"'{path}': {key} is said to be '{said}', expected {wanted}: labels of another set?")
 
 
 def _label(path: Path, pictures: dict[str, object], key: str, folder: str) -> Label:
@@ -93,6 +124,7 @@ def _label(path: Path, pictures: dict[str, object], key: str, folder: str) -> La
     said = entry.get("File")
     if said is not None and said != folder:
         raise IqsrError(f"'{path}': {key} is said to be of folder '{said}', expected '{folder}'")
+    _check_name(path, pictures, key, {path.stem, f"{path.stem}_{folder}"})
     label = entry.get("Label")
     if not isinstance(label, str) or label not in _SPELLING:
         raise IqsrError(f"'{path}': {key} has the unknown label {label!r}; known: {', '.join(_SPELLING)}")

@@ -97,9 +97,13 @@ ALIASES = {
 
 
 def card(name: str) -> MetricCard:
-    """The card of the metric called `name`, or known by that alias. UnknownNameError, nearest names first."""
+    """The card of the metric called `name`, or known by that alias, in capitals or not.
+
+    UnknownNameError, nearest names first.
+    """
     known = cards()
-    found = known.get(name) or known.get(ALIASES.get(name, ""))
+    meant = name.casefold()
+    found = {other.casefold(): about for other, about in known.items()}.get(ALIASES.get(meant, meant))
     if found is None:
         raise UnknownNameError("metric", name, list(known))
     return found

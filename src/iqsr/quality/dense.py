@@ -12,8 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from iqsr.quality.emptiness import emptiness
+from iqsr.tensors import check_batch
+
 # The distance at which the score has fallen to 100 / e = 37.
 DISTANCE_SCALE = 0.3
+# Of places where there is nothing: no photo, however bad, lies further from its original.
+EMPTY_DISTANCE = 2.0
 
 
 def quality_of(distance: Tensor) -> Tensor:
@@ -35,6 +40,20 @@ class Prediction(NamedTuple):
         return quality_of((self.distance * self.weight).sum((1, 2, 3)))
 
 
+def without_credit_for_nothing(found: Prediction, x: Tensor) -> Prediction:
+    """The prediction for the pictures x, in which empty places (see `emptiness`) are far from any original.
+
+    They weigh as much as their area: a predictor that leaves bars out would find a picture better for having them.
+    The others share the rest, in the proportions they have.
+    """
+    height, width = found.distance.shape[2:]
+    empty = emptiness(x)[:, :, :height, :width]
+    filled = found.weight * (1 - empty)
+    area = empty.mean((2, 3), keepdim=True)
+    share = filled / filled.sum((2, 3), keepdim=True).clamp_min(1e-12) * (1 - area) + empty / (height * width)
+    return Prediction(found.distance + empty * (EMPTY_DISTANCE - found.distance), share)
+
+
 class Predictor(nn.Module):
     """A network with a dense prediction; its score and map follow."""
 
@@ -47,7 +66,8 @@ class Predictor(nn.Module):
         return self.predict(x).score
 
     def quality_map(self, x: Tensor) -> Tensor:
-        """x: (N, 3, H, W) in [0, 1]. Returns (N, 1, H/8, W/8) in (0, 100]: the quality of each place."""
+        """x: (N, 3, H, W) in [0, 1]. Returns (N, 1, H/8, W/8) in (0, 100]: the quality of each place. UsageError."""
+        check_batch("the quality map", x)
         return quality_of(self.predict(x).distance)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from iqsr.errors import UsageError
 from iqsr.quality.card import MetricCard
+from iqsr.tensors import check_batch
 
 
 class Metric(nn.Module):
@@ -29,10 +30,16 @@ class Metric(nn.Module):
     def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
         """x: (N, 3, H, W) in [0, 1]; reference: the same shape, for full-reference metrics only.
 
+        Values may overshoot, as those of networks do; below -0.5 and above 1.5 they are of another scale.
+
         Returns (N,) float32, one value a picture; direction and range are on the card. UsageError for input that
         cannot be right, with what came.
         """
         check_pictures(self.card, x, reference)
+        return self.unchecked(x, reference)
+
+    def unchecked(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
+        """As `forward`, for pictures that are known to be right: nothing waits for the device."""
         pictures = (x.float(),) if reference is None else (x.float(), reference.float())
         with (
             torch.set_grad_enabled(torch.is_grad_enabled() and self.card.differentiable),
@@ -68,10 +75,7 @@ def check_pictures(card: MetricCard, x: Tensor, reference: Tensor | None) -> Non
 
 
 def _check_batch(card: MetricCard, x: Tensor) -> None:
-    if x.ndim != 4 or x.shape[1] != 3:
-        raise UsageError(f"{card.name} expected pictures of shape (N, 3, H, W), got {tuple(x.shape)}")
-    if not x.is_floating_point():
-        raise UsageError(f"{card.name} expected floats in [0, 1], got {x.dtype}")
+    check_batch(card.name, x)
     if min(x.shape[2:]) < card.minimum_size:
         raise UsageError(
             f"{card.name} needs pictures of at least {card.minimum_size}x{card.minimum_size} pixels, got {_size(x)}"

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from iqsr.errors import UsageError
 from iqsr.quality.planes import exact, without_border
-from iqsr.quality.ssim import WINDOW, ssim_maps
+from iqsr.quality.ssim import WINDOW, ssim_means
 
 # The published exponents of the five scales, finest first.
 _EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -27,9 +27,9 @@ def ms_ssim(x: Tensor, y: Tensor, *, crop_border: int = 0) -> Tensor:
         if scale:
             with torch.autocast(x.device.type, enabled=False):
                 x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-        whole, contrast_structure = ssim_maps(x, y)
+        whole, contrast_structure = ssim_means(x, y)
         last = scale == len(_EXPONENTS) - 1
-        result = result * _power((whole if last else contrast_structure).mean((2, 3)), exponent)
+        result = result * _power(whole if last else contrast_structure, exponent)
     return result.mean(1)
 
 

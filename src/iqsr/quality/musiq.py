@@ -19,6 +19,7 @@ from iqsr.quality.musiq_files import METRICS, Variant, unpublished_file
 from iqsr.quality.musiq_network import FEATURES, LAYERS, WIDTH, Convolution, EncoderBlock, Linear, Stem
 from iqsr.quality.musiq_tokens import GRID, LONGER_SIDES, resized, tokens
 from iqsr.quality.musiq_weights import read_state
+from iqsr.tensors import check_floats
 
 Precision = Literal["fp32", "bf16"]
 
@@ -151,8 +152,7 @@ def _file(variant: Variant) -> Path:
 def _check(x: Tensor) -> None:
     if x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape:
         raise UsageError(f"MUSIQ expected pictures of shape (N, 3, H, W) or (3, H, W), got {tuple(x.shape)}")
-    if not x.is_floating_point():
-        raise UsageError(f"MUSIQ expected floats in [0, 1], got {x.dtype}")
+    check_floats("MUSIQ", x)
     height, width = x.shape[2:]
     if min(min(resized(height, width, side)) for side in LONGER_SIDES) < 1:
         raise UsageError(f"MUSIQ cannot read a picture of {width}x{height}: its small scales have no pixel on one side")

@@ -4,6 +4,7 @@ Both hold the same numbers. Google's names are those of Flax, behind `opt/target
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -15,6 +16,10 @@ from iqsr.errors import WeightsError
 from iqsr.quality.musiq_network import LAYERS, WIDTH
 
 State = dict[str, Tensor]
+
+_WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "network")
+_OWN, _THEIR_OWN = "stem.root.weight", "conv_root.weight"
+"""The first convolution as `Musiq` calls it, and as IQA-PyTorch does: what stands before it is a wrapper's."""
 
 _CONVOLUTIONS = {
     "stem.root": "conv_root",
@@ -51,7 +56,7 @@ def read_state(path: Path, bins: int) -> State:
         found = next(theirs[name].shape[0] for name in ("head.0.weight", "head.weight") if name in theirs)
         if found != bins:
             raise WeightsError(f"{path.name} predicts {_bins(found)}, not {_bins(bins)}: it belongs to another variant")
-        return _ours(theirs)
+        return theirs if _OWN in theirs else _ours(theirs)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (KeyError, StopIteration, ValueError, RuntimeError, BadZipFile, AttributeError, EOFError) as error:
@@ -78,9 +83,21 @@ def _first_line(error: Exception) -> str:
 
 
 def _from_pickle(path: Path) -> State:
-    """IQA-PyTorch's layout: parameters by name, as `torch.save` wrote them."""
+    """IQA-PyTorch's layout, or that of `Musiq.state_dict`: parameters by name, as `torch.save` wrote them.
+
+    Trainings wrap them: {"params": ...}, {"state_dict": ...}, {"model": ...}, names that begin with `module.`.
+    """
     state = torch.load(path, map_location="cpu", weights_only=True)
-    return {name.removeprefix("module."): _at_least_float32(value) for name, value in state.items()}
+    while wrapped := next((key for key in _WRAPPERS if isinstance(state.get(key), Mapping)), None):
+        state = state[wrapped]
+    parameters = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    marks = [name for name in parameters if name.endswith((_THEIR_OWN, _OWN))]
+    prefix = min(marks, key=len, default="").removesuffix(_THEIR_OWN).removesuffix(_OWN)
+    return {
+        name.removeprefix(prefix): _at_least_float32(value)
+        for name, value in parameters.items()
+        if name.startswith(prefix)
+    }
 
 
 def _at_least_float32(value: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from iqsr.errors import UsageError, WeightsError
-from iqsr.quality.dense import DenseHead, Prediction, Predictor
+from iqsr.quality.dense import DenseHead, Prediction, Predictor, without_credit_for_nothing
 
 SMALLEST = 64
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -46,7 +46,8 @@ class Srq(Predictor):
             raise UsageError(f"srq expected (N, 3, H, W) of at least {SMALLEST}x{SMALLEST}, got {tuple(x.shape)}")
         mean, std = (x.new_tensor(t).view(1, 3, 1, 1) for t in (_MEAN, _STD))
         features = self.trunk(((x - mean) / std).contiguous(memory_format=torch.channels_last))
-        return self.head(features, (features[2].shape[2], features[2].shape[3]))
+        found = self.head(features, (features[2].shape[2], features[2].shape[3]))
+        return without_credit_for_nothing(found, x)
 
 
 def load_srq(path: Path | None = None) -> Srq:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from iqsr.errors import UsageError
-from iqsr.quality.dense import DenseHead, Prediction, Predictor
+from iqsr.quality.dense import DenseHead, Prediction, Predictor, without_credit_for_nothing
 from iqsr.quality.lpips_st import LpipsSt
 from iqsr.quality.srq import SMALLEST, load_predictor
 
@@ -37,7 +37,8 @@ class SrqHoldout(Predictor):
         if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < SMALLEST:
             raise UsageError(f"srq-holdout expected (N, 3, H, W) of at least {SMALLEST}, got {tuple(x.shape)}")
         features = self._trunk[0].features(x)
-        return self.head([torch.log1p(f) for f in features], (x.shape[2] // 8, x.shape[3] // 8))
+        found = self.head([torch.log1p(f) for f in features], (x.shape[2] // 8, x.shape[3] // 8))
+        return without_credit_for_nothing(found, x)
 
 
 def load_srq_holdout(path: Path | None = None) -> SrqHoldout:

@@ -38,6 +38,9 @@ def score_files(
 ) -> DataFrame:
     """Score picture files: a row a picture, in the order they were found; columns path, width, height, the metrics.
 
+    Where metrics compare, the column `reference` has the original of each picture; one of another name is told in a
+    warning, for it may be another picture's.
+
     paths: files, folders, patterns. metrics: names, see `iqsr metrics`; None for the default, srq. reference: the
     original's file, or the folder that has them (see `References`), for metrics that compare. device: `cpu`, `cuda`,
     `cuda:N`, `mps`, `auto`. precision: of networks, `fp32` or `bf16`. crop_border: pixels that metrics which compare
@@ -76,6 +79,8 @@ def score_found(
             scored[place] = one
             if on_progress is not None:
                 on_progress(one, len(scored), len(found))
+    if references is not None:
+        references.tell_other_names()
     return to_table([scored[place] for place in sorted(scored)], judges.names)
 
 

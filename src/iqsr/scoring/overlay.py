@@ -35,11 +35,14 @@ def overlay(picture: Tensor, quality: Tensor, title: str, *, scale: tuple[float,
     import torch
     import torch.nn.functional as F
 
+    from iqsr.tensors import check_values
+
     if picture.ndim != 4 or picture.shape[:2] != (1, 3) or quality.ndim != 4 or quality.shape[:2] != (1, 1):
         raise UsageError(
             "expected a picture (1, 3, H, W) and a map (1, 1, h, w), "
             f"got {tuple(picture.shape)} and {tuple(quality.shape)}"
         )
+    check_values("the picture under a map", picture)
     low, high = scale
     share = ((quality.float() - low) / (high - low)).clamp(0, 1)
     fitted = F.interpolate(share, size=picture.shape[2:], mode="bicubic", align_corners=False).clamp(0, 1)

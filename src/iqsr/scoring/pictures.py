@@ -198,10 +198,7 @@ def _check(judges: Judges, pictures: Sequence[Tensor], references: Sequence[Tens
     if references is None and judges.with_reference:
         raise UsageError(f"{judges.with_reference[0]} compares with a reference; give references")
     for place, picture in enumerate(pictures):
-        if picture.ndim != 3 or picture.shape[0] != 3 or not picture.is_floating_point():
-            raise UsageError(
-                f"picture {place}: expected floats (3, H, W) in [0, 1], got {picture.dtype} {tuple(picture.shape)}"
-            )
+        _check_picture(f"picture {place}", picture)
         for name in judges.names:
             if why := judges.too_small(name, picture.shape[2], picture.shape[1]):
                 raise UsageError(f"picture {place}: {why}")
@@ -215,6 +212,16 @@ def _check(judges: Judges, pictures: Sequence[Tensor], references: Sequence[Tens
                 f"picture {place} is {tuple(picture.shape)}, its reference {tuple(reference.shape)}; "
                 "both must have the same size"
             )
+        _check_picture(f"reference {place}", reference)
+
+
+def _check_picture(which: str, picture: Tensor) -> None:
+    from iqsr.tensors import check_floats
+
+    if picture.ndim != 3 or picture.shape[0] != 3 or 0 in picture.shape:
+        last = "; channels come first" if picture.ndim == 3 and picture.shape[2] == 3 else ""
+        raise UsageError(f"{which}: expected shape (3, H, W), got {tuple(picture.shape)}{last}")
+    check_floats(f"{which}:", picture)
 
 
 def _score(name: str, value: np.float32) -> float | str:

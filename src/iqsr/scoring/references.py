@@ -1,16 +1,20 @@
 """Which original a picture is compared with, by the names of their files."""
 
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
+from unicodedata import normalize
 
 from iqsr.errors import PictureError, UsageError
 from iqsr.images.find import OnUnread, exists, find_pictures
 
 _SCALE = re.compile(r"[xX][0-9]")
 """As in `babyx4`, the usual names of enlarged pictures."""
+
+logger = logging.getLogger(__name__)
 
 
 class Originals(Protocol):
@@ -27,7 +31,8 @@ class References:
     In a folder the original of a picture is the one of equal stem (`0801.png` for `0801.jpg`), else the one whose stem
     is the longest beginning of the picture's (`0801` for `0801x4_ours`); neither a number nor a word is ever cut in two
     (`img_1` is not the original of `img_10`, `a` not that of `alpha`), but a scale may follow a word (`babyx4`). Where
-    several subfolders have it, the one in the same relative place is taken.
+    several subfolders have it, the one in the same relative place is taken. Names that differ only in how their accents
+    are written, composed (NFC) or decomposed (NFD), are the same.
 
     on_unread: see `find_pictures`. Raises UsageError for a path that does not exist or a folder without pictures.
     """
@@ -40,7 +45,8 @@ class References:
         self._by_stem: dict[str, list[Path]] = defaultdict(list)
         if self._single is None:
             for _, relative in find_pictures([self.path], on_unread=on_unread):
-                self._by_stem[relative.stem].append(relative)
+                self._by_stem[normalize("NFC", relative.stem)].append(relative)
+        self._of_other_name: dict[Path, Path] = {}
 
     def of(self, relative: Path) -> Path:
         """The original of a picture, which is given by its path below the input that named it.
@@ -49,14 +55,32 @@ class References:
         """
         if self._single is not None:
             return self._single
-        stem = next((beginning for beginning in _beginnings(relative.stem) if beginning in self._by_stem), None)
+        own = normalize("NFC", relative.stem)
+        stem = next((beginning for beginning in _beginnings(own) if beginning in self._by_stem), None)
         if stem is None:
             raise PictureError(f"no reference in '{self.path}': no picture there is named like it")
         candidates = _in_same_place(self._by_stem[stem], relative.parent)
         if len(candidates) > 1:
             names = ", ".join(f"'{candidate}'" for candidate in candidates)
             raise PictureError(f"several references in '{self.path}': {names}; keep one of them")
-        return self.path / candidates[0]
+        (chosen,) = candidates
+        elsewhere = relative.parent != Path() != chosen.parent and not _same(relative.parent, chosen.parent)
+        if stem != own or elsewhere:
+            self._of_other_name[relative] = chosen
+        return self.path / chosen
+
+    def tell_other_names(self) -> None:
+        """Say in one line which pictures `of` gave an original of another name, or of another folder: is it theirs?"""
+        if not self._of_other_name:
+            return
+        count, (relative, original) = len(self._of_other_name), next(iter(self._of_other_name.items()))
+        others = f", as {count - 1} more with such" if count > 1 else ""
+        logger.warning(
+            "'%s' is compared with '%s', an original of another name%s; the table's column 'reference' has all",
+            relative,
+            original,
+            others,
+        )
 
 
 def _beginnings(stem: str) -> Iterable[str]:
@@ -70,5 +94,8 @@ def _beginnings(stem: str) -> Iterable[str]:
 
 
 def _in_same_place(candidates: list[Path], place: Path) -> list[Path]:
-    same = [candidate for candidate in candidates if candidate.parent == place]
-    return same or candidates
+    return [candidate for candidate in candidates if _same(candidate.parent, place)] or candidates
+
+
+def _same(one: Path, other: Path) -> bool:
+    return normalize("NFC", str(one)) == normalize("NFC", str(other))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from iqsr.scoring.tasks import Scored
 
 TABLE_SUFFIXES = (".csv", ".parquet", ".json")
-FACTS = ("path", "width", "height", "error")
+FACTS = ("path", "width", "height", "reference", "error")
 """Columns that are no metric."""
 _WORST = 5
 
@@ -41,13 +41,17 @@ class Summary:
 
 
 def to_table(scored: Sequence[Scored], metrics: Sequence[str]) -> DataFrame:
-    """Columns path, width, height, each metric, and `error` if any picture has one. A score that is missing is NaN."""
+    """Columns path, width, height, reference, each metric, and `error`. A score that is missing is NaN.
+
+    `reference`, the original that a picture is compared with, is there if any is; `error` if any picture has one.
+    """
     from pandas import DataFrame
 
     columns: dict[str, list[Any]] = {
         "path": [_text(str(one.path)) for one in scored],
         "width": [one.width for one in scored],
         "height": [one.height for one in scored],
+        **_references(scored),
         **{name: [one.scores.get(name) for one in scored] for name in metrics},
     }
     if any(one.errors for one in scored):
@@ -55,6 +59,12 @@ def to_table(scored: Sequence[Scored], metrics: Sequence[str]) -> DataFrame:
     whole = "Int64" if any(one.width is None for one in scored) else "int64"
     kinds = {"width": whole, "height": whole, **dict.fromkeys(metrics, "float64")}
     return DataFrame(columns).astype(kinds)
+
+
+def _references(scored: Sequence[Scored]) -> dict[str, list[str | None]]:
+    if not any(one.reference for one in scored):
+        return {}
+    return {"reference": [None if one.reference is None else _text(str(one.reference)) for one in scored]}
 
 
 def _text(named: str) -> str:

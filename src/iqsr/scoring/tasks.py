@@ -24,6 +24,8 @@ class Scored:
     width: int | None = None
     """in pixels, as seen; None where the file cannot be read"""
     height: int | None = None
+    reference: Path | None = None
+    """the original it is compared with, where it is"""
     scores: dict[str, float] = field(default_factory=dict[str, float])
     """finite, by metric"""
     errors: list[str] = field(default_factory=list[str])
@@ -83,7 +85,7 @@ def _task(place: int, path: Path, relative: Path, judges: Judges, references: Or
     task.wanted = [name for name in judges.names if _large_enough(task.scored, judges, name)]
     if references is not None:
         try:
-            task.original = references.of(relative)
+            task.original = task.scored.reference = references.of(relative)
             _check_same_size(task.scored, task.original)
         except IqsrError as error:
             task.scored.failed(error)

@@ -40,8 +40,9 @@ def held_out(table: Pairs, share: float) -> list[bool]:
     Pairs that have a picture or an original in common, by content, go together, so that none is on both sides: by the
     first of all their pictures' names in the alphabet.
     """
-    sides = [table.first, table.second, *([table.reference] if table.reference else [])]
-    groups = _together([[content_hash(side[i]) for side in sides] for i in range(len(table))])
+    originals = table.reference or (None,) * len(table)
+    rows = zip(table.first, table.second, originals, strict=True)
+    groups = _together([[content_hash(picture) for picture in row if picture] for row in rows])
     names: dict[int, str] = {}
     for group, first, second in zip(groups, table.first, table.second, strict=True):
         names[group] = min(names.get(group, first.name), first.name, second.name)

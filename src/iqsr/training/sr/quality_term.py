@@ -38,7 +38,7 @@ class QualityTerm(nn.Module):
 
 
 def _on_hundred(metric: Metric, x: Tensor) -> Tensor:
-    return metric.card.on_hundred(metric(x))
+    return metric.card.on_hundred(metric.unchecked(x))
 
 
 def _check_usable(name: str) -> None:

@@ -13,11 +13,13 @@ from torch import Tensor
 from iqsr.errors import UsageError
 from iqsr.multigt import GtSet
 from iqsr.quality import Precision, card
+from iqsr.quality.emptiness import emptiness
 from iqsr.quality.metric import Metric
 from iqsr.scoring import content_hash, default_cache, metric_fingerprint, score_files
 from iqsr.training.sr.data import load_set
 
 _AT_ONCE = 64  # pixels' worth of 256-px patches that are scored in one batch
+_EMPTIED = 0.1  # of a patch: a ground truth that is empty in so much more than another of its set lost what it shows
 
 
 def oriented(metric: Metric, x: Tensor) -> Tensor:
@@ -27,9 +29,25 @@ def oriented(metric: Metric, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def patch_scores(metric: Metric, gts: Tensor) -> Tensor:
-    """gts: (B, K, 3, H, W) uint8. Returns (B, K), higher is better: AMO's scores of patches as they are cut."""
+    """gts: (B, K, 3, H, W) uint8. Returns (B, K), higher is better: AMO's scores of patches as they are cut.
+
+    Those that were emptied are below all others of their sample. UsageError for other types than uint8.
+    """
+    if gts.dtype != torch.uint8:
+        raise UsageError(f"expected ground truths of 0 to 255 as uint8, got {gts.dtype}")
     batch, count = gts.shape[:2]
-    return oriented(metric, gts.flatten(0, 1).float() / 255).view(batch, count)
+    pictures = gts.flatten(0, 1).float() / 255
+    scores, empty = oriented(metric, pictures), emptiness(pictures).mean((1, 2, 3))
+    return _below_the_rest(scores.view(batch, count), empty.view(batch, count))
+
+
+def _below_the_rest(scores: Tensor, empty: Tensor) -> Tensor:
+    """scores, higher is better, and empty areas, (B, K) both: what shows less than another of its sample comes last.
+
+    Metrics that never saw bars, or a black picture, can like them best.
+    """
+    emptied = empty > empty.amin(1, keepdim=True) + _EMPTIED
+    return torch.where(emptied, scores.amin(1, keepdim=True) - 1, scores)
 
 
 class SeenPatches:
@@ -94,7 +112,7 @@ def grid_scores(
     fingerprint, found = metric_fingerprint(metric.card.name, precision=precision), dict[str, Tensor]()
     for number, gts in enumerate(sets):
         contents = "".join(content_hash(path) for path in gts.paths)
-        key = hashlib.sha256(f"{fingerprint} {patch} {grid} {contents}".encode()).hexdigest()[:24]
+        key = hashlib.sha256(f"{fingerprint} {patch} {grid} {contents} emptied last".encode()).hexdigest()[:24]
         path = folder / f"{key}.safetensors"
         if not path.exists():
             _write(path, _scored_places(load_set(gts), metric, patch, grid))
@@ -111,8 +129,9 @@ def _scored_places(pictures: Tensor, metric: Metric, patch: int, grid: int) -> T
     count, _, rows, columns = places.shape[:4]
     patches = places.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
     at_once = max(1, _AT_ONCE * 256**2 // patch**2)
-    scores = [oriented(metric, part.float() / 255) for part in patches.split(at_once)]
-    return torch.cat(scores).view(count, rows, columns)
+    shown = patches.unflatten(0, (count, rows * columns)).transpose(0, 1)  # (places, K, 3, patch, patch)
+    scores = [patch_scores(metric, part) for part in shown.split(max(1, at_once // count))]
+    return torch.cat(scores).T.reshape(count, rows, columns)
 
 
 def _write(path: Path, scores: Tensor) -> None:

@@ -1,0 +1,160 @@
+"""A picture that shows nothing cannot win: not for srq, not for srq-holdout, not where AMO samples by any metric."""
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+from torch import Tensor
+
+from iqsr.errors import UsageError
+from iqsr.quality import load_metric
+from iqsr.quality.emptiness import emptiness
+from iqsr.quality.srq import load_srq
+from iqsr.quality.srq_holdout import load_srq_holdout
+from iqsr.sampling import Amo
+from iqsr.training.sr.scores import patch_scores
+
+JUDGES = ("srq", "srq-holdout")
+
+
+def patches(side: int) -> Tensor:
+    """Of photos, sharp and out of focus, (12, 3, side, side)."""
+    found: list[Tensor] = []
+    for name in ("astronaut", "coffee", "chelsea", "rocket"):
+        photo = torch.from_numpy(np.array(getattr(data, name)())).permute(2, 0, 1).float() / 255
+        found += [photo[:, top : top + side, left : left + side] for top, left in ((0, 0), (150, 180), (60, 300))]
+    return torch.stack(found)
+
+
+def flat(red: float, green: float, blue: float, side: int) -> Tensor:
+    return torch.tensor([red, green, blue], dtype=torch.float32).view(1, 3, 1, 1).expand(1, 3, side, side).clone()
+
+
+def ramp(side: int) -> Tensor:
+    """Three colours, without noise."""
+    x = torch.linspace(0, 1, side).expand(side, side)
+    return torch.stack([x, x.T, 1 - x])[None]
+
+
+def empty_pictures(side: int) -> dict[str, Tensor]:
+    colours = {"black": (0, 0, 0), "white": (1, 1, 1), "gray": (0.5, 0.5, 0.5), "dark": (0.05, 0.05, 0.06)}
+    colours |= {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "skin": (0.8, 0.6, 0.5)}
+    half = flat(0, 0, 0, side)
+    half[..., : side // 2] = 1
+    wide = (torch.arange(side) // 24 % 2).float().expand(1, 3, side, side)
+    return {
+        **{name: flat(*colour, side) for name, colour in colours.items()},
+        "half": half,
+        "wide stripes": wide,
+        "wide stripes, lying": wide.transpose(2, 3),
+        "ramp": ramp(side),
+        "slow ramp of 8 bits": (ramp(side) * 50).round() / 255,
+    }
+
+
+def barred(x: Tensor, thick: int, value: float, *, sides: bool) -> Tensor:
+    found = x.clone()
+    turned = found.transpose(2, 3) if sides else found
+    turned[:, :, :thick] = value
+    turned[:, :, -thick:] = value
+    return found
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.parametrize("side", [64, 100, 128])
+@torch.no_grad()
+def test_what_shows_nothing_scores_below_every_photo(judge: str, side: int) -> None:
+    metric = load_metric(judge)
+    worst = float(metric(patches(side)).min())
+    scores = {name: float(metric(picture)) for name, picture in empty_pictures(side).items()}
+    assert max(scores.values()) < worst / 2, (scores, worst)
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.parametrize("side", [64, 128])
+@torch.no_grad()
+def test_no_photo_gains_by_bars(judge: str, side: int) -> None:
+    metric = load_metric(judge)
+    plain, x = metric(patches(side)), patches(side)
+    for thick in (8, 12, side // 3):
+        for value, sides in ((0.0, False), (1.0, True)):
+            assert (metric(barred(x, thick, value, sides=sides)) < plain).all(), (thick, value, sides)
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+@torch.no_grad()
+def test_what_shows_little_scores_the_less_the_less_it_shows(judge: str) -> None:
+    """A photo that fades to gray: no jump, and from a contrast of one step of 8 bits on, down to nothing."""
+    metric, x = load_metric(judge), patches(64)[1:2]
+    contrasts = torch.logspace(-4, -1, 40)
+    scores = torch.cat([metric(0.5 + c * (x - x.mean())) for c in contrasts])
+    assert scores[0] < 0.2
+    assert scores.diff().abs().max() < 12
+    few = scores[contrasts < 1 / 255]
+    assert (few.diff() > -0.01).all()
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_gradients_flow_and_are_finite(judge: str) -> None:
+    metric = load_metric(judge)
+    for picture in (patches(64), barred(patches(64), 12, 0.0, sides=True), *empty_pictures(64).values()):
+        x = picture.clone().requires_grad_()
+        metric(x).sum().backward()
+        assert x.grad is not None
+        assert x.grad.isfinite().all()
+    x = barred(patches(64), 12, 0.0, sides=True).requires_grad_()
+    (gradient,) = torch.autograd.grad(metric(x).sum(), x)
+    assert (gradient.flatten(1).abs().amax(1) > 0).all()
+
+
+@pytest.mark.parametrize("load", [load_srq, load_srq_holdout])
+@torch.no_grad()
+def test_the_map_shows_where_nothing_is_and_agrees_with_the_score(load) -> None:
+    model, x = load(), patches(128)[3:4]
+    x[:, :, :, :48] = 0
+    found = model.predict(x)
+    quality = model.quality_map(x)[0, 0]
+    assert quality[:, :6].max() < 0.2
+    assert quality[:, 8:].mean() > 20
+    assert torch.allclose(found.weight.sum(), torch.tensor(1.0))
+    assert found.weight[0, 0, :, :6].sum() == pytest.approx(6 / 16, abs=0.01)
+    assert float(found.score) == pytest.approx(float(100 * torch.exp(-(found.distance * found.weight).sum() / 0.3)))
+
+
+def test_a_flat_area_within_a_photo_is_not_empty() -> None:
+    x = patches(128)[1:2]
+    x[:, :, 40:90, 40:90] = 1
+    assert emptiness(x).max() < 1e-3
+    assert emptiness(patches(128)).mean((1, 2, 3)).max() < 0.01
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 70), (64, 63)])
+def test_emptiness_has_a_place_for_every_begun_cell(size: tuple[int, int]) -> None:
+    found = emptiness(torch.full((2, 3, *size), 0.7))
+    assert found.shape == (2, 1, -(-size[0] // 8), -(-size[1] // 8))
+    assert found.min() > 0.999
+    assert emptiness(torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))).max() < 1e-6
+
+
+def test_amo_never_takes_what_was_emptied() -> None:
+    """laplacian, as other metrics that do not know of bars, likes their edges."""
+    metric = load_metric("laplacian")
+    photos = (patches(96) * 255).round().byte()
+    sides = [
+        barred(photos, thick, value, sides=turn) for thick in (8, 30) for value in (0, 255) for turn in (False, True)
+    ]
+    nothing = [(picture * 255).round().byte().expand_as(photos) for picture in empty_pictures(96).values()]
+    for emptied in (*sides, *nothing):
+        scores = patch_scores(metric, torch.stack([emptied, photos, emptied], 1))
+        assert Amo().probabilities(scores, None).argmax(1).tolist() == [1] * len(photos)
+
+
+def test_amo_goes_by_the_scores_where_all_show_something_or_nothing_does() -> None:
+    metric = load_metric("laplacian")
+    photos = (patches(96) * 255).round().byte()
+    for candidates in ([photos, photos.flip(0)], [barred(p, 30, 0, sides=False) for p in (photos, photos.flip(0))]):
+        gts = torch.stack(candidates, 1)
+        wanted = metric(gts.flatten(0, 1).float() / 255).view(len(gts), 2)
+        assert torch.equal(patch_scores(metric, gts), wanted)
+    with pytest.raises(UsageError, match=r"as uint8, got torch.float32"):
+        patch_scores(metric, photos[:, None].float())
