@@ -8,7 +8,7 @@ from statistics import median
 from setting import Result, described
 
 _HOW = [
-    "To reproduce, on a machine that does nothing else (2 cores: some 15 minutes):",
+    "To reproduce, on a machine that does nothing else (2 cores: some 20 minutes):",
     "`pip install 'iqsr[bench]' && python benchmarks/upscale.py`",
 ]
 _MEASURE = (
@@ -38,6 +38,8 @@ def markdown(results: Result) -> str:
         lines += ["## Time against input size", ""]
         for part in results["scaling"].values():
             lines += [*_scaling(part), ""]
+    if "busy" in results:
+        lines += ["## Busy machines", "", *_busy(results["busy"])]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -102,6 +104,22 @@ def _scaling(part: Result) -> Iterator[str]:
     yield "|---|---|---|"
     for size, seconds in zip(part["megapixels"], part["seconds"], strict=True):
         yield f"| {size:g} | {median(seconds):.2f} | {median(seconds) / size:.2f} |"
+
+
+def _busy(part: Result) -> Iterator[str]:
+    height, width = part["picture"]
+    yield (
+        f"How threads wait for each other: `{part['model']}`, picture of {width} x {height}, alone and beside "
+        f"{part['neighbours']} processes that compute without end. Each way is a process of its own; all take turns."
+    )
+    yield ""
+    yield "| threads wait | how | idle, s | its time / bounded | busy, s | its time / bounded |"
+    yield "|---|---|---|---|---|---|"
+    for idle, busy in zip(part["idle"], part["busy"], strict=True):
+        cells = [
+            cell for row in (idle, busy) for cell in (f"{median(row['seconds']):.2f}", _spread(row["times_bounded"]))
+        ]
+        yield f"| {idle['name']} | {idle['about']} | {' | '.join(cells)} |"
 
 
 def _contenders(rows: list[Result], ours: str) -> Iterator[str]:

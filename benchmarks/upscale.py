@@ -1,7 +1,7 @@
 """Upscaling speed on the CPU, side by side with other ways to run the same networks, in one run.
 
     python benchmarks/upscale.py                  # writes benchmarks/results/upscale.md and .json
-    python benchmarks/upscale.py --only compact   # one part, written beside them: rrdbnet, compact, tall, scaling
+    python benchmarks/upscale.py --only compact   # one part, written beside them: rrdbnet, compact, tall, scaling, busy
     python benchmarks/upscale.py --quick --out /tmp/quick
 
 Contenders take turns, so that a machine whose speed drifts is fair to all; ratios are taken within a round, and their
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from busy import busy
 from contenders import ABOUT, FAST, Stream, contenders, direct_engine, streaming_engine, tiles, torch_fast
 from iqsr import Upscaler
 from iqsr.generators import Generator, load_generator
@@ -25,7 +26,7 @@ from measure import GEMMS, Judge, Seconds, Spread, Work, alternate, flops_of, ge
 from setting import Result, arguments, environment, photo, write
 from tables import markdown
 
-PARTS = ("rrdbnet", "compact", "tall", "scaling")
+PARTS = ("rrdbnet", "compact", "tall", "scaling", "busy")
 PACKAGES = ("torch", "spandrel", "onnxruntime", "openvino", "ncnn", "numpy", "iqsr")
 
 
@@ -55,6 +56,9 @@ QUICK = {
     "compact": Network("realesr-animevideov3-x4", (40, 136), (224, 24), (0.001, 0.004, 0.016), 1, 1, 1, 768),
 }
 """Everything small; RRDBNet with 6 of its 23 blocks."""
+BUSY = ("realesrgan-x4plus", (128, 192), 5)
+QUICK_BUSY = ("realesr-animevideov3-x4", (24, 32), 2)
+"""Model, picture and rounds."""
 
 
 def main() -> None:
@@ -64,7 +68,9 @@ def main() -> None:
     results: Result = {"environment": environment(args, PACKAGES) | {"seconds": {}}}
     for part in [args.only] if args.only else PARTS:
         started = time.perf_counter()
-        if part in networks:
+        if part == "busy":
+            results[part] = busy(*(QUICK_BUSY if args.quick else BUSY), threads=args.threads)
+        elif part in networks:
             results[part] = side_by_side(networks[part], args.threads, side)
         else:
             measure = tall if part == "tall" else scaling

@@ -102,3 +102,19 @@ def test_a_whole_run(tmp_path):
         assert part["megapixels"] == sorted(part["megapixels"])
         assert isfinite(part["exponent"])
         assert all(min(seconds) > 0 for seconds in part["seconds"])
+    check_busy(results["busy"], page)
+
+
+def check_busy(part: dict[str, Any], page: str) -> None:
+    for kind in ("idle", "busy"):
+        assert [row["name"] for row in part[kind]] == ["bounded", "longer", "default", "passive"]
+        assert part[kind][0]["times_bounded"] == {"median": 1, "min": 1, "max": 1}
+        for row in part[kind]:
+            assert min(row["seconds"]) > 0
+            assert f"| {row['name']} | " in page.partition("## Busy machines")[2]
+
+
+@pytest.mark.slow
+def test_ways_to_wait_are_compared_in_processes_of_their_own(tmp_path):
+    results, page = quick(tmp_path, "--only", "busy")
+    check_busy(results["busy"], page)

@@ -2,16 +2,13 @@
 
 import json
 import re
-import resource
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import typer
 
-from cli_pictures import FAST, IQSR, picture
+from cli_pictures import picture
 from commands import Run
 from iqsr.cli import app
 from iqsr.cli.upscale import MODELS
@@ -99,50 +96,6 @@ def test_version(iqsr: Run) -> None:
     import iqsr as package
 
     assert iqsr("--version").out == f"iqsr {package.__version__}\n"
-
-
-# Time to start
-
-
-def cpu_seconds(*command: str) -> float:
-    """Best of three. Not by the clock, which counts what others do on the machine."""
-
-    def once() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    return min(once() for _ in range(3))
-
-
-def test_import_and_help_are_fast() -> None:
-    assert cpu_seconds(sys.executable, "-c", "import iqsr") < 0.3
-    assert cpu_seconds(*IQSR, "--help") < 0.5
-
-
-def imported(*command: str) -> set[str]:
-    ended = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True)
-    return {line.rsplit("|", 1)[1].strip() for line in ended.stderr.splitlines() if line.startswith("import time")}
-
-
-@pytest.mark.parametrize(
-    "command",
-    [["-c", "import iqsr"], ["-m", "iqsr", "--help"], ["-m", "iqsr", "upscale", "--help"], ["-m", "iqsr", "weights"]],
-    ids=" ".join,
-)
-def test_what_computes_nothing_imports_nothing_heavy(command: list[str]) -> None:
-    modules = imported(*command)
-    assert "iqsr" in modules
-    assert not modules & {"torch", "numpy", "pyvips", "spandrel", "torchvision"}
-
-
-def test_a_batch_with_nothing_left_to_do_imports_no_torch() -> None:
-    picture("in/a.png")
-    picture("o/a.png")
-    command = ["-m", "iqsr", "upscale", "in", "-o", "o"]
-    assert "torch" not in imported(*command, "--skip-existing")
-    assert "torch" in imported(*command, "--overwrite", *FAST)
 
 
 def test_a_wrong_device_is_refused_with_nothing_left_to_do_too(iqsr: Run) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from spandrel import ImageModelDescriptor
+from spandrel import ImageModelDescriptor, ModelLoader
 from spandrel.architectures.Compact import Compact
 from spandrel.architectures.DnCNN import DnCNN
 from spandrel.architectures.ESRGAN import ESRGAN
@@ -17,6 +17,8 @@ from spandrel.architectures.SwinIR import SwinIR
 from iqsr import Upscaler
 from iqsr.errors import ModelError, UnknownNameError, UsageError, WeightsError
 from iqsr.generators import generator_names, load_generator
+from iqsr.generators.plain import official_state
+from iqsr.generators.real_esrgan import RRDBNet, SRVGGNetCompact
 from iqsr.upscale import DEFAULT_MODEL
 
 PACKAGED = {
@@ -56,6 +58,30 @@ def test_named_generator_is_ready_to_run(name):
     assert not any(tensor.requires_grad for tensor in tensors)
     assert {(tensor.dtype, tensor.device.type) for tensor in tensors} == {(torch.float32, "cpu")}
     assert not module(picture(4, 4)).requires_grad
+
+
+@pytest.mark.parametrize("name", ["realesrgan-x4plus-anime", "realesr-animevideov3"])
+def test_named_networks_are_spandrels(name):
+    ours = load_generator(name)
+    theirs = ModelLoader("cpu").load_from_state_dict(official_state(ours.module, ours.architecture))
+    assert (theirs.architecture.id, theirs.scale) == (ours.architecture, ours.scale)
+    state = theirs.model.state_dict()
+    assert list(state) == list(ours.module.state_dict())
+    assert all(torch.equal(state[key], value) for key, value in ours.module.state_dict().items())
+    x = picture(9, 14)
+    with torch.inference_mode():
+        assert torch.equal(ours.module(x), theirs.model(x))
+
+
+@pytest.mark.parametrize("scale", [1, 2, 8])
+def test_plain_networks_of_other_scales_are_spandrels(scale):
+    for ours, theirs in (
+        (RRDBNet(blocks=2, features=16, scale=scale), ESRGAN(num_filters=16, num_blocks=2, scale=scale)),
+        (SRVGGNetCompact(convolutions=2, features=8, scale=scale), Compact(num_feat=8, num_conv=2, upscale=scale)),
+    ):
+        theirs.load_state_dict(ours.state_dict())
+        with torch.inference_mode():
+            assert torch.equal(ours(picture(7, 6)), theirs(picture(7, 6)))
 
 
 @pytest.mark.parametrize("name", ["realesrgan-x4plus-anime", "realesr-animevideov3-x3"])

@@ -104,9 +104,15 @@ def damaged(path: Path) -> Iterator[tuple[str, str]]:
     good, about = path.read_bytes(), header(path)
     tensors = {name: value.clone() for name, value in load_file(path).items()}
     first = next(iter(tensors))
-    for content in (good[:-100], good[:5000], b"", b"text", good[:8] + b"\xff" * (len(good) - 8)):
+    for content, line in (
+        (good[:-100], r"damaged, it has \d+ bytes instead of \d+"),
+        (good[:5000], "damaged, its end is missing"),
+        (b"", "an empty file"),
+        (b"text", "a text, not weights"),
+        (good[:8] + b"\xff" * (len(good) - 8), "not a safetensors file, or damaged"),
+    ):
         path.write_bytes(content)
-        yield "cut", "not a safetensors file, or damaged"
+        yield "cut", line
     save_file(tensors, path)
     yield "no header", "not an adapter that iqsr wrote"
     save_file(tensors, path, about | {"rank": "many"})
@@ -118,7 +124,7 @@ def damaged(path: Path) -> Iterator[tuple[str, str]]:
     save_file(tensors, path, about | {"rank": "4"})
     yield "another rank", "of layers of rank 4"
     save_file(tensors | {first: tensors[first].fill_(float("nan"))}, path, about)
-    yield "nan", "values that are not finite in torch.float"
+    yield "nan", "holds NaN"
 
 
 def test_a_damaged_adapter_is_refused(tmp_path):
@@ -140,7 +146,7 @@ def test_an_adapter_that_fp16_cannot_hold_is_not_written(tmp_path):
     next(iter(lora_state(module).values())).fill_(1e6)
     saved_adapter(tmp_path / "a")
     before = (tmp_path / "a").read_bytes()
-    with pytest.raises(ModelError, match=r"not finite in torch\.float16"):
+    with pytest.raises(ModelError, match=r"not written: .* holds infinite values .* in torch\.float16"):
         save_adapter(module, tmp_path / "a", base="tiny", targets="rrdb-convs")
     assert (tmp_path / "a").read_bytes() == before
     save_adapter(module, tmp_path / "a", base="tiny", targets="rrdb-convs", half=False)

@@ -162,7 +162,9 @@ def test_networks_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown model 'realesrgan-x4pluss'"):
         Enhancers([GeneratorEnhancer(model="realesrgan-x4pluss")])
     torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(ModelError, match="not a network that spandrel knows"):
+    with pytest.raises(
+        ModelError, match="not a super-resolution network that spandrel knows: its tensors are called 'a'"
+    ):
         load_enhancer(str(tmp_path / "other.pth"))
     torch.save(DnCNN(in_nc=1, out_nc=1, nc=8, nb=4, mode="DnCNN").state_dict(), tmp_path / "gray.pth")
     with pytest.raises(ModelError, match="only those from RGB to RGB"):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from iqsr.errors import IqsrError, UsageError
 from iqsr.quality.dense import DenseHead, Prediction, quality_of
-from iqsr.quality.srq import Srq, fold_batch_norms, load_srq
+from iqsr.quality.efficientnet_lite import CHANNELS, EfficientNetLite0
+from iqsr.quality.srq import Srq, load_srq
 from iqsr.training.quality import loop
 from iqsr.training.quality.batches import Versions
 from iqsr.training.quality.dataset import make_data, read_shards
@@ -40,21 +41,25 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_folding_batch_norms_changes_nothing() -> None:
+@pytest.mark.parametrize("size", [(64, 64), (70, 65), (97, 131)])
+def test_the_trunk_is_timms_with_its_batch_norms_folded(size: tuple[int, int]) -> None:
     import timm
 
     torch.manual_seed(0)
-    network = timm.create_model("tf_efficientnet_lite0", features_only=True, pretrained=False).eval()
-    for module in network.modules():
+    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    for module in whole.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.5, 0.5)
             module.running_var.uniform_(0.5, 2)
-    x = torch.rand(1, 3, 70, 65)
+    ours = EfficientNetLite0()
+    ours.load_unfolded(whole.state_dict().values())
+    features = timm.create_model("tf_efficientnet_lite0", features_only=True, pretrained=False).eval()
+    features.load_state_dict({name: whole.state_dict()[name] for name in features.state_dict()})
+    x = torch.rand(1, 3, *size)
     with torch.no_grad():
-        before = network(x)
-        after = fold_batch_norms(network)(x)
-    assert not [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
-    for old, new in zip(before, after, strict=True):
+        found, expected = ours(x), features(x)
+    assert [f.shape[1] for f in found] == list(CHANNELS)
+    for old, new in zip(expected, found, strict=True):
         assert torch.allclose(old, new, atol=1e-3 * float(old.abs().max()))
 
 

@@ -24,9 +24,9 @@ from iqsr.engines import Runner
 from iqsr.errors import IqsrError, ModelError, UsageError
 from iqsr.generators import Generator, load_generator
 from iqsr.images import check_output, open_picture, resample, write_picture
+from iqsr.picture_checks import check_batch
 from iqsr.rows import NotFiniteError, OnProgress, Rows
 from iqsr.sizes import Wish, passes_for
-from iqsr.tensors import check_batch
 from iqsr.tiles import out_of_memory
 
 DEFAULT_MODEL = "realesrgan-x4plus"

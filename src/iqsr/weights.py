@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 import tomllib
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -82,27 +83,43 @@ def known_weight(name: str) -> Weight:
 def weights_folder() -> Path:
     """Where imported and downloaded weights live: `$IQSR_WEIGHTS`, or the platform's folder for user data."""
     if chosen := os.environ.get("IQSR_WEIGHTS"):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     if sys.platform == "win32":
-        data = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        data = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
     elif sys.platform == "darwin":
-        data = Path.home() / "Library" / "Application Support"
+        data = _home() / "Library" / "Application Support"
     else:
-        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+        data = Path(os.environ.get("XDG_DATA_HOME") or _home() / ".local" / "share")
     return data / "iqsr" / "weights"
 
 
 def cache_folder() -> Path:
     """Where things live that can be made again: `$IQSR_CACHE`, or the platform's folder for caches."""
     if chosen := os.environ.get("IQSR_CACHE"):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     if sys.platform == "win32":
-        caches = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        caches = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
     elif sys.platform == "darwin":
-        caches = Path.home() / "Library" / "Caches"
+        caches = _home() / "Library" / "Caches"
     else:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache")
     return caches / "iqsr"
+
+
+def expanded(path: str) -> Path:
+    """With the home folder for a `~` at its start; as it is where there is none, as some containers run."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def _home() -> Path:
+    """The home folder, or else one among the temporary folders."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), f"iqsr-{os.getuid()}")
 
 
 @lru_cache(maxsize=256)

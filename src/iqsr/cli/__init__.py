@@ -1,7 +1,6 @@
 """The command line. Commands parse, call and print; what they import is imported when they run."""
 
 import logging
-import os
 import sys
 import warnings
 
@@ -9,6 +8,7 @@ import typer
 
 from iqsr.cli import agree, export, interpolate, merge, metrics, prepare, score, train, train_quality, upscale, weights
 from iqsr.cli.progress import printable
+from iqsr.cli.surroundings import bound_waiting, give_up, whole_streams
 
 HELP = """Enlarge pictures with super-resolution networks, without seams.
 
@@ -79,29 +79,39 @@ app.add_typer(weights.app, name="weights")
 
 def main() -> None:
     """Entry point: errors of ours, and wrong arguments, become one line and their exit code."""
+    bound_waiting()
+    with whole_streams():
+        ours, said = logging.getLogger("iqsr"), _Lines()
+        ours.addHandler(said)
+        try:
+            code = _run()
+        finally:
+            ours.removeHandler(said)
+    sys.exit(code)
+
+
+def _run() -> int:
     from iqsr.errors import IqsrError
 
-    ours, said = logging.getLogger("iqsr"), _Lines()
-    ours.addHandler(said)
     if not sys.warnoptions:  # what torch tells the authors of networks
         warnings.filterwarnings("ignore", category=UserWarning, module=r"(torch|spandrel)\b")
     try:
         code = app(prog_name="iqsr", standalone_mode=False)
+        sys.stdout.flush()
     except IqsrError as error:
-        code = _failed(str(error), error.exit_code)
+        return _failed(str(error), error.exit_code)
     except typer.TyperException as error:
         context: typer.Context | None = getattr(error, "ctx", None)
         command = context.command_path if context else "iqsr"
-        code = _failed(f"{error.format_message().rstrip('.')}; see `{command} --help`", error.exit_code)
+        return _failed(f"{error.format_message().rstrip('.')}; see `{command} --help`", error.exit_code)
     except BrokenPipeError:
-        code = 1
+        give_up(sys.stdout)
+        return 1
     except OSError as error:
-        _give_up_output()
+        give_up(sys.stdout)
         named = f"'{error.filename}': " if error.filename is not None else ""
-        code = _failed(f"{named}{error.strerror or error}", 1)
-    finally:
-        ours.removeHandler(said)
-    sys.exit(code)
+        return _failed(f"{named}{error.strerror or error}", 1)
+    return code or 0
 
 
 class _Lines(logging.Handler):
@@ -109,14 +119,6 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         print(f"iqsr: {printable(record.getMessage())}", file=sys.stderr)
-
-
-def _give_up_output() -> None:
-    """What a full disk or closed pipe has refused stays in the buffer; Python would try, and complain, at its end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(message: str, code: int) -> int:

@@ -82,9 +82,9 @@ def command(
     if out is not None:
         _make(out)
     from iqsr.agreement.scores import Setting
-    from iqsr.scoring import default_cache
+    from iqsr.scoring import writable_default_cache
 
-    how = Setting(device, chosen_precision(precision), None if no_cache else cache or default_cache())
+    how = Setting(device, chosen_precision(precision), None if no_cache else cache or writable_default_cache())
     with interruptible(_FORGOTTEN if no_cache else _GO_ON):
         if pairs is not None:
             _tell_agreement(_on_pairs(pairs, names, how), pairs, out, as_json, how.precision)

@@ -19,11 +19,11 @@ from iqsr.errors import IqsrError, UnknownNameError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pandas import DataFrame
     from rich.console import Console
 
     from iqsr.scoring import Judges, Scored
     from iqsr.scoring.pictures import Precision
+    from iqsr.scoring.table import Row
 
 HELP = """Score pictures with image-quality metrics.
 
@@ -116,10 +116,10 @@ def command(
 ) -> None:
     """Score pictures (see HELP)."""
     from iqsr.images.find import find_pictures
-    from iqsr.scoring import Judges, default_cache, write_table
+    from iqsr.scoring import Judges, writable_default_cache, write_table
     from iqsr.scoring.files import references_for, score_found
     from iqsr.scoring.overlay import planned_maps
-    from iqsr.scoring.table import check_table
+    from iqsr.scoring.table import check_table, rows_of, to_table
 
     if cache is not None and no_cache:
         raise UsageError("--cache and --no-cache exclude each other")
@@ -131,18 +131,19 @@ def command(
     references = references_for(judges, reference, on_unread=unread.append)
     found = find_pictures(inputs, leave_out=map_folder, on_unread=unread.append)
     maps = {} if map_folder is None else planned_maps(found, map_folder)
-    place = None if no_cache else cache or default_cache()
+    place = None if no_cache else cache or writable_default_cache()
     with interruptible(_GO_ON):
         with _progress(len(found)) as on_progress:
-            table = score_found(found, judges, references=references, cache=place, on_progress=on_progress)
+            scored = score_found(found, judges, references=references, cache=place, on_progress=on_progress)
         if out is not None:
-            write_table(table, out)
-        failed = _write_maps(table, maps, judges)
+            write_table(to_table(scored, judges.names), out)
+        failed = _write_maps(scored, maps, judges)
+    rows = rows_of(scored, judges.names)
     if as_json:
-        typer.echo(_as_json(table))
+        typer.echo(_as_json(rows, judges.names))
     else:
-        _print(table)
-    if failed or unread or "error" in table:
+        _print(rows, judges.names)
+    if failed or unread or any(one.errors for one in scored):
         raise typer.Exit(1)
 
 
@@ -188,7 +189,7 @@ def _progress(pictures: int) -> Generator[Callable[[Scored, int, int], None]]:
         yield after
 
 
-def _write_maps(table: DataFrame, maps: dict[Path, Path], judges: Judges) -> int:
+def _write_maps(scored: list[Scored], maps: dict[Path, Path], judges: Judges) -> int:
     """Write the maps of pictures that have a score. Returns how many failed."""
     if not maps:
         return 0
@@ -196,82 +197,80 @@ def _write_maps(table: DataFrame, maps: dict[Path, Path], judges: Judges) -> int
     from iqsr.scoring.overlay import write_map
 
     srq, failed = load_srq().to(judges.device), 0
-    scores = table[table["srq"].notna()]
-    for path, score in zip(scores["path"], scores["srq"], strict=True):
+    for one in scored:
+        if "srq" not in one.scores:
+            continue
         try:
-            write_map(Path(path), maps[Path(path)], lambda x: srq.quality_map(x.to(judges.device)), f"srq {score:.1f}")
+            said = f"srq {one.scores['srq']:.1f}"
+            write_map(one.path, maps[one.path], lambda x: srq.quality_map(x.to(judges.device)), said)
         except IqsrError as error:
             print(printable(f"iqsr: {error}"), file=sys.stderr)
             failed += 1
     return failed
 
 
-def _as_json(table: DataFrame) -> str:
+def _as_json(rows: list[Row], metrics: list[str]) -> str:
     from dataclasses import asdict
 
-    from iqsr.scoring.table import records, summaries
+    from iqsr.scoring.table import summaries_of
 
-    result = {"pictures": records(table), "summary": [asdict(summary) for summary in summaries(table)]}
+    result = {"pictures": rows, "summary": [asdict(summary) for summary in summaries_of(rows, metrics)]}
     return json.dumps(result, indent=1, allow_nan=False)
 
 
-def _print(table: DataFrame) -> None:
+def _print(rows: list[Row], metrics: list[str]) -> None:
     """Every picture where they are few; a summary where they are several."""
     from rich.console import Console
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=1000)  # nothing is folded for the program that reads it
-    if len(table) <= _FEW:
-        _print_pictures(table, console)
-    if len(table) > 1:
-        _print_summary(table, console)
+    if len(rows) <= _FEW:
+        _print_pictures(rows, metrics, console)
+    if len(rows) > 1:
+        _print_summary(rows, metrics, console)
     else:
-        _print_directions(table, console)
+        _print_directions(metrics, console)
 
 
-def _print_pictures(table: DataFrame, console: Console) -> None:
+def _print_pictures(rows: list[Row], metrics: list[str], console: Console) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    from iqsr.scoring.table import FACTS, records
-
-    metrics = [name for name in table.columns if name not in FACTS]
     shown = Table("picture", "size", box=box.SIMPLE_HEAD)
     for name in metrics:
         shown.add_column(name, justify="right")
-    for row in records(table):
+    for row in rows:
         size = "?" if row["width"] is None else f"{row['width']} x {row['height']}"
         shown.add_row(Text(printable(row["path"])), size, *(_number(row[name]) for name in metrics))
     console.print(shown)
 
 
-def _print_summary(table: DataFrame, console: Console) -> None:
+def _print_summary(rows: list[Row], metrics: list[str], console: Console) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    from iqsr.scoring.table import summaries
+    from iqsr.scoring.table import summaries_of
 
     shown = Table("metric", "better", box=box.SIMPLE_HEAD)
     for name in ("n", "mean", "median", "sd"):
         shown.add_column(name, justify="right")
     shown.add_column("worst")
-    for one in summaries(table):
+    for one in summaries_of(rows, metrics):
         worst = "\n".join(f"{_number(score)}  {printable(path)}" for path, score in one.worst)
         facts = (str(one.n), _number(one.mean), _number(one.median), _number(one.sd))
         shown.add_row(one.metric, "higher" if one.higher_is_better else "lower", *facts, Text(worst))
     console.print(shown)
 
 
-def _print_directions(table: DataFrame, console: Console) -> None:
+def _print_directions(metrics: list[str], console: Console) -> None:
     """What one picture's scores mean; of several, the summary says it."""
     from iqsr.quality import card
     from iqsr.quality.taxonomy import better, span
-    from iqsr.scoring.table import FACTS
 
-    for about in (card(name) for name in table.columns if name not in FACTS):
+    for about in map(card, metrics):
         line = f"{about.name}: {about.title}; {better(about)} is better, {span(about)}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

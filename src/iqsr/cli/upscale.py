@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,7 +109,8 @@ def command(
         ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads. Default: all cores.", rich_help_panel=_HOW)
+        int | None,
+        typer.Option(min=1, max=os.cpu_count(), help="CPU threads. Default: all cores.", rich_help_panel=_HOW),
     ] = None,
     format: Annotated[
         str, typer.Option("-f", "--format", help="auto (the source's), png, jpg, webp, tiff.", rich_help_panel=_FILES)

@@ -28,7 +28,7 @@ from iqsr.degrade.jpeg import jpeg
 from iqsr.degrade.kernels import Blur, FinalSinc, blur, blur_kernels
 from iqsr.degrade.noise import Noise, add_noise
 from iqsr.errors import UsageError
-from iqsr.tensors import check_values
+from iqsr.picture_checks import check_values
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from iqsr.errors import ModelError, UsageError
+from iqsr.finite import not_finite
+from iqsr.model_files import what_it_is
 from iqsr.weights import arriving
 
 FORMAT = "iqsr-adapter-1"
@@ -94,7 +96,8 @@ def write_adapter(adapter: Adapter, path: Path, *, half: bool = True) -> None:
     tensors = {
         k: v.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format) for k, v in adapter.tensors.items()
     }
-    _check_finite(tensors, path)
+    if found := not_finite(tensors.items()):
+        raise ModelError(f"{path}: not written: {found} in {dtype}")
     header = {
         "format": "pt",
         "iqsr_format": FORMAT,
@@ -126,7 +129,8 @@ def read_adapter(path: Path) -> Adapter:
         )
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: a damaged adapter: its header lacks something") from error
-    _check_finite(adapter.tensors, path)
+    if found := not_finite(adapter.tensors.items()):
+        raise ModelError(f"{path}: {found}: damaged, or its training failed; take an earlier one")
     names = {layer + end for layer in adapter.layers for end in (LORA_A, LORA_B)}
     ranks = {value.shape[0 if name.endswith(LORA_A) else 1] for name, value in tensors.items() if value.ndim in (2, 4)}
     if not names or names != set(tensors) or ranks != {adapter.rank}:
@@ -145,15 +149,10 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             names: list[str] = list(file.keys())
             return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
-        raise ModelError(f"{path}: not a safetensors file, or damaged ({error})") from error
+        told = what_it_is(path) or f"not a safetensors file, or damaged ({error})"
+        raise ModelError(f"{path}: {told}") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
-    for name, value in tensors.items():
-        if not value.isfinite().all():
-            raise ModelError(f"{path}: {name} has values that are not finite in {value.dtype}")
 
 
 def check_base(module: nn.Module, adapter: Adapter, *, adapter_name: str, module_name: str) -> None:
@@ -169,7 +168,8 @@ def check_base(module: nn.Module, adapter: Adapter, *, adapter_name: str, module
 def merge_into(module: nn.Module, tensors: Mapping[str, Tensor], scaling: float) -> None:
     """Add `scaling * B A` to the weights of a plain network's layers, in place, each rounded once.
 
-    tensors: as in `Adapter.tensors`; scaling: alpha / rank. Raises ModelError if a layer is not there or another.
+    tensors: as in `Adapter.tensors`; scaling: alpha / rank. Raises ModelError if a layer is not there or another, or
+    becomes too large for its precision.
     """
     for name, a in tensors.items():
         if not name.endswith(LORA_A):
@@ -182,4 +182,7 @@ def merge_into(module: nn.Module, tensors: Mapping[str, Tensor], scaling: float)
             change = (b.detach().double().flatten(1) @ a.detach().double().flatten(1)).reshape(weight.shape)
         except (AttributeError, RuntimeError) as error:
             raise ModelError(f"the adapter's layer {layer} does not fit this network") from error
-        weight.data = (weight.data.double() + scaling * change.to(weight.device)).to(weight.dtype)
+        merged = (weight.data.double() + scaling * change.to(weight.device)).to(weight.dtype)
+        if found := not_finite([(f"{layer}.weight", merged)]):
+            raise ModelError(f"merged with the adapter, {found}")
+        weight.data = merged

@@ -3,22 +3,31 @@
 Pickles are read with `weights_only`: a file that asks to run code is refused.
 """
 
+from __future__ import annotations
+
 import re
 import warnings
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from spandrel import ImageModelDescriptor, ModelLoader, canonicalize_state_dict
 from torch import Tensor, nn
 
 from iqsr.device import one_thread
 from iqsr.errors import ModelError, UsageError
+from iqsr.finite import not_finite
 from iqsr.generators.adapter import is_adapter
+from iqsr.generators.contents import contents
 from iqsr.generators.generator import Generator
+from iqsr.model_files import pickled_class, what_it_is, wrong_checksum
 
-Descriptor = ImageModelDescriptor[nn.Module]
+if TYPE_CHECKING:
+    from spandrel import ImageModelDescriptor
+
+    Descriptor = ImageModelDescriptor[nn.Module]
+
+_AGAIN = "fetch it again, or take an earlier one"
 
 
 def load_checkpoint(path: Path) -> Generator:
@@ -36,7 +45,8 @@ def load_checkpoint(path: Path) -> Generator:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What a checkpoint holds, without executing anything in it. Its content decides how, not its suffix."""
     if not path.is_file():
-        raise UsageError(f"{'a folder, not a checkpoint' if path.is_dir() else 'no such checkpoint'}: '{path}'")
+        told = "a folder, not a checkpoint (iqsr merge makes one of a run's)" if path.is_dir() else "no such checkpoint"
+        raise UsageError(f"{told}: '{path}'")
     if is_adapter(path):
         raise ModelError(f"{path}: an adapter, which is no network by itself: iqsr merge it first")
     try:
@@ -57,39 +67,51 @@ def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ModelError(f"{path}: a damaged safetensors file ({error})") from error
+        raise ModelError(f"{path}: {what_it_is(path) or f'a damaged safetensors file ({error})'}") from error
 
 
 def _read_pickle(path: Path) -> object:
     try:
         with warnings.catch_warnings(action="ignore"):  # of uncommon pickle protocols: what counts is the result
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+            state: object = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        wanted = re.search(r"[Gg](?:LOBAL|lobal:?) ([\w.]+)", str(error))
-        if wanted is None:
-            raise ModelError(f"{path}: damaged, or not a checkpoint that can be read safely") from error
-        raise ModelError(
-            f"{path}: refused, because it wants to run code when it is opened ({wanted[1]}); "
-            "only plain tensors are read: ask its author for a .safetensors file"
-        ) from error
-    except Exception as error:
-        raise ModelError(f"{path}: not a checkpoint, or damaged") from error
+        raise ModelError(f"{path}: {_why_refused(path, error)}") from error
+    except Exception as error:  # of a file that is cut off, OSError, too
+        told = what_it_is(path)
+        if told is None and isinstance(error, OSError):
+            raise
+        cut = "EOF" in str(error)
+        told = told or f"{'damaged, its end is missing' if cut else 'not a checkpoint, or damaged'}; {_AGAIN}"
+        raise ModelError(f"{path}: {told}") from error
+    if part := wrong_checksum(path):  # torch does not look
+        raise ModelError(f"{path}: damaged: the checksum of its part '{part}' is wrong; {_AGAIN}")
+    return state
+
+
+def _why_refused(path: Path, error: UnpicklingError) -> str:
+    """Of what is no plain tensors."""
+    if found := pickled_class(path):
+        return (
+            f"holds a whole network as a Python object ({found}), which runs code when it is opened; "
+            "save its weights alone, torch.save(network.state_dict(), ...), or ask its author for them"
+        )
+    wanted = re.search(r"(?:GLOBAL|[Gg]lobal:?) (?!GLOBAL)([\w.]+)", str(error))
+    if wanted is None:
+        return what_it_is(path) or "damaged, or not a checkpoint that can be read safely"
+    return (
+        f"refused, because it wants to run code when it is opened ({wanted[1]}); "
+        "only plain tensors are read: ask its author for a .safetensors file"
+    )
 
 
 def recognise(state: dict[str, Any], path: Path) -> Descriptor:
     """The network that spandrel makes of what was read from `path`: for super-resolution, or a restorer (x1).
 
-    Raises ModelError for any other, and if it is not from RGB to RGB.
+    Raises ModelError for any other, if it is not from RGB to RGB, or if its weights are no numbers.
     """
-    try:
-        with one_thread():  # hundreds of small tensors are copied: on a busy machine several threads took seconds
-            found = ModelLoader("cpu").load_from_state_dict(canonicalize_state_dict(state))
-    except Exception as error:  # each of spandrel's many parsers fails in its own way
-        raise ModelError(f"{path}: not a super-resolution network that spandrel knows") from error
+    found = read_by_spandrel(state, path)
     kind = found.architecture.id
-    if not isinstance(found, ImageModelDescriptor) or found.purpose not in {"SR", "Restoration"}:
+    if found.purpose not in {"SR", "Restoration"}:
         raise ModelError(f"{path}: a {kind} network ({found.purpose}), not one for super-resolution or restoration")
     if (found.input_channels, found.output_channels) != (3, 3):
         channels = f"{found.input_channels} to {found.output_channels}"
@@ -97,6 +119,43 @@ def recognise(state: dict[str, Any], path: Path) -> Descriptor:
     if found.size_requirements.square:
         raise ModelError(f"{path}: a {kind} network for square pictures only, which is not supported")
     return found
+
+
+def read_by_spandrel(state: dict[str, Any], path: Path) -> Descriptor:
+    """As `recognise`, for whatever purpose. spandrel and its architectures take as long to import as torch."""
+    from spandrel import ImageModelDescriptor, ModelLoader, canonicalize_state_dict
+
+    try:
+        named = canonicalize_state_dict(state)
+        with one_thread():  # hundreds of small tensors are copied: on a busy machine several threads took seconds
+            found = ModelLoader("cpu").load_from_state_dict(named)
+    except Exception as error:  # each of spandrel's many parsers fails in its own way
+        raise ModelError(f"{path}: {contents(state)}") from error
+    if not isinstance(found, ImageModelDescriptor):
+        kind, purpose = found.architecture.id, found.purpose
+        raise ModelError(f"{path}: a {kind} network ({purpose}), not one for super-resolution or restoration")
+    _check_weights(named, found.model, path)
+    return found
+
+
+def _check_weights(named: dict[str, Any], module: nn.Module, path: Path) -> None:
+    """Refuse what no picture can be computed with. Names are those of the file, where it has them alike."""
+    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
+    whole = [name for name, value in tensors.items() if name.endswith("weight") and not value.dtype.is_floating_point]
+    if whole:
+        raise ModelError(f"{path}: {whole[0]} is {tensors[whole[0]].dtype}: only weights of floating point are read")
+    module.float()  # in which it will be used: double precision has larger numbers
+    if found := not_finite(module.named_parameters()):
+        told = not_finite(tensors.items()) or f"{found} in float32"
+        raise ModelError(f"{path}: {told}: damaged, or its training failed; {_AGAIN}")
+    broken = ((name, value) for name, value in module.named_buffers() if not _is_mask(value))
+    if found := not_finite(broken):
+        raise ModelError(f"{path}: {found}: damaged, or its training failed; {_AGAIN}")
+
+
+def _is_mask(buffer: Tensor) -> bool:
+    """Whether the only values that are no numbers are -inf, as attention has them where it must not look."""
+    return buffer.is_floating_point() and bool((buffer.isfinite() | buffer.isneginf()).all())
 
 
 def as_generator(found: Descriptor, *, name: str, licence: str) -> Generator:
@@ -125,5 +184,7 @@ def _check_plain_call(generator: Generator, found: Descriptor, path: Path) -> No
             y = cast("object", generator.module(x))
     except Exception as error:  # a foreign network, on its first picture
         raise ModelError(f"{path}: the {generator.architecture} network fails on a picture: {error}") from error
+    if not expected.isfinite().all():
+        raise ModelError(f"{path}: the {generator.architecture} network gives values that are not finite")
     if not isinstance(y, Tensor) or not torch.equal(y.clamp(0, 1), expected):
         raise ModelError(f"{path}: {generator.architecture} networks need a special call: not supported")

@@ -20,12 +20,14 @@ from iqsr.generators.dense_pass import Pass, Room, Widths
 from iqsr.generators.lora import Adapted
 from iqsr.winograd import PRODUCTS, WORTHWHILE, kernel_to_tiles, kernel_to_tiles_adjoint, saving
 
+_BLOCKS = {"ResidualDenseBlock", "ResidualDenseBlock_5C"}
+"""What the class is called here, and in spandrel."""
 RESIDUAL = 0.2
 """Share of the last convolution that is added to the block's input."""
 
 
 class DenseBlock:
-    """One block of spandrel's RRDBNet whose five convolutions all have adapters of one rank and scaling."""
+    """One block of an RRDBNet, ours or spandrel's, whose convolutions all have adapters of one rank and scaling."""
 
     def __init__(self, module: nn.Module, layers: Sequence[Adapted], slope: float, room: Room) -> None:
         self.module, self.layers, self.slope, self.room = module, layers, slope, room
@@ -39,7 +41,7 @@ class DenseBlock:
     def found_in(cls, module: nn.Module, layers: Sequence[Adapted]) -> list["DenseBlock"]:
         """All blocks of a network that this can compute."""
         by_wrapper = {layer.wrapper: layer for layer in layers}
-        blocks = [part for part in module.modules() if type(part).__name__ == "ResidualDenseBlock_5C"]
+        blocks = [part for part in module.modules() if type(part).__name__ in _BLOCKS]
         found = [_read(block, by_wrapper) for block in blocks]
         room = Room()
         return [cls(block, *known, room) for block, known in zip(blocks, found, strict=True) if known]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from iqsr.errors import ModelError, UsageError
+from iqsr.finite import not_finite
 from iqsr.generators import generator_names, load_generator
 from iqsr.generators.adapter import (
     LORA_A,
@@ -172,8 +173,8 @@ def _between(one: _End, other: _End, share: float) -> nn.Module:
     for name, value in found.items():
         if value.is_floating_point():
             value.copy_((1 - share) * value.double() + share * towards[name].double())
-            if not value.isfinite().all():
-                raise ModelError(f"{name} is not finite {share:g} of the way from {one.name} to {other.name}")
+            if broken := not_finite([(name, value)]):
+                raise ModelError(f"{broken}, {share:g} of the way from {one.name} to {other.name}")
     return module
 
 

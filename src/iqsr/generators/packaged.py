@@ -1,6 +1,6 @@
 """The Real-ESRGAN networks whose weights iqsr knows by name (Wang et al., 2021, arXiv:2107.10833).
 
-Names of layers are upstream's; spandrel builds the networks from them.
+Those that a package brings are built here (`real_esrgan`), the downloaded ones by spandrel.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iqsr.generators.community import as_generator, read_checkpoint, recognise
 from iqsr.generators.generator import Generator
 from iqsr.generators.ncnn import Shapes, read_ncnn
+from iqsr.generators.real_esrgan import RRDBNet, SRVGGNetCompact, real_esrgan_names
 from iqsr.weights import known_weight, locate
 
 
@@ -92,16 +92,20 @@ class Network:
     """Name in `weights.toml`."""
     shapes: Callable[[], Shapes] | None = None
     """The arrays of an ncnn `.bin`; None for an ordinary checkpoint."""
+    build: Callable[[], RRDBNet | SRVGGNetCompact] | None = None
+    """Makes the network that these arrays are for."""
     reduce: tuple[int, int] | None = None
     """Resampling at the end, as (kept, of)."""
 
 
-_ANIMEVIDEO = Network("realesr-animevideov3", partial(compact_shapes, 16))
+_X4PLUS = Network("realesrgan-x4plus", partial(rrdbnet_shapes, 23), partial(RRDBNet, blocks=23))
+_ANIME = Network("realesrgan-x4plus-anime", partial(rrdbnet_shapes, 6), partial(RRDBNet, blocks=6))
+_ANIMEVIDEO = Network("realesr-animevideov3", partial(compact_shapes, 16), partial(SRVGGNetCompact, convolutions=16))
 NETWORKS = {
-    "realesrgan-x4plus": Network("realesrgan-x4plus", partial(rrdbnet_shapes, 23)),
-    "realesrgan-x4plus-anime": Network("realesrgan-x4plus-anime", partial(rrdbnet_shapes, 6)),
-    "realesr-animevideov3-x2": Network("realesr-animevideov3", partial(compact_shapes, 16), reduce=(1, 2)),
-    "realesr-animevideov3-x3": Network("realesr-animevideov3", partial(compact_shapes, 16), reduce=(3, 4)),
+    "realesrgan-x4plus": _X4PLUS,
+    "realesrgan-x4plus-anime": _ANIME,
+    "realesr-animevideov3-x2": replace(_ANIMEVIDEO, reduce=(1, 2)),
+    "realesr-animevideov3-x3": replace(_ANIMEVIDEO, reduce=(3, 4)),
     "realesr-animevideov3-x4": _ANIMEVIDEO,
     "realesr-animevideov3": _ANIMEVIDEO,
     "realesrgan-x2plus": Network("realesrgan-x2plus"),
@@ -117,13 +121,35 @@ def load_packaged(name: str) -> Generator:
     Raises WeightsError, with the command that brings the weights, if they are not here.
     """
     network = NETWORKS[name]
-    path = locate(network.weights)
-    state = read_ncnn(path, network.shapes()) if network.shapes else read_checkpoint(path)
-    generator = as_generator(recognise(state, path), name=name, licence=known_weight(network.weights).licence)
-    if network.shapes:  # plain convolutions: any size will do
-        generator = replace(generator, minimum_size=1)
+    generator = _built(network, name) if network.build else _recognised(network, name)
     if network.reduce is None:
         return generator
     kept, of = network.reduce
     reduced = nn.Sequential(generator.module, BicubicReduce(kept, of)).eval()
     return replace(generator, module=reduced, scale=generator.scale * kept // of)
+
+
+def _built(network: Network, name: str) -> Generator:
+    assert network.build is not None
+    assert network.shapes is not None
+    with torch.device("meta"):  # random weights would only be replaced
+        module = network.build()
+    arrays = read_ncnn(locate(network.weights), network.shapes())
+    names = list(module.state_dict())
+    upstream = real_esrgan_names(names) if isinstance(module, RRDBNet) else {own: own for own in names}
+    module.load_state_dict({own: arrays[theirs] for own, theirs in upstream.items()}, assign=True)
+    return Generator(
+        name=name,
+        module=module.eval().requires_grad_(False),
+        scale=4,
+        architecture=module.architecture,
+        licence=known_weight(network.weights).licence,
+    )
+
+
+def _recognised(network: Network, name: str) -> Generator:
+    from iqsr.generators.community import as_generator, read_checkpoint, recognise
+
+    path = locate(network.weights)
+    found = recognise(read_checkpoint(path), path)
+    return as_generator(found, name=name, licence=known_weight(network.weights).licence)

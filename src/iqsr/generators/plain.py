@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from iqsr.errors import ModelError, UsageError
 from iqsr.generators.community import load_checkpoint
+from iqsr.generators.real_esrgan import real_esrgan_names
 from iqsr.weights import arriving
 
 
@@ -80,18 +81,6 @@ def _swinir_names(module: nn.Module, names: list[str]) -> dict[str, str]:
 
 
 def _real_esrgan_names(module: nn.Module, names: list[str]) -> dict[str, str]:
-    """From ESRGAN's first names, which spandrel uses (`model.1.sub.0.RDB1.conv1.0`), to Real-ESRGAN's."""
     if not all(name.startswith("model.") for name in names) or any(".conv1x1." in name for name in names):
         return _same_names(module, names)  # ESRGAN+ has layers that Real-ESRGAN has no name for
-    ends = sorted({int(found[1]) for name in names if (found := re.match(r"model\.(\d+)\.(?:weight|bias)$", name))})
-    trunk = max(int(found[1]) for name in names if (found := re.match(r"model\.1\.sub\.(\d+)\.", name)))
-    layers = {f"model.1.sub.{trunk}": "conv_body", f"model.{ends[0]}": "conv_first"}
-    layers |= {f"model.{index}": f"conv_up{n}" for n, index in enumerate(ends[1:-2], 1)}
-    layers |= {f"model.{ends[-2]}": "conv_hr", f"model.{ends[-1]}": "conv_last"}
-
-    def renamed(name: str) -> str:
-        layer, kind = name.rsplit(".", 1)
-        inside = re.sub(r"^model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0$", r"body.\1.rdb\2.conv\3", layer)
-        return f"{layers.get(layer, inside)}.{kind}"
-
-    return {name: renamed(name) for name in names}
+    return real_esrgan_names(names)

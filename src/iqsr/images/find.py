@@ -92,7 +92,12 @@ def in_home(text: str) -> Path:
     """The path that `text` names. A `~/` that the shell left alone, as in `--output=~/large`, is the home folder."""
     path = Path(text)
     at_home = text == "~" or text.startswith("~/")
-    return Path.home() / text[2:] if at_home and not exists(path) else path
+    if not at_home or exists(path):
+        return path
+    try:
+        return Path.home() / text[2:]
+    except RuntimeError:  # as some containers run
+        raise UsageError(f"'{text}' is in your home folder, but there is none: give another path") from None
 
 
 class _Search:

@@ -10,20 +10,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from spandrel import ModelLoader, canonicalize_state_dict
 from torch import Tensor, nn
 
 from iqsr.degrade import unsharp_mask
 from iqsr.errors import ModelError, UsageError
 from iqsr.generators import Generator, generator_names, load_generator
-from iqsr.generators.community import Descriptor, as_generator, read_checkpoint
+from iqsr.generators.community import as_generator, read_by_spandrel, read_checkpoint
+from iqsr.images.find import in_home
 from iqsr.prepare.recipe import GeneratorEnhancer, UnsharpEnhancer
 from iqsr.rows import of_tensor
 from iqsr.upscale import Upscaler
+
+if TYPE_CHECKING:
+    from iqsr.generators.community import Descriptor
 
 _MEMORY_GB = 2.0
 """Inside a network. Fixed, and not a share of the machine's, on which the way that a photo goes would depend."""
@@ -128,15 +131,10 @@ def load_enhancer(name_or_path: str) -> Generator:
 
     Raises UnknownNameError, WeightsError, ModelError.
     """
-    path = Path(name_or_path).expanduser()
+    path = in_home(name_or_path)
     if name_or_path in generator_names() or not path.is_file():
         return load_generator(name_or_path)
-    try:
-        found = ModelLoader("cpu").load_from_state_dict(canonicalize_state_dict(read_checkpoint(path)))
-    except ModelError:
-        raise
-    except Exception as error:  # each of spandrel's many parsers fails in its own way
-        raise ModelError(f"{path}: not a network that spandrel knows") from error
+    found = read_by_spandrel(read_checkpoint(path), path)
     if found.purpose != "Restoration":
         return load_generator(path)
     if (found.input_channels, found.output_channels, found.scale) != (3, 3, 1) or found.size_requirements.square:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from iqsr.errors import IqsrError, UsageError
-from iqsr.images.find import find_pictures
+from iqsr.images.find import find_pictures, in_home
 from iqsr.prepare.folder import PhotoRecord, SetFolder, taken, write_json
 from iqsr.prepare.index import write_index
 from iqsr.prepare.photo import Photo
@@ -141,7 +141,7 @@ def _check_metrics(recipe: PrepareRecipe) -> None:
 def _identity(recipe: PrepareRecipe) -> dict[str, Any]:
     """What tells this data set from others: settings, and the content of networks that are files."""
     models = [e.model for e in recipe.enhancers if isinstance(e, GeneratorEnhancer)]
-    files = {model: content_hash(path) for model in models if (path := Path(model).expanduser()).is_file()}
+    files = {model: content_hash(path) for model in models if (path := in_home(model)).is_file()}
     return {
         "recipe_hash": recipe_hash(recipe),
         "recipe": recipe.model_dump(mode="json"),

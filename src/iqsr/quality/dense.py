@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from iqsr.picture_checks import check_batch
 from iqsr.quality.emptiness import emptiness
-from iqsr.tensors import check_batch
 
 # The distance at which the score has fallen to 100 / e = 37.
 DISTANCE_SCALE = 0.3

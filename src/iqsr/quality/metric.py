@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from iqsr.errors import UsageError
+from iqsr.picture_checks import check_batch
 from iqsr.quality.card import MetricCard
-from iqsr.tensors import check_batch
 
 
 class Metric(nn.Module):

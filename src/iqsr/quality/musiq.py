@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from iqsr import weights
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
+from iqsr.picture_checks import check_floats
 from iqsr.quality.musiq_files import METRICS, Variant, unpublished_file
 from iqsr.quality.musiq_network import FEATURES, LAYERS, WIDTH, Convolution, EncoderBlock, Linear, Stem
 from iqsr.quality.musiq_tokens import GRID, LONGER_SIDES, resized, tokens
 from iqsr.quality.musiq_weights import read_state
-from iqsr.tensors import check_floats
 
 Precision = Literal["fp32", "bf16"]
 

@@ -6,13 +6,15 @@ Both hold the same numbers. Google's names are those of Flax, behind `opt/target
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from iqsr.errors import WeightsError
+from iqsr.finite import not_finite
+from iqsr.model_files import what_it_is, wrong_checksum
 from iqsr.quality.musiq_network import LAYERS, WIDTH
 
 State = dict[str, Tensor]
@@ -56,15 +58,23 @@ def read_state(path: Path, bins: int) -> State:
         found = next(theirs[name].shape[0] for name in ("head.0.weight", "head.weight") if name in theirs)
         if found != bins:
             raise WeightsError(f"{path.name} predicts {_bins(found)}, not {_bins(bins)}: it belongs to another variant")
-        return theirs if _OWN in theirs else _ours(theirs)
+        ours = theirs if _OWN in theirs else _ours(theirs)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (KeyError, StopIteration, ValueError, RuntimeError, BadZipFile, AttributeError, EOFError) as error:
-        raise WeightsError(f"{path}: not MUSIQ's weights ({_first_line(error)}); fetch the file again") from error
+        told = None if is_zipfile(path) else what_it_is(path)
+        told = told or f"not MUSIQ's weights ({_first_line(error)}); fetch the file again"
+        raise WeightsError(f"{path}: {told}") from error
     except Exception as error:
         if type(error).__name__ == "UnpicklingError":
-            raise WeightsError(f"{path}: not plain weights, and not opened: it may run code; fetch it again") from error
+            told = what_it_is(path) or "not plain weights, and not opened: it may run code; fetch it again"
+            raise WeightsError(f"{path}: {told}") from error
         raise
+    if part := wrong_checksum(path):
+        raise WeightsError(f"{path}: damaged: the checksum of its part '{part}' is wrong; fetch the file again")
+    if found := not_finite(theirs.items()):
+        raise WeightsError(f"{path}: {found}: damaged; fetch the file again")
+    return ours
 
 
 def standardised(weight: Tensor) -> Tensor:

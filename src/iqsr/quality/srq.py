@@ -6,20 +6,18 @@ ICML 2019, arXiv:1905.11946) under a dense head, taught by full-reference metric
 outputs of super-resolution networks, classical distortions and attacks on its own earlier versions (docs/srq.md).
 """
 
-from collections.abc import Mapping
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from iqsr.errors import UsageError, WeightsError
+from iqsr.finite import not_finite
+from iqsr.model_files import what_it_is
 from iqsr.quality.dense import DenseHead, Prediction, Predictor, without_credit_for_nothing
+from iqsr.quality.efficientnet_lite import CHANNELS, EfficientNetLite0
 
 SMALLEST = 64
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -31,14 +29,10 @@ class Srq(Predictor):
     Its convolutions carry their batch norms inside (folded), so training and evaluation mode are the same function.
     """
 
-    def __init__(self, imagenet: Mapping[str, Tensor] | None = None) -> None:
-        """imagenet: the trunk's tensors under timm's names, before folding, to start learning from."""
+    def __init__(self) -> None:
         super().__init__()
-        trunk: Any = timm.create_model("tf_efficientnet_lite0", features_only=True, pretrained=False)
-        if imagenet is not None:
-            trunk.load_state_dict({name: imagenet[name] for name in trunk.state_dict()})
-        self.trunk = fold_batch_norms(trunk.eval())
-        self.head = DenseHead(trunk.feature_info.channels())
+        self.trunk = EfficientNetLite0()
+        self.head = DenseHead(CHANNELS)
 
     def predict(self, x: Tensor) -> Prediction:
         """x: (N, 3, H, W) in [0, 1], H and W at least 64. UsageError for any other shape."""
@@ -66,21 +60,10 @@ def load_predictor(model: nn.Module, path: Path) -> None:
         state = load_file(path)
         model.load_state_dict({k: v.float() for k, v in state.items()})
     except Exception as error:
-        why = str(error).splitlines()[0]
-        raise WeightsError(
-            f"{path.name}: not weights of this predictor ({why}); train them with `iqsr train-quality`"
-        ) from error
+        told = what_it_is(path) if path.is_file() else None
+        told = told or f"not weights of this predictor ({str(error).splitlines()[0]})"
+        raise WeightsError(f"{path.name}: {told}; train them with `iqsr train-quality`") from error
+    if found := not_finite(model.named_parameters()):
+        raise WeightsError(f"{path.name}: {found}: damaged, or its training failed; train it again")
     model.eval().requires_grad_(False)
     model.to(memory_format=torch.channels_last)
-
-
-def fold_batch_norms(trunk: nn.Module) -> nn.Module:
-    """Fold every batch norm of a timm network into the convolution before it, keeping its activation. In place."""
-    for parent in list(trunk.modules()):
-        children = list(parent.named_children())
-        for (conv_name, conv), (norm_name, norm) in pairwise(children):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                activation = getattr(norm, "act", nn.Identity())
-                setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
-                setattr(parent, norm_name, activation)
-    return trunk

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from iqsr.weights import expanded
+
 
 def is_cached(download: str) -> bool:
     """True if one of `MetricCard.downloads` is here: a path below torch.hub's folder, or `hf:owner/name`."""
@@ -12,18 +14,18 @@ def is_cached(download: str) -> bool:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
 
 
 def torch_hub() -> Path:
     """The folder of torch.hub, as torch.hub.get_dir() has it."""
     home = os.environ.get("TORCH_HOME")
-    return (Path(home).expanduser() if home else _cache() / "torch") / "hub"
+    return (expanded(home) if home else _cache() / "torch") / "hub"
 
 
 def _hugging_face() -> Path:
     """As huggingface_hub's HF_HUB_CACHE."""
     if chosen := os.environ.get("HF_HUB_CACHE"):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     home = os.environ.get("HF_HOME")
-    return (Path(home).expanduser() if home else _cache() / "huggingface") / "hub"
+    return (expanded(home) if home else _cache() / "huggingface") / "hub"

@@ -4,7 +4,14 @@
 >>> score_files(["results/"], ["psnr", "stlpips"], reference=Path("originals"))
 """
 
-from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash, default_cache, metric_fingerprint
+from iqsr.scoring.cache import (
+    CacheKey,
+    ScoreCache,
+    content_hash,
+    default_cache,
+    metric_fingerprint,
+    writable_default_cache,
+)
 from iqsr.scoring.files import score_files
 from iqsr.scoring.pictures import Judges, default_metrics, score_pictures
 from iqsr.scoring.table import Summary, summaries, write_table
@@ -23,5 +30,6 @@ __all__ = [
     "score_files",
     "score_pictures",
     "summaries",
+    "writable_default_cache",
     "write_table",
 ]

@@ -6,6 +6,7 @@ is keyed by a file's name or time: a picture that moved keeps its scores, one th
 
 import ast
 import hashlib
+import logging
 import sqlite3
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from math import isnan
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Self
 
@@ -25,6 +27,7 @@ _FORMAT = 1
 _WAIT_SECONDS = 60.0
 _OTHER = "use another file (--cache FILE), or none (--no-cache)"
 _PACKAGE = Path(__file__).parents[1]
+logger = logging.getLogger(__name__)
 
 # Hashes and names stand once, as text; a score is four small numbers.
 _SCHEMA = (
@@ -176,6 +179,22 @@ class ScoreCache:
 def default_cache() -> Path:
     """Where scores are kept unless told otherwise: `$IQSR_CACHE/scores.sqlite`, or in the user's cache folder."""
     return cache_folder() / "scores.sqlite"
+
+
+def writable_default_cache() -> Path | None:
+    """`default_cache`; None, with a warning, where nothing can be written there."""
+    path = default_cache()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):  # as SQLite will do for its journal
+            pass
+        if path.exists():
+            path.open("r+b").close()
+    except OSError as error:
+        why = error.strerror or error
+        logger.warning("scores are not remembered, for '%s' cannot be written: %s (see --cache)", path, why)
+        return None
+    return path
 
 
 def content_hash(path: Path) -> str:

@@ -56,9 +56,13 @@ def score_files(
 
     Raises UsageError for arguments that cannot be right, the errors of `load_metric`, IqsrError for a damaged cache.
     """
+    from iqsr.scoring.table import to_table
+
     judges = Judges(metrics, device=device, precision=precision, crop_border=crop_border)
     references = references_for(judges, reference)
-    return score_found(find_pictures(paths), judges, references=references, cache=cache, on_progress=on_progress)
+    found = find_pictures(paths)
+    scored = score_found(found, judges, references=references, cache=cache, on_progress=on_progress)
+    return to_table(scored, judges.names)
 
 
 def score_found(
@@ -68,10 +72,8 @@ def score_found(
     references: References | None = None,
     cache: Path | None = None,
     on_progress: Callable[[Scored, int, int], None] | None = None,
-) -> DataFrame:
-    """`score_files` for what `find_pictures` found, with metrics that may be loaded already."""
-    from iqsr.scoring.table import to_table
-
+) -> list[Scored]:
+    """`score_files` for what `find_pictures` found, with metrics that may be loaded already, without a table of it."""
     scored: dict[int, Scored] = {}
     with ExitStack() as stack:
         opened = None if cache is None else stack.enter_context(ScoreCache(cache))
@@ -81,7 +83,7 @@ def score_found(
                 on_progress(one, len(scored), len(found))
     if references is not None:
         references.tell_other_names()
-    return to_table([scored[place] for place in sorted(scored)], judges.names)
+    return [scored[place] for place in sorted(scored)]
 
 
 def references_for(judges: Judges, path: Path | None, *, on_unread: OnUnread | None = None) -> References | None:

@@ -35,7 +35,7 @@ def overlay(picture: Tensor, quality: Tensor, title: str, *, scale: tuple[float,
     import torch
     import torch.nn.functional as F
 
-    from iqsr.tensors import check_values
+    from iqsr.picture_checks import check_values
 
     if picture.ndim != 4 or picture.shape[:2] != (1, 3) or quality.ndim != 4 or quality.shape[:2] != (1, 1):
         raise UsageError(

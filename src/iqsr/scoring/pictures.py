@@ -216,7 +216,7 @@ def _check(judges: Judges, pictures: Sequence[Tensor], references: Sequence[Tens
 
 
 def _check_picture(which: str, picture: Tensor) -> None:
-    from iqsr.tensors import check_floats
+    from iqsr.picture_checks import check_floats
 
     if picture.ndim != 3 or picture.shape[0] != 3 or 0 in picture.shape:
         last = "; channels come first" if picture.ndim == 3 and picture.shape[2] == 3 else ""

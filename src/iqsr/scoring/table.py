@@ -40,31 +40,38 @@ class Summary:
     """up to five pictures and their scores, the worst first"""
 
 
-def to_table(scored: Sequence[Scored], metrics: Sequence[str]) -> DataFrame:
-    """Columns path, width, height, reference, each metric, and `error`. A score that is missing is NaN.
+Row = dict[str, Any]
+"""One picture: path, width, height, each metric; None for what is missing.
 
-    `reference`, the original that a picture is compared with, is there if any is; `error` if any picture has one.
-    """
+`reference`, the original that a picture is compared with, is there if any is; `error` if any picture has one."""
+
+
+def rows_of(scored: Sequence[Scored], metrics: Sequence[str]) -> list[Row]:
+    """What is known of each picture, as plain objects. pandas, which takes long to import, is not needed for them."""
+    rows: list[Row] = []
+    compared = any(one.reference for one in scored)
+    for one in scored:
+        row: Row = {"path": _text(str(one.path)), "width": one.width, "height": one.height}
+        if compared:
+            row["reference"] = None if one.reference is None else _text(str(one.reference))
+        rows.append(row | {name: one.scores.get(name) for name in metrics})
+    if any(one.errors for one in scored):
+        for row, one in zip(rows, scored, strict=True):
+            row["error"] = _text("; ".join(one.errors))
+    return rows
+
+
+def to_table(scored: Sequence[Scored], metrics: Sequence[str]) -> DataFrame:
+    """`rows_of` as a table. A score that is missing is NaN."""
     from pandas import DataFrame
 
-    columns: dict[str, list[Any]] = {
-        "path": [_text(str(one.path)) for one in scored],
-        "width": [one.width for one in scored],
-        "height": [one.height for one in scored],
-        **_references(scored),
-        **{name: [one.scores.get(name) for one in scored] for name in metrics},
-    }
-    if any(one.errors for one in scored):
-        columns["error"] = [_text("; ".join(one.errors)) for one in scored]
+    rows = rows_of(scored, metrics)
+    names = [
+        name for name in ("path", "width", "height", "reference", *metrics, "error") if any(name in row for row in rows)
+    ]
     whole = "Int64" if any(one.width is None for one in scored) else "int64"
     kinds = {"width": whole, "height": whole, **dict.fromkeys(metrics, "float64")}
-    return DataFrame(columns).astype(kinds)
-
-
-def _references(scored: Sequence[Scored]) -> dict[str, list[str | None]]:
-    if not any(one.reference for one in scored):
-        return {}
-    return {"reference": [None if one.reference is None else _text(str(one.reference)) for one in scored]}
+    return DataFrame({name: [row[name] for row in rows] for name in names}).astype(kinds)
 
 
 def _text(named: str) -> str:
@@ -97,24 +104,28 @@ def write_table(table: DataFrame, out: Path) -> None:
                 part.write_text(json.dumps(records(table), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def records(table: DataFrame) -> list[dict[str, Any]]:
+def records(table: DataFrame) -> list[Row]:
     """The rows as plain objects for JSON; what is missing is None."""
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def summaries(table: DataFrame) -> list[Summary]:
     """Each metric's summary, in the table's order. Which end is worst is on the metric's card."""
-    return [_summary(table, str(name)) for name in table.columns if name not in FACTS]
+    return summaries_of(records(table), [str(name) for name in table.columns if name not in FACTS])
 
 
-def _summary(table: DataFrame, metric: str) -> Summary:
+def summaries_of(rows: Sequence[Row], metrics: Sequence[str]) -> list[Summary]:
+    """`summaries` of the rows of `rows_of`."""
+    return [_summary(rows, name) for name in metrics]
+
+
+def _summary(rows: Sequence[Row], metric: str) -> Summary:
     from numpy import mean, median, std
 
     higher_is_better = card(metric).higher_is_better
-    known = table[table[metric].notna()]
-    paths: list[str] = known["path"].tolist()
-    scores: list[float] = known[metric].tolist()
-    worst = sorted(zip(paths, scores, strict=True), key=lambda row: row[1] if higher_is_better else -row[1])
+    known: list[tuple[str, float]] = [(row["path"], row[metric]) for row in rows if row[metric] is not None]
+    scores = [score for _, score in known]
+    worst = sorted(known, key=lambda row: row[1] if higher_is_better else -row[1])
     return Summary(
         metric=metric,
         higher_is_better=higher_is_better,

@@ -105,12 +105,8 @@ def ladder_crops(recipe: PredictorRecipe, training: TrainingRecipe, photos: Sequ
 
 
 def _srq_from_imagenet() -> Srq:
-    """timm's network lists the tensors in the file's order under other names."""
-    import timm
-
     path = weights.locate("efficientnet-lite0")
-    given = torch.load(path, map_location="cpu", weights_only=True)
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    names = network.state_dict().keys()
-    known = dict(zip(names, given.values(), strict=True))
-    return Srq(known)
+    given: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    model = Srq()
+    model.trunk.load_unfolded(given.values())
+    return model

@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from iqsr.errors import IqsrError, UsageError
 from iqsr.recipes import Recipe, recipe_hash, resolved_toml
 
-_PACKAGES = ("iqsr", "torch", "torchvision", "spandrel", "peft", "accelerate", "timm", "numpy")
+_PACKAGES = ("iqsr", "torch", "torchvision", "spandrel", "peft", "accelerate", "numpy")
 _NOTE = "run.json"
 
 

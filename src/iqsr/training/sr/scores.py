@@ -15,7 +15,7 @@ from iqsr.multigt import GtSet
 from iqsr.quality import Precision, card
 from iqsr.quality.emptiness import emptiness
 from iqsr.quality.metric import Metric
-from iqsr.scoring import content_hash, default_cache, metric_fingerprint, score_files
+from iqsr.scoring import content_hash, metric_fingerprint, score_files, writable_default_cache
 from iqsr.training.sr.data import load_set
 
 _AT_ONCE = 64  # pixels' worth of 256-px patches that are scored in one batch
@@ -88,7 +88,7 @@ def picture_scores(sets: Iterable[GtSet], name: str, device: str) -> dict[str, T
     UsageError for a picture that the metric has no score for, as one that is too small.
     """
     facts, sets = card(name), list(sets)
-    table = score_files([p for s in sets for p in s.paths], [name], device=device, cache=default_cache())
+    table = score_files([p for s in sets for p in s.paths], [name], device=device, cache=writable_default_cache())
     if "error" in table:
         raise UsageError(next(str(error) for error in table["error"] if error))
     found = dict(zip(map(Path, table["path"]), table[name], strict=True))

@@ -1,0 +1,105 @@
+"""EfficientNet-Lite0 as a trunk of features (Tan & Le, ICML 2019, arXiv:1905.11946; the Lite variant is Google's of
+2020), its batch norms folded into the convolutions.
+
+Names of layers and results are those of timm's `tf_efficientnet_lite0`, which would take seconds to import.
+"""
+
+from collections.abc import Iterable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+# Of each stage: blocks, kernel, stride, expansion, channels.
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+_SHOWN = (0, 1, 2, 4, 6)
+CHANNELS = tuple(_STAGES[number][4] for number in _SHOWN)
+"""Of the five levels, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture's size."""
+_EPSILON = 1e-3
+
+
+class EfficientNetLite0(nn.Module):
+    """(N, 3, H, W), ImageNet's mean and deviation taken off, -> five maps of features, the finest first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_stem = SameConv2d(3, 32, 3, 2)
+        stages: list[nn.Module] = []
+        inputs = 32
+        for count, kernel, stride, expansion, outputs in _STAGES:
+            blocks: list[nn.Module] = []
+            for number in range(count):
+                blocks.append(Block(inputs, outputs, kernel, stride if number == 0 else 1, expansion))
+                inputs = outputs
+            stages.append(nn.Sequential(*blocks))
+        self.blocks = nn.Sequential(*stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """x: (N, 3, H, W)."""
+        x, features = F.relu6(self.conv_stem(x)), list[Tensor]()
+        for number, stage in enumerate(self.blocks):
+            x = stage(x)
+            if number in _SHOWN:
+                features.append(x)
+        return features
+
+    def load_unfolded(self, values: Iterable[Tensor]) -> None:
+        """Take the weights of a network with batch norms: of each convolution, then of its norm weight, bias, mean,
+        variance and count, in the network's order. What follows, a classifier, is left.
+        """
+        following = iter(values)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                kernel, scale, shift, mean, variance, _ = (next(following) for _ in range(6))
+                fused = fuse_conv_bn_weights(kernel, None, mean, variance, _EPSILON, scale, shift)
+                layer.weight, layer.bias = fused
+
+
+class Block(nn.Module):
+    """A depthwise convolution between two of 1x1; without expansion, only the second of them."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        width = inputs * expansion
+        self.expands = expansion > 1
+        if self.expands:
+            self.conv_pw = nn.Conv2d(inputs, width, 1)
+        self.conv_dw = SameConv2d(width, width, kernel, stride, groups=width)
+        if self.expands:
+            self.conv_pwl = nn.Conv2d(width, outputs, 1)
+        else:
+            self.conv_pw = nn.Conv2d(width, outputs, 1)
+        self.has_shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (N, C, H, W)."""
+        inside = F.relu6(self.conv_pw(x)) if self.expands else x
+        inside = F.relu6(self.conv_dw(inside))
+        out = self.conv_pwl(inside) if self.expands else self.conv_pw(inside)
+        return out + x if self.has_shortcut else out
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution padded as TensorFlow does: the output has 1/stride of the size, rounded up.
+
+    Behind a stride, the right and lower edges get more zeros than the others, or all of them.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, *, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, stride, kernel // 2 if stride == 1 else 0, groups=groups)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """input: (N, C, H, W)."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        if stride > 1:
+            height, width = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in input.shape[2:])
+            input = F.pad(input, (width // 2, width - width // 2, height // 2, height - height // 2))
+        return super().forward(input)
