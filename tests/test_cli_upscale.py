@@ -131,11 +131,14 @@ def test_a_stopped_run_into_the_folder_of_the_sources_goes_on_in_another_format(
     assert iqsr(*command).err == "2 upscaled\n"
     whole = everything()
     assert sorted(whole) == ["in/a.png", "in/a.webp", "in/x/b.jpg", "in/x/b.webp"]
-    Path("in/x/b.webp").unlink()  # as if it had been stopped
     for more in ([], ["--overwrite"]):
+        Path("in/x/b.webp").unlink()  # as if it had been stopped
         refused = iqsr(*command, *more)
-        assert refused.code == 2
-        assert refused.err.startswith("iqsr: 'in/a.webp' would replace a source")
+        assert refused.code == 1
+        assert "'in/a.png' would become 'in/a.webp', which would replace a source" in refused.err
+        assert refused.err.endswith("1 upscaled, 2 failed\n")
+        assert everything() == whole
+    Path("in/x/b.webp").unlink()
     again = iqsr(*command, "--skip-existing")
     assert (again.code, again.err) == (0, "1 upscaled, 1 skipped\n")
     assert everything() == whole

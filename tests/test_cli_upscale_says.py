@@ -108,11 +108,11 @@ def test_a_folder_that_cannot_be_searched_is_work_that_failed(iqsr: Run) -> None
 
 def test_pictures_passed_over_are_a_line_and_no_failure(iqsr: Run) -> None:
     picture("in/a.png")
-    picture("in/b.gif")
-    picture("in/c.bmp")
+    picture("in/b.tga")
+    picture("in/c.ico")
     Path("in/notes.txt").touch()
     ended = iqsr("upscale", "in", "-o", "o", "--dry-run", *FAST)
-    assert (ended.code, ended.err) == (0, "iqsr: 2 files passed over: .bmp, .gif are not read\n")
+    assert (ended.code, ended.err) == (0, "iqsr: 2 files passed over: .ico, .tga are not read\n")
 
 
 def test_no_file_name_breaks_a_line(iqsr: Run) -> None:

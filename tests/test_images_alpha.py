@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from iqsr.errors import UnknownNameError
 from iqsr.images import open_picture, write_picture
 from picture_files import copy, noise, values, write_vips
 
@@ -96,3 +97,59 @@ def test_jpeg_shows_transparent_pictures_on_white(tmp_path: Path) -> None:
         assert result.shape == (64, 64, 3)
         assert result[:, :24].min() >= 254
         assert result[:, 40:].max() <= 1
+
+
+# Alpha that is data
+
+
+def straight(source: Path, out: Path, scale: int = 1) -> np.ndarray:
+    picture = open_picture(source, alpha="straight")
+    size = (picture.info.width * scale, picture.info.height * scale)
+    bands = (band.repeat_interleave(scale, 2).repeat_interleave(scale, 3) for band in picture.rows(16))
+    write_picture(out, bands, source=picture, upscaled=size, size=size)
+    return values(out)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("low", [0, 4])
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("bands", [2, 4])
+def test_straight_alpha_leaves_colour_as_it_stands(
+    tmp_path: Path, bands: int, depth: int, low: int, suffix: str
+) -> None:
+    pixels = noise(bands, depth)
+    pixels[:, :30, -1] = low
+    source = write_vips(tmp_path / f"in{suffix}", pixels)
+    assert np.array_equal(straight(source, tmp_path / f"out{suffix}"), pixels)
+    (band,) = open_picture(source, alpha="straight").rows(100)
+    colour = torch.from_numpy(pixels[..., :-1].astype(np.float32) / np.iinfo(pixels.dtype).max).permute(2, 0, 1)
+    assert torch.equal(band[0], colour.expand(3, -1, -1))
+    assert not torch.equal(torch.cat(list(open_picture(source).rows(100)), 2), band)  # which is not the default
+
+
+def test_straight_alpha_is_enlarged_apart(tmp_path: Path) -> None:
+    pixels = noise(4)
+    pixels[..., 3] = np.where(np.arange(67) < 30, 0, 255)
+    result = straight(write_vips(tmp_path / "in.png", pixels), tmp_path / "out.png", scale=3)
+    assert np.array_equal(result[1::3, 1::3, :3], pixels[..., :3])
+    assert set(np.unique(result[:, :80, 3])) == {0}
+    assert set(np.unique(result[:, 100:, 3])) == {255}
+
+
+@pytest.mark.parametrize(("suffix", "bands"), [(".jpg", 3), (".webp", 4)])
+def test_straight_colour_is_not_mixed_with_white(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, bands: int
+) -> None:
+    pixels = np.full((41, 67, 4), 90, np.uint8)
+    pixels[..., 3] = np.where(np.arange(67) < 30, 0, 255)
+    out = tmp_path / f"out{suffix}"
+    result = straight(write_vips(tmp_path / "in.png", pixels), out)
+    assert result.shape[2] == bands
+    assert np.abs(result[..., :3].astype(int) - 90).max() <= 3
+    assert caplog.messages == ([f"'{out}': alpha left out, JPEG has none"] if suffix == ".jpg" else [])
+
+
+def test_an_unknown_use_of_alpha_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    source = write_vips(tmp_path / "in.png", noise(4))
+    with pytest.raises(UnknownNameError, match="unknown alpha 'strait'; known: straight, transparency"):
+        open_picture(source, alpha="strait")

@@ -117,5 +117,14 @@ def test_maps_mirror_the_tree_and_never_overwrite_each_other() -> None:
         Path("in/b.jpg"): Path("maps/b_map.png"),
     }
     Path("in/b.png").touch()
-    with pytest.raises(UsageError, match=r"the maps of 'in/b\.jpg' and 'in/b\.png' would both be 'maps/b_map\.png'"):
-        planned_maps(find_pictures(["in"]), Path("maps"))
+    assert planned_maps(find_pictures(["in"]), Path("maps")) == {
+        Path("in/x/a.png"): Path("maps/x/a_map.png"),
+        Path("in/b.jpg"): Path("maps/b_jpg_map.png"),
+        Path("in/b.png"): Path("maps/b_png_map.png"),
+    }
+    Path("y").mkdir()
+    Path("y/a.png").touch()
+    with pytest.raises(
+        UsageError, match=r"the maps of 'in/x/a\.png' and 'y/a\.png' would both be 'maps/a_png_map\.png'"
+    ):
+        planned_maps(find_pictures(["in/x", "y"]), Path("maps"))

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from iqsr.errors import IqsrError, UsageError
-from iqsr.images.find import OTHER_PICTURES, PICTURE_SUFFIXES, OnUnread, exists, find_pictures, in_home
+from iqsr.errors import IqsrError, PictureError, UsageError
+from iqsr.images.find import OnUnread, exists, find_pictures, in_home
+from iqsr.images.formats import (
+    MUST_END,
+    OTHER_PICTURES,
+    PICTURE_SUFFIXES,
+    WRITTEN_SUFFIXES,
+    format_of_kind,
+    is_named_otherwise,
+    is_same_format,
+    suffix_for,
+)
+from iqsr.images.kinds import kind_of
+from iqsr.jobs import Job, checked, in_the_way, told_apart
 from iqsr.sizes import Wish
 
 if TYPE_CHECKING:
     from iqsr.upscale import Upscaled, Upscaler
 
-_WRITABLE = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"})
-_NAMES_OF_FILES = PICTURE_SUFFIXES | OTHER_PICTURES | {".pdf"}
-_LOSSLESS = frozenset({".png", ".tif", ".tiff"})
 FORMATS = ("auto", "png", "jpg", "webp", "tiff")
+_LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}")
+_NAMES_OF_FILES = PICTURE_SUFFIXES | OTHER_PICTURES | {".pdf", ".mp4", ".zip"}
 
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to enlarge, and where the result goes."""
-
-    source: Path
-    out: Path
-
-    @property
-    def lossless(self) -> bool:
-        """Whether the result is a PNG or TIFF, which have no quality to choose."""
-        return self.out.suffix.lower() in _LOSSLESS
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,29 +61,33 @@ def plan(
     inputs: files, folders (searched with their subfolders), glob patterns. The tree below a folder, or below the
     part of a pattern without wildcards, is mirrored in `out`.
     out: a file for one input file, else a folder; None puts results beside their sources, with a suffix.
-    format: `auto` keeps the source's where it can be written, PNG otherwise. suffix: added to every name. Pictures
-    that are by their names the results of others (of an earlier run) are left out then.
+    format: `auto` keeps that of the source's content where it can be written, PNG otherwise; a line tells of names
+    that say something else. suffix: added to every name. Pictures that are by their names the results of others (of an
+    earlier run) are left out then.
     skip_existing: nothing that exists will be replaced, so `a.webp` beside `a.png` is left out as its result, too.
     on_unread: see `find_pictures`.
 
-    Raises UsageError for inputs that do not exist, empty names, two results of the same name, a result that would
-    replace a source.
+    Results of the same name get the suffixes of their sources in their names. What would replace a source or another's
+    result all the same is refused, and the rest goes on.
+
+    Raises UsageError for inputs that do not exist, empty names, an output that is no file to be written, and where all
+    is refused.
     """
     inputs = list(inputs)
     _check_arguments(inputs, out, format, suffix)
     place = None if out is None else in_home(out)
     found = find_pictures(inputs, leave_out=place, on_unread=on_unread)
-    if place is not None and out is not None and _is_file_name(place, out, found):
+    if place is not None and out is not None and _is_file_name(place, out, found, inputs):
         _check_file_name(place, format, suffix)
+        _kind(found[0][0])
         jobs = [Job(found[0][0], place)]
     else:
-        jobs = _once([_job(source, relative, place, format, suffix) for source, relative in found])
+        jobs = told_apart(_once([_job(source, relative, place, format, suffix) for source, relative in found]))
         if out is None or suffix:
             jobs = _without_named_results(jobs)
         elif skip_existing:
             jobs = _without_results_beside(jobs)
-    _check(jobs)
-    return jobs
+    return checked(jobs)
 
 
 def upscale_batch(
@@ -90,10 +96,13 @@ def upscale_batch(
     *,
     wish: Wish | None = None,
     quality: int | None = None,
+    alpha: str = "transparency",
     skip_existing: bool = False,
     on_progress: Callable[[Job, float], None] | None = None,
 ) -> Iterator[Done]:
-    """Enlarge one after the other; a picture that fails is told and the rest goes on.
+    """Enlarge one after the other, with `wish`, `quality` and `alpha` as `Upscaler.upscale_file` has them.
+
+    A picture that fails or is refused is told and the rest goes on.
 
     `upscaler` is called when the first picture needs it, so that a batch with nothing left to do loads no network.
     A network that cannot be loaded or made ready ends the batch. Parts that a killed run left in the output folders
@@ -103,6 +112,9 @@ def upscale_batch(
     wish = wish or Wish()
     ready: Upscaler | None = None
     for job in jobs:
+        if refused := job.refused or in_the_way(job):
+            yield Done(job, "failed", error=refused)
+            continue
         if skip_existing and exists(job.out):
             yield Done(job, "skipped")
             continue
@@ -117,6 +129,7 @@ def upscale_batch(
                 width=wish.width,
                 height=wish.height,
                 quality=quality,
+                alpha=alpha,
                 on_progress=None if on_progress is None else lambda done, j=job: on_progress(j, done),
             )
         except (IqsrError, OSError) as error:
@@ -137,38 +150,53 @@ def _check_arguments(inputs: list[str], out: str | None, format: str, suffix: st
         raise UsageError(f"unknown format '{format}'; choose {', '.join(FORMATS)}")
     if suffix and Path(suffix).name != suffix:
         raise UsageError(f"a suffix is a part of a file's name, not a path: '{suffix}'")
+    if out == "-":
+        raise UsageError("cannot write to standard output ('-'): name a file, or write './-' for a folder called '-'")
     if "" in (out, *inputs):
         raise UsageError("a name is empty: a variable of the shell that was not set?")
     if out is None and (folders := [text for text in inputs if exists(path := in_home(text)) and path.is_dir()]):
         raise UsageError(f"'{folders[0]}' is a folder: say with -o where the results go")
 
 
-def _is_file_name(place: Path, out: str, found: list[tuple[Path, Path]]) -> bool:
+def _is_file_name(place: Path, out: str, found: list[tuple[Path, Path]], inputs: list[str]) -> bool:
     """Whether the output `place`, which the user wrote as `out`, is to be a file."""
-    is_folder = out.endswith(os.sep) or (exists(place) and place.is_dir())
-    named_as_file = place.suffix.lower() in _NAMES_OF_FILES and not is_folder
-    if named_as_file and len(found) > 1:
+    if out.endswith(os.sep) or (exists(place) and place.is_dir()):
+        return False
+    suffix = place.suffix.lower()
+    one_file = len(found) == 1 and len(inputs) == 1 and found[0][0] == in_home(inputs[0])
+    if suffix not in _NAMES_OF_FILES and not (one_file and _LIKE_A_FILE.fullmatch(suffix)):
+        return False
+    if len(found) > 1:
         raise UsageError(f"{len(found)} pictures cannot go into the one file '{out}': give a folder")
-    if named_as_file and place.suffix.lower() not in _WRITABLE:
-        raise UsageError(f"cannot write '{out}': its name must end in {', '.join(sorted(_WRITABLE))}")
-    return named_as_file
+    if suffix not in WRITTEN_SUFFIXES:
+        raise UsageError(f"cannot write '{out}': {MUST_END}; for a folder of this name write '{out}{os.sep}'")
+    return True
 
 
 def _check_file_name(place: Path, format: str, suffix: str | None) -> None:
-    same = {"jpeg": "jpg", "tif": "tiff"}
-    ending = place.suffix.lower()[1:]
-    if format not in ("auto", same.get(ending, ending)):
+    if format != "auto" and not is_same_format(place.suffix, f".{format}"):
         raise UsageError(f"'{place}' is not the name of a {format} file: leave --format out, or give a folder")
     if suffix:
         raise UsageError(f"'{place}' is a whole name: leave --suffix out, or give a folder")
 
 
 def _job(source: Path, relative: Path, place: Path | None, format: str, suffix: str | None) -> Job:
-    kept = source.suffix if source.suffix.lower() in _WRITABLE else ".png"
-    ending = kept if format == "auto" else f".{format}"
+    kind = _kind(source)
+    ending = suffix_for(source, kind) if format == "auto" else f".{format}"
     if place is None:
         return Job(source, source.with_name(f"{source.stem}{suffix or '_upscaled'}{ending}"))
     return Job(source, place / relative.with_name(f"{relative.stem}{suffix or ''}{ending}"))
+
+
+def _kind(source: Path) -> str | None:
+    """What the content is, None where it is not read. A line tells where the name says something else."""
+    try:
+        kind = kind_of(source)
+    except PictureError:
+        return None  # told when its turn comes
+    if is_named_otherwise(source, kind):
+        logger.warning("'%s' is a %s file, not what its name says", source, format_of_kind(kind).name)
+    return kind
 
 
 def _once(jobs: list[Job]) -> list[Job]:
@@ -192,26 +220,9 @@ def _without_results_beside(jobs: list[Job]) -> list[Job]:
     results = {
         job.out.resolve()
         for job in jobs
-        if job.source.parent.resolve() == job.out.parent.resolve()
-        and job.source.stem == job.out.stem
-        and job.source.suffix != job.out.suffix
+        if job.source.parent.resolve() == job.out.parent.resolve() and job.source.name != job.out.name
     }
     return [job for job in jobs if not (job.source.resolve() == job.out.resolve() and job.out.resolve() in results)]
-
-
-def _check(jobs: list[Job]) -> None:
-    taken: dict[Path, Path] = {}
-    sources = {job.source.resolve() for job in jobs}
-    for job in jobs:
-        place = job.out.resolve()
-        if place in sources:
-            raise UsageError(f"'{job.out}' would replace a source; choose another -o or a --suffix")
-        if place in taken:
-            raise UsageError(
-                f"'{taken[place]}' and '{job.source}' would both become '{job.out}'; "
-                "run them apart, each with its own -o"
-            )
-        taken[place] = job.source
 
 
 def _remove_stale_parts(jobs: list[Job]) -> None:

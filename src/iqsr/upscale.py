@@ -119,16 +119,19 @@ class Upscaler:
         width: int | None = None,
         height: int | None = None,
         quality: int | None = None,
+        alpha: str = "transparency",
         on_progress: OnProgress | None = None,
     ) -> Upscaled:
         """Enlarge a picture file; `out` appears whole or not at all, its suffix says the format.
 
         scale: 1 to 16; or width, height or both in pixels (the missing one follows). quality: 1 to 100, JPEG and
-        WebP. on_progress: called with the share done, 0 to 1. 8 or 16 bit, gray, alpha, ICC profile and EXIF are
+        WebP. alpha: `transparency`, or `straight`, where it is data (a texture's gloss or height): colour is then
+        enlarged as it stands, whatever alpha says, and JPEG gets colour alone, not a picture on white.
+        on_progress: called with the share done, 0 to 1. 8 or 16 bit, gray, alpha, ICC profile and EXIF are
         kept. Raises PictureError, UsageError, ModelError.
         """
         started = time.perf_counter()
-        picture = open_picture(Path(source))
+        picture = open_picture(Path(source), alpha=alpha)
         size_in = (picture.info.width, picture.info.height)
         size = Wish(scale, width, height).size(size_in, self.scale)
         check_output(Path(out), size, picture)

@@ -12,7 +12,7 @@ import typer
 
 from iqsr.cli.interrupt import interruptible
 from iqsr.cli.progress import Bars, JsonLines, Reporter, printable
-from iqsr.errors import UsageError
+from iqsr.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,8 @@ and the rest goes on; the exit code is 1 then, 2 for wrong arguments.
   iqsr upscale photo.jpg --model realesrgan-x4plus-anime
 
   iqsr upscale drawings/ -o out/ --model realesr-animevideov3 --skip-existing
+
+  iqsr upscale gloss.png -o gloss_x4.png --alpha straight
 """
 
 MODELS = (
@@ -122,6 +124,13 @@ def command(
     suffix: Annotated[
         str | None, typer.Option(help="Added to every name, before the dot.", rich_help_panel=_FILES)
     ] = None,
+    alpha: Annotated[
+        str,
+        typer.Option(
+            help="transparency, or straight: colour as it stands, whatever alpha says (game textures).",
+            rich_help_panel=_FILES,
+        ),
+    ] = "transparency",
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Go on where a run stopped.", rich_help_panel=_FILES)
     ] = False,
@@ -136,12 +145,15 @@ def command(
     """Enlarge pictures (see HELP)."""
     from iqsr.batch import plan
     from iqsr.device import check_device_name
+    from iqsr.images.alpha import ALPHAS
     from iqsr.sizes import Wish
 
     if skip_existing and overwrite:
         raise UsageError("--skip-existing and --overwrite exclude each other")
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"--quality goes from 1 to 100, got {quality}")
+    if alpha not in ALPHAS:
+        raise UnknownNameError("--alpha", alpha, list(ALPHAS))
     check_device_name(device)
     wish = Wish(scale, width, height)
     unread: list[OSError] = []
@@ -165,7 +177,7 @@ def command(
     if dry_run:
         states = _dry_run(jobs, upscaler(), wish, skip_existing, as_json)
     else:
-        states = _enlarge(jobs, upscaler, wish, quality, skip_existing, as_json)
+        states = _enlarge(jobs, upscaler, wish, quality, alpha, skip_existing, as_json)
     if "failed" in states or unread:
         raise typer.Exit(1)
 
@@ -173,7 +185,7 @@ def command(
 def _refuse_existing(jobs: list[Job]) -> None:
     from iqsr.images.find import exists
 
-    existing = [job.out for job in jobs if exists(job.out)]
+    existing = [job.out for job in jobs if not job.refused and exists(job.out)]
     if existing:
         others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         verb = "exist" if others else "exists"
@@ -197,21 +209,36 @@ def _tell_unread(folders: list[OSError]) -> None:
 
 
 def _enlarge(
-    jobs: list[Job], upscaler: Callable[[], Upscaler], wish: Wish, quality: int | None, skip: bool, as_json: bool
+    jobs: list[Job],
+    upscaler: Callable[[], Upscaler],
+    wish: Wish,
+    quality: int | None,
+    alpha: str,
+    skip: bool,
+    as_json: bool,
 ) -> list[str]:
     """Do the jobs and tell of each; their states. `upscaler` is called when the first picture needs it."""
     from iqsr.batch import upscale_batch
 
     with interruptible(_GO_ON), _reporter(len(jobs), as_json=as_json) as reporter:
-        done = upscale_batch(upscaler, jobs, wish=wish, quality=quality, skip_existing=skip, on_progress=reporter.share)
+        done = upscale_batch(
+            upscaler,
+            jobs,
+            wish=wish,
+            quality=quality,
+            alpha=alpha,
+            skip_existing=skip,
+            on_progress=reporter.share,
+        )
         return [reporter.finished(result) for result in done]
 
 
 def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: Wish, skip: bool, as_json: bool) -> list[str]:
     from iqsr.batch import told
-    from iqsr.errors import IqsrError
+    from iqsr.errors import IqsrError, PictureError
     from iqsr.images import check_output, open_picture
     from iqsr.images.find import exists
+    from iqsr.jobs import in_the_way
 
     states: list[str] = []
     if not (skip and all(exists(job.out) for job in jobs)):
@@ -219,6 +246,8 @@ def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: Wish, skip: bool, as_jso
     for job in jobs:
         facts: dict[str, object] = {"source": str(job.source), "output": str(job.out)}
         try:
+            if refused := job.refused or in_the_way(job):
+                raise PictureError(refused)
             picture = open_picture(job.source)
             before = (picture.info.width, picture.info.height)
             after = wish.size(before, upscaler.scale)

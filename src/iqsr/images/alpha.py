@@ -11,6 +11,9 @@ import pyvips
 
 from iqsr.images.resample import enlarged
 
+ALPHAS = ("transparency", "straight")
+"""What alpha can be taken for, the default first. Straight: a channel of its own, such as a texture's gloss."""
+
 # Rows that one request to libvips asks for. The line buffers below are made for it.
 FETCH_ROWS = 32
 # 2 ** 6 = 64 pixels: beyond that no network looks hard enough for the colour to matter.

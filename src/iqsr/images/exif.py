@@ -165,14 +165,17 @@ def bare(exif: bytes) -> bytes:
     return exif.removeprefix(b"Exif\0\0")
 
 
-def parse(data: Buffer, longest: int = _LONGEST) -> tuple[_Layout, _Directory]:
-    """The first directory and those it points to. struct.error or ValueError where that makes no sense."""
+def parse(data: Buffer, longest: int = _LONGEST, at: int | None = None) -> tuple[_Layout, _Directory]:
+    """The first directory, or the one at offset `at`, and those it points to.
+
+    struct.error or ValueError where that makes no sense.
+    """
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     if order is None:
         raise ValueError("not a TIFF")
     layout = _Layout(order, struct.unpack_from(order + "H", data, 2)[0] == 43)
     (first,) = struct.unpack_from(layout.offset, data, layout.first)
-    return layout, _parse_directory(data, layout, first, longest, depth=0)
+    return layout, _parse_directory(data, layout, first if at is None else at, longest, depth=0)
 
 
 def _parse_directory(data: Buffer, layout: _Layout, at: int, longest: int, depth: int) -> _Directory:

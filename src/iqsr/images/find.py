@@ -8,14 +8,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from iqsr.errors import UsageError
-
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
-"""Files that are taken from a folder. A file that is named is tried whatever it is called."""
-
-_OTHERS = "bmp gif jxl jp2 j2k ppm pgm pbm pnm tga qoi ico exr hdr svg psd xcf"
-_RAW = "dng cr2 cr3 nef arw raf orf rw2"
-OTHER_PICTURES = frozenset(f".{name}" for name in f"{_OTHERS} {_RAW}".split())
-"""Formats that are not read. Such files are passed over in a folder and counted; what is no picture is not."""
+from iqsr.images.formats import OTHER_PICTURES, PICTURE_SUFFIXES
 
 _SYSTEM = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "system volume information", "lost+found"})
 

@@ -1,37 +1,26 @@
 """HEIC through pi-heif: the libvips that pip installs has no HEVC decoder. It decodes in one piece."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyvips
 
-from iqsr.errors import PictureError
 from iqsr.images import vips
+from iqsr.images.header import Header
+from iqsr.images.unreadable import refusal
 
 _FAILURES = (ValueError, EOFError, SyntaxError, RuntimeError, OSError)  # what pi-heif says it raises
 
 
-@dataclass(frozen=True)
-class HeicHeader:
-    """What a HEIC says before a pixel is decoded."""
+def read_header(path: Path) -> Header:
+    """Header of the primary picture, which AVIF has as well. PictureError.
 
-    width: int
-    """as seen: HEIC has its own rotation, which the decoder applies; the orientation in its EXIF is void"""
-    height: int
-    bands: int
-    depth: int
-    icc: bytes | None
-    exif: bytes | None
-    xmp: bytes | None
-
-
-def read_header(path: Path) -> HeicHeader:
-    """Header of the primary picture, which AVIF has as well. PictureError."""
+    HEIC has its own rotation, which the decoder applies; the orientation in its EXIF is void.
+    """
     image = _primary(path)
     facts: dict[str, Any] = image.info
     nclx: dict[str, object] = facts.get("nclx_profile") or {}
-    return HeicHeader(
+    return Header(
         width=image.size[0],
         height=image.size[1],
         bands=len(_channels(image.mode)),
@@ -51,18 +40,13 @@ def decode(path: Path) -> pyvips.Image:
         # A copy: the array that pi-heif hands out dies with `image`. Its rows may be padded.
         pixels = np.array(image)[:, : image.size[0]]
     except _FAILURES as error:
-        raise _damaged(path, error) from None
+        raise refusal(path, "heic", _said(error)) from None
     deep = _bits(image) > 8
     if deep:
         # 10 and 12 bit arrive as they are, and 16-bit white is 65535, not 1023 or 4095.
         pixels = np.rint(pixels.astype(np.float32) * (65535 / (2 ** _bits(image) - 1))).astype(np.uint16)
-    height, width = pixels.shape[:2]
-    bands = len(_channels(image.mode))
-    form = "ushort" if deep else "uchar"
-    plain = pyvips.Image.new_from_memory(np.ascontiguousarray(pixels).data, width, height, bands, form)
-    spaces = ("grey16", "rgb16") if deep else ("b-w", "srgb")
-    plain = plain.copy(interpretation=spaces[bands > 2])
-    return plain.unpremultiply().rint().cast(form) if image.premultiplied_alpha else plain
+    plain = vips.image_of(pixels)
+    return plain.unpremultiply().rint().cast(plain.format) if image.premultiplied_alpha else plain
 
 
 def _primary(path: Path) -> Any:  # pi-heif is untyped
@@ -72,12 +56,11 @@ def _primary(path: Path) -> Any:  # pi-heif is untyped
         file: Any = pi_heif.open_heif(path, convert_hdr_to_8bit=False, hdr_to_16bit=False)
         return file[file.primary_index]
     except _FAILURES as error:
-        raise _damaged(path, error) from None
+        raise refusal(path, "heic", _said(error)) from None
 
 
-def _damaged(path: Path, error: Exception) -> PictureError:
-    said = " ".join(str(error).split()) or type(error).__name__
-    return PictureError(f"cannot read '{path}': the file is damaged or cut short ({said})")
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _bits(image: Any) -> int:

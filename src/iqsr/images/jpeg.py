@@ -1,6 +1,7 @@
 """How damaged a JPEG may be: libjpeg makes up what it cannot decode, and at most warns of it."""
 
 import mmap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyvips
@@ -42,11 +43,19 @@ def is_cut_short(path: Path) -> bool:
     libjpeg takes zeros for pixels and stops when it has enough of them. What follows the end is not looked at.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        at = data.find(b"\xff", 2)
-        while 0 <= at < len(data) - 4:
-            marker = data[at + 1]
+        for marker, at in segments(data):
             if marker == _SCAN:
                 return data.rfind(_END, at) < 0
-            length = 0 if marker in _WITHOUT_LENGTH else 1 + int.from_bytes(data[at + 2 : at + 4], "big")
-            at = data.find(b"\xff", at + 1 + length)
     return False  # no scan: libvips will say so
+
+
+def segments(data: mmap.mmap) -> Iterator[tuple[int, int]]:
+    """The markers of a JPEG up to its first scan, and where each stands."""
+    at = data.find(b"\xff", 2)
+    while 0 <= at < len(data) - 4:
+        marker = data[at + 1]
+        yield marker, at
+        if marker == _SCAN:
+            return
+        length = 0 if marker in _WITHOUT_LENGTH else 1 + int.from_bytes(data[at + 2 : at + 4], "big")
+        at = data.find(b"\xff", at + 1 + length)

@@ -1,19 +1,22 @@
 """Reading: an opened file tells its facts from the header; its rows come later, top to bottom."""
 
+import logging
 import os
-import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pyvips
 
-from iqsr.errors import PictureError, UsageError
-from iqsr.images import exif, heic, jpeg, png, tiff, vips
-from iqsr.images.alpha import FETCH_ROWS, fill_hidden
+from iqsr.errors import PictureError, UnknownNameError, UsageError
+from iqsr.images import bmp, exif, heic, heif, jp2, jpeg, png, pnm, tiff, tiff_pages, vips
+from iqsr.images.alpha import ALPHAS, FETCH_ROWS, fill_hidden
+from iqsr.images.header import of_other_channels
 from iqsr.images.kinds import kind_of
+from iqsr.images.unreadable import refusal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,12 +27,16 @@ _LOADERS = {
     "png": "pngload_source",
     "webp": "webpload_source",
     "avif": "heifload_source",
+    "gif": "gifload_source",
 }
+_WHOLE = {"heic": heic, "bmp": bmp, "pnm": pnm, "jp2": jp2}
+"""Kinds that libvips does not load; their decoders hold the picture."""
 # libvips' level from which on a file counts as damaged. TIFF: an error of libtiff's leaves black or garbage where
-# pixels should be, while its warnings are of unknown tags and the like. JPEG: see jpeg.fail_on. PNG, WebP and
-# AVIF have no pixels for what their decoders refuse, and say nothing more at a stricter level.
-_FAIL_ON = {"png": "truncated", "webp": "truncated", "avif": "truncated", "tiff": "error"}
-_NOT_SUPPORTED = re.compile(r"(\w+) compression support is not configured|compression scheme (\d+)", re.IGNORECASE)
+# pixels should be, while its warnings are of unknown tags and the like. JPEG: see jpeg.fail_on. PNG, WebP,
+# AVIF and GIF have no pixels for what their decoders refuse, and say nothing more at a stricter level.
+_FAIL_ON = {"png": "truncated", "webp": "truncated", "avif": "truncated", "gif": "truncated", "tiff": "error"}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class PictureInfo:
 
     path: Path
     kind: str
-    """jpeg, png, webp, tiff, heic or avif, by content"""
+    """of the content, as `kind_of` tells it"""
     width: int
     """as seen, orientation applied"""
     height: int
@@ -53,6 +60,8 @@ class PictureInfo:
     iptc: bytes | None
     resolution: tuple[float, float] | None
     """pixels per millimetre, across and down"""
+    notes: tuple[str, ...] = ()
+    """what of the file is not read, one line each"""
 
 
 @dataclass(frozen=True)
@@ -60,20 +69,25 @@ class Picture:
     """An opened picture file. Nothing is decoded until rows are asked for; they can be asked for again."""
 
     info: PictureInfo
+    straight: bool = False
+    """whether colour stands for itself, whatever alpha says, as in textures whose alpha is no transparency"""
 
     def rows(self, band_height: int) -> "Iterator[Tensor]":
         """The picture from top to bottom in bands of `band_height` rows; the last may have fewer.
 
         Yields float32 (1, 3, <= band_height, width) in [0, 1], channels-last in memory. A gray picture's band
-        is repeated; colour under transparent pixels comes from their visible neighbours. PictureError where
-        the file turns out damaged, cut short, or changed since it was opened.
+        is repeated; colour under transparent pixels comes from their visible neighbours, unless `straight`.
+        What of the file is not read is told in a warning, once. PictureError where the file turns out damaged,
+        cut short, or changed since it was opened.
         """
         if band_height < 1:
             raise UsageError(f"a band of rows needs a height of at least 1, got {band_height}")
+        for note in self.info.notes:
+            _tell_once(f"'{self.info.path}': {note}")
         image = decoded(self.info)
-        with _reading(self.info.path):
+        with _reading(self.info.path, self.info.kind):
             if self.info.has_alpha:
-                image = fill_hidden(image)
+                image = image[: image.bands - 1] if self.straight else fill_hidden(image)
             region = pyvips.Region.new(image)
         for top in range(0, image.height, band_height):
             yield self._band(region, image, top, min(band_height, image.height - top))
@@ -88,22 +102,26 @@ class Picture:
         band = np.empty((height, image.width, 3), np.float32)
         for y in range(0, height, FETCH_ROWS):
             rows = min(FETCH_ROWS, height - y)
-            with _reading(self.info.path):
+            with _reading(self.info.path, self.info.kind):
                 fetched = region.fetch(0, top + y, image.width, rows)
             values = np.frombuffer(fetched, kind).reshape(rows, image.width, image.bands)
             np.divide(values, one, out=band[y : y + rows])
         return torch.from_numpy(band).unsqueeze(0).permute(0, 3, 1, 2)
 
 
-def open_picture(path: Path) -> Picture:
+def open_picture(path: Path, *, alpha: str = ALPHAS[0]) -> Picture:
     """Open a picture file and read its header. The loader is chosen by content, never by the file's name.
 
-    PictureError (one line) for all but still pictures of 8 or 16 bit in PNG, JPEG, WebP, TIFF, HEIC or AVIF,
-    and for more pixels than the environment's IQSR_MAX_PIXELS (default 512 million).
+    alpha: `transparency`, or `straight` where it is data (see `Picture.straight`); UnknownNameError for others.
+
+    PictureError (one line) for all but still pictures of 8 or 16 bit in a format that is read (`FORMATS`), and for
+    more pixels than the environment's IQSR_MAX_PIXELS (default 512 million).
     """
+    if alpha not in ALPHAS:
+        raise UnknownNameError("alpha", alpha, list(ALPHAS))
     path = Path(path)
     kind = kind_of(path)
-    return Picture(_heic_info(path) if kind == "heic" else _vips_info(path, kind))
+    return Picture(_whole_info(path, kind) if kind in _WHOLE else _vips_info(path, kind), alpha == "straight")
 
 
 def read_rgb(path: Path) -> "Tensor":
@@ -119,15 +137,15 @@ def decoded(info: PictureInfo) -> pyvips.Image:
     To be read from top to bottom. Orientations that need the last row or column first go through memory, or
     through a temporary file where the picture is large to libvips (100 MB).
     """
-    if info.kind == "heic":
-        image = heic.decode(info.path)
+    if info.kind in _WHOLE:
+        image = _WHOLE[info.kind].decode(info.path)
     else:
         fail_on = jpeg.fail_on(info.path) if info.kind == "jpeg" else _FAIL_ON[info.kind]
         raw = _load(info.path, info.kind, "sequential", fail_on)
         if _orientation(raw) > 2:
             raw = _load(info.path, info.kind, "random", fail_on)
-        image = _plain(raw, info.path)
-        with _reading(info.path):
+        image = _plain(raw, info.path, info.kind)
+        with _reading(info.path, info.kind):
             image = image.autorot()
     facts = (image.width, image.height, image.bands, image.format)
     bands = (1 if info.gray else 3) + info.has_alpha
@@ -137,20 +155,12 @@ def decoded(info: PictureInfo) -> pyvips.Image:
 
 
 def _vips_info(path: Path, kind: str) -> PictureInfo:
-    if kind == "tiff" and tiff.is_camera_raw(path):
-        raise PictureError(f"cannot read '{path}': it is a camera's raw file; develop it to TIFF or JPEG first")
+    notes = _notes(path, kind)
     raw = _load(path, kind, "sequential", "truncated")
     _check_size(path, raw.width, raw.height)
-    if kind == "tiff" and tiff.is_cut_short(path):
-        raise PictureError(f"cannot read '{path}': the file is damaged or cut short (pixels beyond its end)")
     if kind == "jpeg" and jpeg.is_cut_short(path):
         raise PictureError(f"cannot read '{path}': the file is damaged or cut short (no end of the picture)")
-    frames = vips.field(raw, "n-pages")
-    # In AVIF these may be views of one picture; the first is the one to show.
-    if isinstance(frames, int) and frames > 1 and kind != "avif":
-        what = f"has {frames} pages" if kind == "tiff" else f"is animated ({frames} frames)"
-        raise PictureError(f"cannot read '{path}': it {what}; save one of them as a picture first")
-    image = _plain(raw, path)
+    image = _plain(raw, path, kind)
     block = exif.exif_of_tiff(path) if kind == "tiff" else vips.blob(raw, "exif-data")
     width, height = image.width, image.height
     if _orientation(raw) >= 5:
@@ -168,49 +178,85 @@ def _vips_info(path: Path, kind: str) -> PictureInfo:
         xmp=vips.blob(raw, "xmp-data"),
         iptc=vips.blob(raw, "iptc-data"),
         resolution=_resolution(raw),
+        notes=notes,
     )
 
 
-def _heic_info(path: Path) -> PictureInfo:
-    header = heic.read_header(path)
+def _whole_info(path: Path, kind: str) -> PictureInfo:
+    notes = _notes(path, kind)
+    header = _WHOLE[kind].read_header(path)
     _check_size(path, header.width, header.height)
     return PictureInfo(
         path=path,
-        kind="heic",
+        kind=kind,
         width=header.width,
         height=header.height,
         gray=header.bands < 3,
-        depth=16 if header.depth == 16 else 8,
+        depth=16 if header.depth > 8 else 8,
         has_alpha=header.bands in (2, 4),
         icc=header.icc,
         exif=exif.within_limits(exif.bare(header.exif)) if header.exif else None,
         xmp=header.xmp,
         iptc=None,
-        resolution=None,
+        resolution=header.resolution,
+        notes=notes + header.notes,
     )
 
 
+def _notes(path: Path, kind: str) -> tuple[str, ...]:
+    """What will not be read of a file's channels and frames. PictureError where they are more than one picture."""
+    if kind == "tiff" and (others := tiff.left_out(_page(path))):
+        return (of_other_channels(others),)
+    if kind in ("avif", "heic"):
+        frames, is_sequence = heif.frames(path)
+        if frames > 1 and is_sequence:
+            raise _several(path, frames)
+        if frames > 1:
+            return (f"a sequence of {frames} frames left out: the still picture is read",)
+    return ()
+
+
+def _several(path: Path, frames: int) -> PictureError:
+    return PictureError(f"cannot read '{path}': it is animated ({frames} frames); save one of them as a picture first")
+
+
+def _page(path: Path) -> tiff_pages.Page:
+    page = tiff_pages.main_page(path)
+    if page is None:
+        raise PictureError(f"cannot read '{path}': the file is damaged or cut short (no sound page)")
+    return page
+
+
 def _load(path: Path, kind: str, access: str, fail_on: str) -> pyvips.Image:
-    with _reading(path):
+    with _reading(path, kind):
         if kind == "tiff":
-            return tiff.load(path, access, fail_on)
-        return pyvips.Operation.call(_LOADERS[kind], vips.source(path), access=access, fail_on=fail_on)
+            page = _page(path)
+            image = tiff.load(path, page, access, fail_on)
+            if tiff.is_cut_short(path, page):
+                raise PictureError(f"cannot read '{path}': the file is damaged or cut short (pixels beyond its end)")
+            return image
+        options = {"access": access, "fail_on": fail_on}
+        image = pyvips.Operation.call(_LOADERS[kind], vips.source(path), **options)
+        primary, frames = vips.field(image, "heif-primary"), vips.field(image, "n-pages")
+        if kind != "avif" and isinstance(frames, int) and frames > 1:
+            raise _several(path, frames)
+        if primary:
+            image = pyvips.Operation.call(_LOADERS[kind], vips.source(path), page=primary, **options)
+        return image
 
 
-def _plain(image: pyvips.Image, path: Path) -> pyvips.Image:
+def _plain(image: pyvips.Image, path: Path, kind: str) -> pyvips.Image:
     """Gray or RGB, 8 or 16 bit; CMYK and floating-point Lab become sRGB. PictureError for what is something else."""
-    with _reading(path):
+    with _reading(path, kind):
         if image.interpretation == "cmyk":
             depth = 16 if image.format == "ushort" else 8
-            image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=depth)
+            alpha = image[4] if image.bands > 4 else None
+            image = image[:4].icc_transform("srgb", embedded=True, input_profile="cmyk", depth=depth)
+            image = image if alpha is None else image.bandjoin(alpha)
         elif image.interpretation == "lab":
             image = image.icc_export(output_profile="srgb")
     if image.format not in ("uchar", "ushort"):
-        raise PictureError(
-            f"cannot read '{path}': its samples are of type {image.format}; save it with 8 or 16 bit first"
-        )
-    if image.bands > 4:
-        raise PictureError(f"cannot read '{path}': it has {image.bands} channels; gray, RGB, CMYK are read")
+        raise refusal(path, kind, f"samples of type {image.format} are not supported")
     bits = vips.field(image, "bits-per-sample")
     if image.format == "ushort" and vips.field(image, "heif-compression") and bits in (10, 12):
         # AVIF: white comes as 1023 << 6 or 4095 << 4, and 16-bit white is 65535.
@@ -254,14 +300,13 @@ def _resolution(image: pyvips.Image) -> tuple[float, float] | None:
 
 
 @contextmanager
-def _reading(path: Path) -> Generator[None]:
+def _reading(path: Path, kind: str) -> Generator[None]:
     try:
         yield
     except pyvips.Error as error:
-        if missing := _NOT_SUPPORTED.search(str(error.detail)):
-            name = missing[1] or f"number {missing[2]}"
-            raise PictureError(
-                f"cannot read '{path}': its compression ({name}) is not supported; save it with another one first"
-            ) from None
-        said = vips.reason(error)
-        raise PictureError(f"cannot read '{path}': the file is damaged or cut short ({said})") from None
+        raise refusal(path, kind, vips.reason(error), str(error.detail)) from None
+
+
+@cache
+def _tell_once(line: str) -> None:
+    logger.warning(line)

@@ -3,52 +3,36 @@
 import mmap
 import struct
 from pathlib import Path
-from typing import NamedTuple
 
 import pyvips
 
 from iqsr.errors import PictureError
 from iqsr.images import vips
 from iqsr.images.exif import PIXELS, Tag, integers, parse
+from iqsr.images.tiff_pages import (
+    BLACK_IS_ZERO,
+    CIELAB,
+    ICCLAB,
+    PALETTE,
+    PHOTOMETRIC,
+    RGB,
+    WHITE_IS_ZERO,
+    YCBCR,
+    Page,
+)
 
-_SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _DNG_VERSION = 254, 258, 259, 262, 50706
-_RGB, _YCBCR, _CIELAB, _ICCLAB = 2, 6, 8, 9
 _COEFFICIENTS, _SUBSAMPLING, _REFERENCE = 529, 530, 532
 _FULL_RANGE = (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
 _BT601 = (0.299, 0.587, 0.114)
 _JPEG_COMPRESSIONS = (6, 7)  # libjpeg makes RGB of YCbCr
+_UNKNOWN_COLOURS = "its colours are neither gray, RGB, CMYK nor Lab"
 
 
-class _Colour(NamedTuple):
-    """Channels that libvips would misread."""
-
-    space: int
-    """_YCBCR, _CIELAB or _ICCLAB"""
-    at: int
-    """where the file says so"""
-    rgb: bytes
-    """what it would say there of RGB"""
-
-
-def is_camera_raw(path: Path) -> bool:
-    """Whether a TIFF is a camera's raw file, whose first picture is a thumbnail (DNG, NEF, ARW, CR2)."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if data[8:10] == b"CR":
-            return True
-        try:
-            layout, main = parse(data)
-        except (struct.error, ValueError):
-            return False
-    subfile = main.tags.get(_SUBFILE)
-    reduced = subfile is not None and bool(int.from_bytes(subfile.value, layout.endianness) & 1)
-    return reduced or _DNG_VERSION in main.tags
-
-
-def is_cut_short(path: Path) -> bool:
-    """Whether strips or tiles of a TIFF's pixels lie beyond the end of the file (libvips would make them up)."""
+def is_cut_short(path: Path, page: Page) -> bool:
+    """Whether strips or tiles of a page's pixels lie beyond the end of the file (libvips would make them up)."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            layout, main = parse(data)
+            layout, main = parse(data, at=page.at)
             for offsets, lengths in PIXELS:
                 places = zip(integers(main, offsets, layout), integers(main, lengths, layout), strict=False)
                 if any(offset + length > len(data) for offset, length in places):
@@ -58,53 +42,91 @@ def is_cut_short(path: Path) -> bool:
     return False
 
 
-def load(path: Path, access: str, fail_on: str) -> pyvips.Image:
-    """The picture, its pixels not yet decoded; YCbCr and Lab of 8 or 16 bit as sRGB. PictureError, pyvips.Error."""
-    colour = _colour(path)
-    if colour is None:
-        return pyvips.Image.tiffload_source(vips.source(path), access=access, fail_on=fail_on)
-    # libvips has no loader for Lab of 8 bit ("bad labq format"), cuts the alpha of 16 bit to a sign, and takes
-    # ICC Lab for RGB. So it gets the file, in private pages, with RGB for the name of the channels.
+def load(path: Path, page: Page, access: str, fail_on: str) -> pyvips.Image:
+    """A page, its pixels not yet decoded; YCbCr and Lab of 8 or 16 bit as sRGB. PictureError, pyvips.Error.
+
+    Its channels are colours and at most one of opacity, which are 1, 3 or (CMYK) 4 and one more; `left_out` tells how
+    many others there are.
+    """
+    if page.colours == 0 and page.photometric != PALETTE:
+        raise PictureError(f"cannot read '{path}': {_UNKNOWN_COLOURS}; save it as RGB first")
+    image = _load(path, page, access, fail_on)
+    colours = page.colours or image.bands - max(0, page.samples - 1)
+    if page.opacity is None or colours + page.opacity >= image.bands:
+        return image if image.bands == colours else _named(image[:colours])
+    return _named(image[:colours].bandjoin(image[colours + page.opacity]))
+
+
+def left_out(page: Page) -> int:
+    """How many channels are neither colour nor opacity, as masks and infrared are."""
+    return max(0, page.samples - (page.colours or 1) - (page.opacity is not None))
+
+
+def _named(image: pyvips.Image) -> pyvips.Image:
+    """With the name of its colours, which libvips takes from the number of channels."""
+    if image.interpretation in ("cmyk", "lab"):
+        return image
+    deep, gray = image.format == "ushort", image.bands < 3
+    return image.copy(interpretation=("grey16" if gray else "rgb16") if deep else ("b-w" if gray else "srgb"))
+
+
+def _load(path: Path, page: Page, access: str, fail_on: str) -> pyvips.Image:
+    """All channels of a page."""
+    tag = _misread(path, page)
+    if tag is None:
+        return pyvips.Image.tiffload_source(vips.source(path), page=page.number, access=access, fail_on=fail_on)
     with path.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    data[colour.at : colour.at + len(colour.rgb)] = colour.rgb
+    data[tag.at : tag.at + len(tag.value)] = RGB.to_bytes(len(tag.value), "little" if data[:1] == b"I" else "big")
     # Not tiffload_source: of the two only this keeps `data` for as long as the image.
     source = pyvips.Source.new_from_memory(memoryview(data))
-    image = pyvips.Image.new_from_source(source, "", access=access, fail_on=fail_on)
-    if image.bands < 3 or image.format not in ("uchar", "ushort"):
-        raise pyvips.Error(f"{image.bands} channels of type {image.format} for YCbCr or Lab")
-    rgb = _rgb_of_ycbcr(image[:3]) if colour.space == _YCBCR else _rgb_of_lab(image[:3], colour.space)
-    return rgb.bandjoin(image[3:]) if image.bands > 3 else rgb
+    image = pyvips.Image.new_from_source(source, "", page=page.number, access=access, fail_on=fail_on)
+    if page.photometric == BLACK_IS_ZERO:
+        return image
+    if image.format not in ("uchar", "ushort"):
+        raise pyvips.Error(f"{image.bands} channels of type {image.format}")
+    others = image[page.colours :] if image.bands > page.colours else None
+    image = _to_rgb(image[: page.colours], page.photometric)
+    return image if others is None else image.bandjoin(others)
 
 
-def _colour(path: Path) -> _Colour | None:
-    """PictureError for YCbCr in other than the usual numbers."""
+def _misread(path: Path, page: Page) -> Tag | None:
+    """The tag for colours that libvips would misread. It gets the file, in private pages, with RGB there.
+
+    libvips has no loader for Lab of 8 bit ("bad labq format"), cuts the alpha of 16 bit to a sign, takes ICC Lab for
+    RGB, and mixes up the planes of gray. PictureError for YCbCr in other than the usual numbers.
+    """
+    is_gray = page.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO) and page.is_planar and page.samples > 1
+    is_lab = page.photometric in (CIELAB, ICCLAB)
+    is_ycbcr = page.photometric == YCBCR and page.compression not in _JPEG_COMPRESSIONS
+    if not (is_gray or is_lab or is_ycbcr) or (not is_ycbcr and page.bits[0] not in (8, 16)):
+        return None
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            layout, main = parse(data)
-            space, compression, bits = (
-                (*integers(main, tag, layout), 0)[0] for tag in (_PHOTOMETRIC, _COMPRESSION, _BITS)
-            )
+            layout, main = parse(data, at=page.at)
             subsampling = integers(main, _SUBSAMPLING, layout) or (2, 2)
         except (struct.error, ValueError):
             return None
-    if space == _YCBCR and compression not in _JPEG_COMPRESSIONS:
+    if is_ycbcr:
         scale = _fractions(main.tags.get(_REFERENCE), layout.order) or _FULL_RANGE
         weights = _fractions(main.tags.get(_COEFFICIENTS), layout.order) or _BT601
-        if (bits, subsampling, scale, weights) != (8, (1, 1), _FULL_RANGE, _BT601):
+        if (page.bits[0], subsampling, scale, weights) != (8, (1, 1), _FULL_RANGE, _BT601):
             raise PictureError(
                 f"cannot read '{path}': its YCbCr is subsampled or of an unusual range; save it as RGB first"
             )
-    elif space not in (_CIELAB, _ICCLAB) or bits not in (8, 16):
-        return None
-    tag = main.tags[_PHOTOMETRIC]
-    return _Colour(space, tag.at, _RGB.to_bytes(len(tag.value), layout.endianness))
+    return main.tags.get(PHOTOMETRIC)
 
 
 def _fractions(tag: Tag | None, order: str) -> tuple[float, ...]:
     """The fractions of a tag, to three digits; none where there is no tag."""
     numbers = struct.unpack_from(f"{order}{len(tag.value) // 8 * 2}I", tag.value) if tag else ()
     return tuple(round(above / max(1, below), 3) for above, below in zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _to_rgb(image: pyvips.Image, photometric: int) -> pyvips.Image:
+    if photometric == WHITE_IS_ZERO:
+        return image.invert()
+    return _rgb_of_ycbcr(image) if photometric == YCBCR else _rgb_of_lab(image, photometric)
 
 
 def _rgb_of_ycbcr(image: pyvips.Image) -> pyvips.Image:
@@ -126,7 +148,7 @@ def _rgb_of_lab(image: pyvips.Image, space: int) -> pyvips.Image:
     """
     deep = image.format == "ushort"
     unit, middle = (256, 32768) if deep else (1, 128)
-    white = 65535 if deep and space == _CIELAB else 255 * unit
-    ab = image[1:3] ^ middle if space == _CIELAB else image[1:3]
+    white = 65535 if deep and space == CIELAB else 255 * unit
+    ab = image[1:3] ^ middle if space == CIELAB else image[1:3]
     lab = (image[0] * (100 / white)).bandjoin((ab - middle) / unit).copy(interpretation="lab")
     return lab.icc_export(output_profile="srgb", depth=16 if deep else 8)

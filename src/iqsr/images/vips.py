@@ -5,7 +5,9 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pyvips
+from numpy.typing import NDArray
 
 # SVG, PDF, ImageMagick and the like, whatever the libvips on this machine was built with.
 pyvips.block_untrusted_set(True)
@@ -35,6 +37,16 @@ def source(path: Path) -> pyvips.Source:
 def target(path: Path) -> pyvips.Target:
     """A file to save to, likewise."""
     return pyvips.Target.new_to_file(os.fsencode(path))  # pyright: ignore[reportArgumentType]
+
+
+def image_of(pixels: NDArray[np.generic]) -> pyvips.Image:
+    """An image of uint8 or uint16 pixels in memory, (H, W) or (H, W, 1 to 4): gray or RGB, with or without alpha."""
+    height, width = pixels.shape[:2]
+    bands = pixels.shape[2] if pixels.ndim == 3 else 1
+    deep = pixels.dtype == np.uint16
+    data = np.ascontiguousarray(pixels).data
+    image = pyvips.Image.new_from_memory(data, width, height, bands, "ushort" if deep else "uchar")
+    return image.copy(interpretation=(("grey16", "rgb16") if deep else ("b-w", "srgb"))[bands > 2])
 
 
 def field(image: pyvips.Image, name: str) -> object | None:

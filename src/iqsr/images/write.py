@@ -1,5 +1,6 @@
 """Writing: bands of rows stream into libvips, which encodes them; the file appears whole or not at all."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ import pyvips
 from iqsr.errors import PictureError, UsageError
 from iqsr.images import exif, vips
 from iqsr.images.alpha import largest
+from iqsr.images.formats import MUST_END, suffixes_of
 from iqsr.images.parts import check_place, part_of
 from iqsr.images.read import Picture, PictureInfo, decoded
 from iqsr.images.resample import resampled
@@ -35,12 +37,14 @@ class OutputFormat:
     """the default, None where the format is lossless"""
 
 
-_PNG = OutputFormat("PNG", "pngsave_target", (".png",), 2**31 - 1, True, True, None)
-_JPEG = OutputFormat("JPEG", "jpegsave_target", (".jpg", ".jpeg"), 65500, False, False, 95)
-_WEBP = OutputFormat("WebP", "webpsave_target", (".webp",), 16383, False, True, 90)
-_TIFF = OutputFormat("TIFF", "tiffsave_target", (".tif", ".tiff"), 2**31 - 1, True, True, None)
+_PNG = OutputFormat("PNG", "pngsave_target", suffixes_of("png"), 2**31 - 1, True, True, None)
+_JPEG = OutputFormat("JPEG", "jpegsave_target", suffixes_of("jpeg"), 65500, False, False, 95)
+_WEBP = OutputFormat("WebP", "webpsave_target", suffixes_of("webp"), 16383, False, True, 90)
+_TIFF = OutputFormat("TIFF", "tiffsave_target", suffixes_of("tiff"), 2**31 - 1, True, True, None)
 # From this quality on colours are stored at full resolution: a quarter of them shows on red edges.
 _FULL_COLOUR_FROM = 90
+
+logger = logging.getLogger(__name__)
 
 
 def output_formats() -> tuple[OutputFormat, ...]:
@@ -81,7 +85,8 @@ def write_picture(
     bands: float32 (1, 3, any height, W), clamped to [0, 1]; the heights add up to H, (W, H) = `upscaled`.
     size: (width, height) of the file; where it differs, the rows are resampled as they pass (`resample`).
     source: gives the rest. Gray stays one channel, 16 bit stay 16 where the format has them (PNG, TIFF),
-    alpha is resampled (bicubic) to `size`, or flattened on white for JPEG; ICC, EXIF (upright, new
+    alpha is resampled (bicubic) to `size`; JPEG, which has none, shows what is seen on white, or the colour alone where
+    the source is `straight`; ICC, EXIF (upright, new
     dimensions, no thumbnail), XMP, IPTC and resolution are kept.
     quality: 1..100 for JPEG (default 95) and WebP (default 90), else not used.
 
@@ -95,10 +100,12 @@ def write_picture(
         raise UsageError(f"quality goes from 1 to 100, not {quality}")
     check_output(out, size, source)
     chosen, info = _format(out), source.info
+    if source.straight and info.has_alpha and not chosen.has_alpha:
+        logger.warning("'%s': alpha left out, %s has none", out, chosen.name)
     depth = 16 if info.depth == 16 and chosen.has_16_bit else 8
     stream = RowStream(*upscaled, bands=1 if info.gray else 3, depth=depth, exif=info.exif)
     with part_of(out) as part:
-        encode = partial(_encode, part=part, chosen=chosen, info=info, size=size, quality=quality)
+        encode = partial(_encode, part=part, chosen=chosen, source=source, size=size, quality=quality)
         with Encoding(out, encode) as encoding:
             for block in stream.blocks(bands):
                 encoding.send(block)
@@ -110,8 +117,7 @@ def _format(out: Path) -> OutputFormat:
     for known in output_formats():
         if out.suffix.lower() in known.suffixes:
             return known
-    suffixes = ", ".join(suffix for known in output_formats() for suffix in known.suffixes)
-    raise UsageError(f"cannot write '{out}': its name must end in one of {suffixes}")
+    raise UsageError(f"cannot write '{out}': {MUST_END}")
 
 
 def _encode(
@@ -119,15 +125,16 @@ def _encode(
     *,
     part: Path,
     chosen: OutputFormat,
-    info: PictureInfo,
+    source: Picture,
     size: tuple[int, int],
     quality: int | None,
 ) -> None:
     """Read the row stream from a pipe and write the whole file. pyvips.Error, OSError, PictureError."""
+    info = source.info
     stream = pyvips.Source.new_from_descriptor(descriptor)
     image = pyvips.Image.pngload_source(stream, access="sequential", fail_on="truncated")
     image = resampled(image, size, "lanczos3")
-    if info.has_alpha:
+    if info.has_alpha and (chosen.has_alpha or not source.straight):
         original = decoded(info)
         image = image.bandjoin(_opacity(original[original.bands - 1], size, image))
         if not chosen.has_alpha:

@@ -21,7 +21,8 @@ from pathlib import Path
 from unicodedata import normalize
 
 from iqsr.errors import IqsrError, PictureError, UsageError
-from iqsr.images.find import PICTURE_SUFFIXES, is_hidden
+from iqsr.images.find import is_hidden
+from iqsr.images.formats import PICTURE_SUFFIXES
 from iqsr.multigt.labels import ANNOTATORS, Label, read_labels, vote
 
 ORIGINAL = "original"

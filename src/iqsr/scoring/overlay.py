@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,13 +117,22 @@ def write_map(source: Path, out: Path, quality_map: Callable[[Tensor], Tensor], 
 def planned_maps(found: list[tuple[Path, Path]], folder: Path) -> dict[Path, Path]:
     """Where each picture's map goes: the tree below the inputs, mirrored in `folder`, `photo.jpg` as `photo_map.png`.
 
-    UsageError where two would have one name; the errors of `check_place` where one cannot be written.
+    Where several would have that name, all of them are called like `photo_jpg_map.png`. UsageError where that is not
+    enough; the errors of `check_place` where one cannot be written.
     """
+    plain = Counter(_map_name(relative) for _, relative in found)
     taken: dict[Path, Path] = {}
     for source, relative in found:
-        out = folder / relative.with_name(f"{relative.stem}_map.png")
+        name = _map_name(relative)
+        if plain[name] > 1:
+            name = name.with_name(f"{relative.stem}_{relative.suffix[1:].lower()}_map.png")
+        out = folder / name
         if out in taken:
             raise UsageError(f"the maps of '{taken[out]}' and '{source}' would both be '{out}'; score them apart")
         check_place(out)
         taken[out] = source
     return {source: out for out, source in taken.items()}
+
+
+def _map_name(relative: Path) -> Path:
+    return relative.with_name(f"{relative.stem}_map.png")

@@ -1,0 +1,138 @@
+"""JPEG 2000 through Pillow: the libvips that pip installs lacks it. Boxes tell what the channels are (ISO 15444-1)."""
+
+import mmap
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyvips
+
+from iqsr.errors import PictureError
+from iqsr.images import header, vips
+from iqsr.images.boxes import Buffer, found
+from iqsr.images.header import Header
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_FAILURES = (OSError, SyntaxError, ValueError, AssertionError, struct.error)  # what Pillow's plugin raises
+_START = b"\xff\x4f\xff\x51"
+_COLOURS_BY_NUMBER = {15: 1, 16: 3, 17: 1, 18: 3, 0: 1}
+_COLOURS_BY_PROFILE = {b"GRAY": 1, b"RGB ": 3}
+_MOST = 4
+
+
+class _Facts(NamedTuple):
+    components: int
+    depth: int
+    colours: int
+    """1, 3, or 0 for what is neither gray nor RGB"""
+    opacity: int | None
+    """which channel that is"""
+    premultiplied: bool
+    has_palette: bool
+    icc: bytes | None
+
+
+def read_header(path: Path) -> Header:
+    """The header, without a pixel decoded. PictureError."""
+    facts, image = _facts(path), _opened(path)
+    notes: list[str] = []
+    deep = facts.depth > 8 and image.mode == "I;16"
+    if facts.depth > 8 and not deep:
+        notes.append(f"of its {facts.depth} bits 8 are read; save it as TIFF to keep them")
+    if not facts.has_palette:
+        others = facts.components - facts.colours - (facts.opacity is not None)
+        if others:
+            notes.append(header.of_other_channels(others))
+    dpi = image.info.get("dpi")
+    return Header(
+        width=image.width,
+        height=image.height,
+        bands=_bands(facts, image),
+        depth=16 if deep else 8,
+        icc=facts.icc,
+        resolution=(dpi[0] / 25.4, dpi[1] / 25.4) if dpi and min(dpi) > 0 else None,
+        notes=tuple(notes),
+    )
+
+
+def decode(path: Path) -> pyvips.Image:
+    """The picture, uchar or (gray only) ushort over its whole range, straight alpha. PictureError."""
+    facts, image = _facts(path), _opened(path)
+    try:
+        pixels = np.asarray(
+            image.convert("RGBA" if image.has_transparency_data else "RGB") if _palette(image) else image
+        )
+    except _FAILURES as error:
+        raise _damaged(path, error) from None
+    if pixels.dtype != np.uint8:  # they begin at the highest bit
+        white = (2**facts.depth - 1) << (16 - facts.depth)
+        pixels = np.rint(pixels * np.float32(65535 / white)).clip(0, 65535).astype(np.uint16)
+    if pixels.ndim == 3 and not facts.has_palette:
+        kept = list(range(facts.colours)) + ([] if facts.opacity is None else [facts.opacity])
+        pixels = pixels[:, :, kept]
+    plain = vips.image_of(pixels)
+    return plain.unpremultiply().rint().cast(plain.format) if facts.premultiplied else plain
+
+
+def _bands(facts: _Facts, image: "Image") -> int:
+    if _palette(image):
+        return 4 if image.has_transparency_data else 3
+    return facts.colours + (facts.opacity is not None)
+
+
+def _palette(image: "Image") -> bool:
+    return image.mode in ("P", "PA")
+
+
+def _facts(path: Path) -> _Facts:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start = 0 if data[:4] == _START else next((first for first, _ in found(data, (b"jp2c",))), None)
+        if start is None or data[start : start + 4] != _START or len(data) < start + 45:
+            raise _damaged(path, "no codestream")
+        components = int.from_bytes(data[start + 40 : start + 42], "big")
+        depth = 1 + max(data[start + 42 : start + 42 + 3 * components : 3], default=7) % 128
+        icc, colours = _colours(data, components)
+        opacity, premultiplied = _opacity(data)
+        has_palette = any(found(data, (b"jp2h", b"pclr")))
+    if not colours or components > _MOST:
+        what = f"it has {components} channels" if components > _MOST else "its colours are neither gray nor RGB"
+        raise PictureError(f"cannot read '{path}': {what}; save it as TIFF first")
+    return _Facts(components, depth, min(colours, components), opacity, premultiplied, has_palette, icc)
+
+
+def _colours(data: Buffer, components: int) -> tuple[bytes | None, int]:
+    """The ICC profile, if any, and the number of colours."""
+    for first, last in found(data, (b"jp2h", b"colr")):
+        if data[first] == 1:
+            return None, _COLOURS_BY_NUMBER.get(int.from_bytes(data[first + 3 : first + 7], "big"), 0)
+        if data[first] == 2:
+            icc = bytes(data[first + 3 : last])
+            return icc, _COLOURS_BY_PROFILE.get(icc[16:20], 0)
+    return None, 1 if components < 3 else 3
+
+
+def _opacity(data: Buffer) -> tuple[int | None, bool]:
+    """Which channel the opacity is, and whether colours are multiplied by it."""
+    for first, last in found(data, (b"jp2h", b"cdef")):
+        for at in range(first + 2, last - 5, 6):
+            channel, meaning, _ = struct.unpack_from(">HHH", data, at)
+            if meaning in (1, 2):
+                return channel, meaning == 2
+    return None, False
+
+
+def _opened(path: Path) -> "Image":
+    # Not PIL.Image.open, which guesses the format and has a limit of its own for the number of pixels.
+    from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+
+    try:
+        return Jpeg2KImageFile(path)
+    except _FAILURES as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: object) -> PictureError:
+    return PictureError(f"cannot read '{path}': the file is damaged or cut short ({error or 'no header'})")
