@@ -69,9 +69,9 @@ def test_a_check_has_a_line_for_everything_wrong(iqsr: Run, photos: Path) -> Non
     first, second, *_ = open_sets(Path("sets"))
     first.paths[2].unlink()
     second.paths[1].write_bytes(second.paths[1].read_bytes()[:-50])
-    ended = iqsr("prepare", "--check", "sets")
+    ended = iqsr("prepare", "--check", "sets", "--headers")
     assert (ended.code, ended.out) == (1, f"{first.paths[2]}: the picture is missing\n")
-    ended = iqsr("prepare", "--check", "sets", "--deep")
+    ended = iqsr("prepare", "--check", "sets")
     assert ended.code == 1
     assert len(ended.out.splitlines()) == 2
     assert f"{second.paths[1]}: the file is damaged or cut short" in ended.out
@@ -101,6 +101,7 @@ def test_a_photo_that_cannot_be_read_is_told_and_tried_again(iqsr: Run, photos: 
         ((), "give photos and -o DIR, or --check DIR"),
         (("PHOTOS",), "give photos and -o DIR, or --check DIR"),
         (("PHOTOS", "-o", "x", "--deep"), "--deep belongs to --check DIR"),
+        (("PHOTOS", "-o", "x", "--headers"), "--headers belongs to --check DIR"),
         (("PHOTOS", "--check", "x"), "--check DIR takes no photos"),
         (("--check", "nowhere"), "no such folder: 'nowhere'"),
         (("nowhere.jpg", "-o", "x"), "no such picture, folder or pattern: 'nowhere.jpg'"),

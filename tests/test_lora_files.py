@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from iqsr.errors import ModelError, UsageError, WeightsError
+from iqsr.errors import ModelError, UsageError, WriteError
 from iqsr.generators import Generator, load_generator, packaged
 from iqsr.generators.adapter import read_adapter, weights_sha256, write_adapter
 from iqsr.generators.community import load_checkpoint
@@ -154,7 +154,7 @@ def test_an_adapter_that_fp16_cannot_hold_is_not_written(tmp_path):
 
 def test_an_adapter_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(WeightsError, match="cannot be written"):
+    with pytest.raises(WriteError, match="cannot write"):
         saved_adapter(tmp_path / "file" / "a.safetensors")
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from iqsr import Upscaler
 from iqsr.cli import app
-from iqsr.errors import IqsrError, ModelError, UsageError, WeightsError
+from iqsr.errors import IqsrError, ModelError, UsageError, WriteError
 from iqsr.generators import Generator, load_generator, packaged
 from iqsr.generators import lora as lora_module
 from iqsr.generators.adapter import merge_into, read_adapter, weights_sha256
@@ -199,7 +199,7 @@ def test_an_adapter_that_peft_applies_otherwise_than_it_was_merged_is_not_writte
         (("empty", "out.safetensors"), ModelError, "^empty: neither adapter.safetensors nor weights.safetensors"),
         (("gone.safetensors", "out.safetensors"), UsageError, "^no such adapter: 'gone.safetensors'$"),
         (("other.safetensors", "out.safetensors"), ModelError, "not an adapter that iqsr wrote"),
-        (("run", "run/adapter.safetensors/out.safetensors", "my base.safetensors"), WeightsError, "cannot be written"),
+        (("run", "run/adapter.safetensors/out.safetensors", "my base.safetensors"), WriteError, "cannot write"),
     ],
 )
 def test_merges_that_cannot_be(arguments, kind, line, tmp_path, monkeypatch):

@@ -225,7 +225,7 @@ def test_photos_of_one_name_or_with_new_content_are_refused(photos: Path) -> Non
 
 def test_one_run_at_a_time_works_in_a_folder(photos: Path) -> None:
     def again(*_: object) -> None:
-        with pytest.raises(IqsrError, match="another `iqsr prepare` is at work in 'sets'"):
+        with pytest.raises(IqsrError, match=r"this process itself .* is at work in .sets.: wait"):
             prepare([photos], Path("sets"), RECIPE)
 
     prepare([photos / "cat-1.jpg"], Path("sets"), RECIPE, on_photo=again)

@@ -96,8 +96,10 @@ def test_a_resumed_run_equals_an_unbroken_one_and_a_finished_one_is_left(noisy_p
 def test_the_work_of_other_pairs_or_another_recipe_is_not_taken(noisy_preferred: Path, tmp_path: Path) -> None:
     train_on_pairs(SHORT, noisy_preferred, tmp_path / "run", lambda *_: None, scratch=True)
     changed = SHORT.model_copy(update={"lr": 0.5})
-    with pytest.raises(IqsrError, match="another recipe, other pairs or another start"):
+    with pytest.raises(UsageError, match=r"another recipe \(lr: 0\.5 here"):
         train_on_pairs(changed, noisy_preferred, tmp_path / "run", lambda *_: None, scratch=True)
+    with pytest.raises(UsageError, match="it began with --scratch"):
+        train_on_pairs(SHORT, noisy_preferred, tmp_path / "run", lambda *_: None)
     noisy_preferred.write_text(noisy_preferred.read_text().replace("0.9", "0.8"))
     with pytest.raises(IqsrError, match="other pairs"):
         train_on_pairs(SHORT, noisy_preferred, tmp_path / "run", lambda *_: None, scratch=True)

@@ -1,5 +1,6 @@
 """Training of predictors: where it starts, that stopping changes nothing, and that it learns what it is told."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from iqsr.errors import IqsrError, UsageError
+from iqsr.locks import locked
 from iqsr.quality.dense import DenseHead, Prediction, quality_of
 from iqsr.quality.efficientnet_lite import CHANNELS, EfficientNetLite0
 from iqsr.quality.srq import Srq, load_srq
+from iqsr.training.finite import NotFiniteError, not_finite
 from iqsr.training.quality import loop
 from iqsr.training.quality.batches import Versions
 from iqsr.training.quality.dataset import make_data, read_shards
@@ -127,8 +130,36 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path: Path) -> Non
     run.fit(versions, versions, lambda *_: None)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name])
+    logged = [json.loads(line)["step"] for line in (tmp_path / "part" / "log.jsonl").read_text().splitlines()]
+    assert logged == [1, 2, 3, 4, 5, 6]
     files = [(tmp_path / part / "weights.safetensors").read_bytes() for part in ("whole", "part")]
     assert files[0] == files[1]
+
+
+def test_what_is_not_finite_is_never_kept(tmp_path: Path) -> None:
+    run, passed = Run(tiny(), small(6, checkpoint_every=1), tmp_path), list[None]()
+
+    def multiplied(gradient: Tensor) -> Tensor:
+        passed.append(None)
+        return gradient * float("inf") if len(passed) == 3 else gradient
+
+    run.optimizer.param_groups[0]["params"][0].register_hook(multiplied)
+    with pytest.raises(NotFiniteError, match=r"^model\..* is not finite at step 3: lower the recipe's learning rates"):
+        run.fit(made_versions(), made_versions(), lambda *_: None)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 2
+    assert not_finite(state) is None
+    assert all(value.isfinite().all() for value in load_file(tmp_path / "weights.safetensors").values())
+    state["average"]["trunk.weight"][0] = float("nan")
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(IqsrError, match=r"average\.trunk\.weight is not finite; remove it to start anew"):
+        Run(tiny(), small(6, checkpoint_every=1), tmp_path).resume()
+
+
+def test_one_process_works_in_a_folder(photos: Path, tmp_path: Path) -> None:
+    recipe = PredictorRecipe(data=DataRecipe(photos=(0.0, 1.0)))
+    with locked(tmp_path / "run", "iqsr train-quality"), pytest.raises(IqsrError, match=r"is at work in '.*run': wait"):
+        train_quality(recipe, [photos], tmp_path / "run", lambda *_: None)
 
 
 @pytest.mark.parametrize(("before", "now"), [(False, True), (False, False)])
@@ -238,8 +269,8 @@ def test_crops_for_ladders_are_so_many_of_each_photo_and_the_same_again(photos: 
 
 def test_another_recipes_or_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
     Run(tiny(), small(2), tmp_path).fit(made_versions(), made_versions(), lambda *_: None)
-    with pytest.raises(IqsrError, match="another recipe"):
-        Run(tiny(), small(4), tmp_path).resume()
+    with pytest.raises(UsageError, match=r"another recipe \(head_lr: 0\.5 here, 0\.001 in the run\)"):
+        Run(tiny(), small(2, head_lr=0.5), tmp_path).resume()
     (tmp_path / "checkpoint.pt").write_bytes(b"half a checkpo")
     with pytest.raises(IqsrError, match="damaged checkpoint"):
         Run(tiny(), small(2), tmp_path).resume()
@@ -266,7 +297,7 @@ def test_from_photos_to_weights_with_every_stage_and_again_without_work(photos: 
     )
     stages: list[str] = []
     weights = train_quality(recipe, [photos], tmp_path / "run", lambda stage, *_: stages.append(stage))
-    assert list(dict.fromkeys(stages)) == ["data", "round 0", "gaming 1", "round 1"]
+    assert list(dict.fromkeys(stages)) == ["photos", "data", "round 0", "gaming 1", "round 1"]
     score = load_srq(weights)(torch.rand(1, 3, 64, 80))
     assert 0 < float(score) <= 100
     shard = next(iter(read_shards(tmp_path / "run" / "data")))

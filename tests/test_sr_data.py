@@ -65,7 +65,8 @@ def test_of_several_data_sets_all_sets_are_learned_from(tmp_path: Path) -> None:
         path.rename(path.with_name(path.name.replace("photo", "other")))
     both = Sets(parts, RECIPE)
     assert [s.name for s in both.chosen] == [f"photo{k}-0-0" for k in range(4)] + ["other0-0-0", "other1-0-0"]
-    assert both.fingerprint not in (Sets(parts[0], RECIPE).fingerprint, Sets(parts[::-1], RECIPE).fingerprint)
+    assert str(both.identity.since(Sets(parts[0], RECIPE).identity)) == "2 added (other0-0-0, other1-0-0)"
+    assert str(both.identity.since(Sets(parts[::-1], RECIPE).identity)) == "the same in another order"
     with pytest.raises(UsageError, match="no data set was given"):
         Sets([], RECIPE)
 

@@ -86,8 +86,8 @@ def test_the_average_is_the_exponential_one_of_what_is_trained() -> None:
     assert torch.equal(module[0].weight, start + 1)
 
 
-def look(quality: float, lpips: float = 0.2, consistency: float = 40.0) -> Look:
-    return Look(quality, 70.0, {"stlpips": lpips}, consistency)
+def look(*quality: float, lpips: float = 0.2, consistency: float = 40.0, originals: tuple[float, ...] = ()) -> Look:
+    return Look(list(quality), list(originals or [70.0] * len(quality)), {"stlpips": lpips}, consistency)
 
 
 def test_the_guard_stops_outputs_that_score_above_their_originals() -> None:
@@ -99,33 +99,58 @@ def test_the_guard_stops_outputs_that_score_above_their_originals() -> None:
     assert "3.0 points above" in reason
 
 
+def test_outputs_above_their_originals_from_the_start_on_are_no_gaming() -> None:
+    """Of grainy photos clean outputs score higher before anything is learned."""
+    guard = Guard(GuardRecipe(margin=2.0))
+    found = [guard.judge(look(q, originals=(40.0,))) for q in (55, 55.1, 56.9, 57.1)]
+    assert found[:3] == [None] * 3
+    assert found[3] is not None
+    assert "2.1 points above" in found[3]
+
+
+def test_a_grainy_photo_among_others_hides_no_gaming_and_makes_none() -> None:
+    """Each photo has a limit of its own: its original's score, or its first output's where that is higher."""
+    started, originals = (50.0, 60.0), (70.0, 20.0)
+    for now, gamed in (((69.0, 61.0), False), ((71.0, 62.0), False), ((76.0, 63.0), True)):
+        guard = Guard(GuardRecipe(margin=2.0))
+        guard.judge(look(*started, originals=originals))
+        assert (guard.judge(look(*now, originals=originals)) is not None) == gamed
+
+
+def test_a_guard_that_was_restarted_compares_with_the_new_baseline() -> None:
+    guard = Guard(GuardRecipe(margin=2.0, patience=1))
+    guard.judge(look(50))
+    guard.restart(look(30, 30, lpips=0.4, originals=(10.0, 40.0)))
+    assert guard.judge(look(31, 31, lpips=0.39, originals=(10.0, 40.0))) is None
+
+
 @pytest.mark.parametrize(("lpips", "consistency", "told"), [(0.25, 40.0, "stlpips"), (0.2, 38.0, "LR-consistency")])
 def test_the_guard_stops_gains_that_no_other_judge_sees(lpips: float, consistency: float, told: str) -> None:
     guard = Guard(GuardRecipe(patience=2))
     assert guard.judge(look(50)) is None
-    assert guard.judge(look(52, lpips, consistency)) is None
-    reason = guard.judge(look(54, lpips, consistency))
+    assert guard.judge(look(52, lpips=lpips, consistency=consistency)) is None
+    reason = guard.judge(look(54, lpips=lpips, consistency=consistency))
     assert reason is not None
     assert told in reason
 
 
 def test_the_guard_lets_honest_gains_pass() -> None:
     guard = Guard(GuardRecipe(patience=1))
-    assert all(guard.judge(look(50 + k, 0.2 - 0.01 * k, 40.0 - 0.05 * k)) is None for k in range(9))
+    assert all(guard.judge(look(50 + k, lpips=0.2 - 0.01 * k, consistency=40.0 - 0.05 * k)) is None for k in range(9))
 
 
 def test_the_guard_forgives_when_the_quality_stops_rising() -> None:
     guard = Guard(GuardRecipe(patience=2))
-    found = [guard.judge(look(q, 0.3 if k else 0.2)) for k, q in enumerate((50, 52, 51, 53, 52))]
+    found = [guard.judge(look(q, lpips=0.3 if k else 0.2)) for k, q in enumerate((50, 52, 51, 53, 52))]
     assert found == [None] * 5
 
 
 def test_a_guard_goes_on_where_its_state_was_stored() -> None:
     guard, other = Guard(GuardRecipe(patience=2)), Guard(GuardRecipe(patience=2))
     guard.judge(look(50))
-    guard.judge(look(52, 0.3))
+    guard.judge(look(52, lpips=0.3))
     other.load_state_dict(guard.state_dict())
-    assert other.judge(look(53, 0.3)) == guard.judge(look(53, 0.3)) is not None
+    assert other.judge(look(53, lpips=0.3)) == guard.judge(look(53, lpips=0.3)) is not None
 
 
 def test_the_learning_rate_rises_and_halves_at_milestones() -> None:

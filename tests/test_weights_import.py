@@ -57,27 +57,12 @@ def test_import_repairs_a_damaged_file(tmp_path, weights_folder, without_package
     assert weights.locate(SMALL).read_bytes() == published()
 
 
-def test_interrupted_copy_leaves_nothing(tmp_path):
-    target = tmp_path / "target.bin"
-    target.write_bytes(b"old")
-
-    def interrupted() -> None:
-        with weights.arriving(target) as temporary:
-            temporary.write_bytes(b"half of the n")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert files(tmp_path) == ["target.bin"]
-    assert target.read_bytes() == b"old"
-
-
 def test_weights_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "usb").mkdir()
     (tmp_path / "usb" / "x").write_bytes(published())
     monkeypatch.setenv("IQSR_WEIGHTS", str(tmp_path / "file" / "weights"))
-    with pytest.raises(WeightsError, match=r"cannot be written: Not a directory$") as error:
+    with pytest.raises(WeightsError, match=r"^cannot write .*: Not a directory$") as error:
         weights.import_folder(tmp_path / "usb")
     one_line(error)
 

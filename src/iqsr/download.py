@@ -7,6 +7,7 @@ from typing import cast
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from iqsr.atomic import told
 from iqsr.errors import WeightsError
 
 _CHUNK = 1 << 20
@@ -21,11 +22,13 @@ def download(url: str, target: Path, *, size: int, sha256: str) -> None:
     """
     part = target.with_name(f".{target.name}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        with told(target, WeightsError):
+            target.parent.mkdir(parents=True, exist_ok=True)
         if _length(part) < size:
             _receive(url, part, size)
         _verify(url, part, size, sha256)
-        part.replace(target)
+        with told(target, WeightsError):
+            part.replace(target)
     except HTTPError as error:
         if error.code == 416:  # "range not satisfiable": what we have cannot be the start of this file
             part.unlink(missing_ok=True)
@@ -60,9 +63,11 @@ def _receive(url: str, part: Path, size: int) -> None:
             part.unlink(missing_ok=True)
             raise WeightsError(f"{url}: not the published file ({total} bytes, expected {size})")
         have = have if resumed else 0
-        with part.open("ab" if resumed else "wb") as file:
+        with told(part, WeightsError, of=part), part.open("ab" if resumed else "wb") as file:
             while have < size and (chunk := response.read(min(_CHUNK, size - have))):
-                file.write(chunk)
+                with told(part, WeightsError):
+                    file.write(chunk)
+                    file.flush()
                 have += len(chunk)
 
 

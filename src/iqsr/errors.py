@@ -17,6 +17,10 @@ class PictureError(IqsrError):
     """A picture file that cannot be read or written."""
 
 
+class WriteError(IqsrError):
+    """A file that cannot be written: the disk is full, read-only or fails, or the place is taken."""
+
+
 class WeightsError(IqsrError):
     """A weight file that is missing, damaged or not what it claims to be."""
 

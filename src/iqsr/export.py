@@ -21,6 +21,7 @@ from iqsr.backends.tracing import INPUT, OUTPUT, TRACED, Verified, verify
 from iqsr.errors import ModelError, UnknownNameError, UsageError
 from iqsr.generators import Generator, load_generator
 from iqsr.generators.packaged import BicubicReduce
+from iqsr.tensor_files import serialized
 
 if TYPE_CHECKING:
     from collections import abc
@@ -94,8 +95,6 @@ def metadata(generator: Generator) -> dict[str, str]:
 
 
 def _write_safetensors(generator: Generator, path: Path) -> Run:
-    from safetensors.torch import save
-
     if any(isinstance(module, BicubicReduce) for module in generator.module.modules()):
         raise ModelError(
             f"{generator.name}: its last step is a fixed resampling, which a file of weights cannot hold; "
@@ -103,7 +102,7 @@ def _write_safetensors(generator: Generator, path: Path) -> Run:
         )
     # Cloned: a tensor that shares memory with another cannot be written.
     state = {name: value.detach().clone().contiguous() for name, value in generator.module.state_dict().items()}
-    path.write_bytes(save(state, metadata(generator) | {"format": "pt"}))
+    path.write_bytes(serialized(state, metadata(generator) | {"format": "pt"}))
     try:
         return load_generator(path).module
     except ModelError as error:

@@ -10,13 +10,12 @@ import shutil
 import sys
 import tempfile
 import tomllib
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
+from iqsr.atomic import part_of
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
 
 
@@ -201,24 +200,6 @@ def fetch(name: str) -> Path:
     return target
 
 
-@contextmanager
-def arriving(target: Path) -> Generator[Path]:
-    """A temporary path beside `target` that replaces it at the end, and vanishes if anything fails.
-
-    Raises WeightsError where the folder cannot be written.
-    """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(target)
-    except OSError as error:
-        raise WeightsError(f"{target}: cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 def _recognised(file: Path) -> Weight | None:
     """The weight that `file` is, by hash. Raises WeightsError if it has a known name and another content."""
     weights = known_weights().values()
@@ -260,7 +241,7 @@ def _copy(file: Path, weight: Weight) -> None:
     target = weights_folder() / weight.filename
     if target.is_file() and matches(target, weight):
         return
-    with arriving(target) as temporary:
+    with part_of(target, WeightsError) as temporary:
         shutil.copyfile(file, temporary)
         if not matches(temporary, weight):
             raise WeightsError(f"{file} changed while it was copied; run the same command again")

@@ -31,6 +31,7 @@ photos can be added. A photo that cannot be read is told and the rest goes on;
 the exit code is 1 then, 2 for wrong arguments.
 With --check, tells what is wrong with the data set in a folder, file by file,
 whether made by this command or HGGT's own; the exit code is 1 if anything is.
+Every picture is decoded; with --headers only what files say of themselves is read.
 
 [bold]Examples[/bold]
 
@@ -40,7 +41,7 @@ whether made by this command or HGGT's own; the exit code is 1 if anything is.
 
   iqsr prepare "photos/*.jpg" -o sets/ --workers 2 --set patches.crop=256
 
-  iqsr prepare --check HGGT/Train --deep
+  iqsr prepare --check HGGT/Train
 """
 
 _GO_ON = "the same command goes on from here"
@@ -66,16 +67,23 @@ def command(
     check: Annotated[
         Path | None, typer.Option("--check", metavar="DIR", help="Look for what is wrong instead.", show_default=False)
     ] = None,
-    deep: Annotated[bool, typer.Option("--deep", help="With --check: decode every picture to its end.")] = False,
+    deep: Annotated[
+        bool | None,
+        typer.Option(
+            "--deep/--headers",
+            help="With --check: decode every picture to its end, or read headers only.",
+            show_default="--deep",
+        ),
+    ] = None,
 ) -> None:
     """Prepare a data set, or check one (see HELP)."""
     if check is not None:
         if photos or out or recipe or changes:
             raise UsageError("--check DIR takes no photos, -o, --recipe or --set")
-        _check(check, deep)
+        _check(check, deep is not False)
         return
-    if deep:
-        raise UsageError("--deep belongs to --check DIR")
+    if deep is not None:
+        raise UsageError(f"--{'deep' if deep else 'headers'} belongs to --check DIR")
     if not photos or out is None:
         raise UsageError("give photos and -o DIR, or --check DIR")
     _prepare(photos, out, _recipe(recipe, changes or []), workers, device)
@@ -138,11 +146,14 @@ def _check(folder: Path, deep: bool) -> None:
     from iqsr.multigt.check import findings
 
     sets, found = open_sets(folder), 0
-    for finding in findings(sets, deep=deep):
-        typer.echo(printable(f"{finding.path}: {finding.problem}"))
-        found += 1
+    from iqsr.cli.progress import StageBars
+
+    with StageBars() as bars:
+        for finding in findings(sets, deep=deep, on_set=lambda done, total: bars.stage("sets", done, total, {})):
+            typer.echo(printable(f"{finding.path}: {finding.problem}"))
+            found += 1
     if found:
         raise typer.Exit(1)
     labels = "labels, " if sets.labelled else ""
-    looked = "every picture decoded" if deep else "headers read; --deep decodes every picture"
+    looked = "every picture decoded" if deep else "headers read; without --headers every picture is decoded"
     typer.echo(f"{printable(str(folder))}: all well: {len(sets)} sets of {len(sets.variants)}, {labels}{looked}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from iqsr.cli.places import place
-from iqsr.errors import ModelError
+from iqsr.errors import ModelError, UsageError
 
 
 def command(
@@ -30,6 +30,10 @@ def command(
         typer.Option("--validation", help="Photos to look at, not to learn from; the guard needs them.", metavar="DIR"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last whole checkpoint.")] = False,
+    accept_data: Annotated[
+        bool,
+        typer.Option("--accept-data", help="With --resume: go on with the data as it is now, and note what changed."),
+    ] = False,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: optimiser.lr=1e-5", metavar="A.B=C")
     ] = None,
@@ -44,6 +48,8 @@ def command(
       iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first
 
       iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first --resume
+
+      iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first --resume --set steps=2000
 
       iqsr train recipes/cpu-first.toml --data sets/ -o a --validation others/
 
@@ -65,8 +71,18 @@ def command(
         if str(error.name).partition(".")[0] not in ("accelerate", "peft", "tensorboard"):
             raise
         raise ModelError(f"training needs the package {error.name}: pip install 'iqsr[train]'") from error
+    if accept_data and not resume:
+        raise UsageError("--accept-data goes with --resume: a new run takes the data as it is")
     settings = read_recipe(recipe, TrainRecipe, changes or [])
     keep_freed_memory()
     with interruptible("--resume goes on from here"), StageBars() as bars:
-        result = train(settings, data, out, validation=validation, resume=resume, on_progress=bars.stage)
+        result = train(
+            settings,
+            data,
+            out,
+            validation=validation,
+            resume=resume,
+            accept_data=accept_data,
+            on_progress=bars.stage,
+        )
     typer.echo(result)

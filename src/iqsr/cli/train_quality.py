@@ -36,6 +36,9 @@ def command(
     scratch: Annotated[
         bool, typer.Option("--scratch", help="With --pairs: start from ImageNet's features, not srq.")
     ] = False,
+    accept_data: Annotated[
+        bool, typer.Option("--accept-data", help="Go on with photos or pairs as they are now, and note what changed.")
+    ] = False,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a setting: training.steps=100 (with --pairs: steps=100)", metavar="A.B=C"),
@@ -72,10 +75,12 @@ def command(
             from iqsr.training.quality.preferences import train_on_pairs
 
             settings = read_recipe(recipe, PreferenceRecipe, changes or [])
-            weights = train_on_pairs(settings, pairs, out, bars.stage, start=start, scratch=scratch)
+            weights = train_on_pairs(
+                settings, pairs, out, bars.stage, start=start, scratch=scratch, accept_data=accept_data
+            )
         else:
             from iqsr.training.quality.train import train_quality
 
             settings = read_recipe(recipe, PredictorRecipe, changes or [])
-            weights = train_quality(settings, photos or [], out, bars.stage)
+            weights = train_quality(settings, photos or [], out, bars.stage, accept_data=accept_data)
     typer.echo(weights)

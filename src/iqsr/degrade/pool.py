@@ -25,6 +25,7 @@ class Pool:
         self.filled = 0
         self._generator = generator
         self._samples: dict[str, Tensor] = {}
+        self._last: tuple[int, Tensor, dict[str, Tensor], Tensor] | None = None
 
     def exchange(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Put a batch in and take one out, of the same shapes.
@@ -36,17 +37,31 @@ class Pool:
         differ from earlier ones in names, shapes or types.
         """
         n = self._checked_length(batch)
+        before = self._generator.get_state()
         with torch.no_grad():
             if self.filled < self.size:
+                self._last = (self.filled, torch.empty(0, dtype=torch.int64), {}, before)
                 for name, values in batch.items():
                     self._samples[name][self.filled : self.filled + n] = values
                 self.filled += n
                 return batch
             rows = torch.randperm(self.size, generator=self._generator)[:n]
             taken = {name: self._samples[name][rows.to(self._samples[name].device)] for name in batch}
-            for name, values in batch.items():
-                self._samples[name][rows.to(values.device)] = values
+            self._last = (self.size, rows, taken, before)
+            self._put(rows, batch)
             return taken
+
+    def undo(self) -> None:
+        """Be as before the last `exchange`, once."""
+        if self._last is not None:
+            self.filled, rows, taken, generator = self._last
+            self._put(rows, taken)
+            self._generator.set_state(generator)
+            self._last = None
+
+    def _put(self, rows: Tensor, batch: dict[str, Tensor]) -> None:
+        for name, values in batch.items():
+            self._samples[name][rows.to(values.device)] = values
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, copied; a pool that loads it continues bit for bit as this one."""

@@ -15,10 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from iqsr.atomic import write_bytes
 from iqsr.errors import ModelError, UsageError
 from iqsr.finite import not_finite
 from iqsr.model_files import what_it_is
-from iqsr.weights import arriving
+from iqsr.tensor_files import serialized
 
 FORMAT = "iqsr-adapter-1"
 """Value of `iqsr_format` in the header of every adapter file."""
@@ -87,10 +88,8 @@ def is_adapter(path: Path) -> bool:
 def write_adapter(adapter: Adapter, path: Path, *, half: bool = True) -> None:
     """Write `adapter` to `path` whole or not at all, in fp16 (`half`) or fp32.
 
-    Raises ModelError for values that are not finite in that precision, WeightsError if it cannot be written.
+    Raises ModelError for values that are not finite in that precision, WriteError if it cannot be written.
     """
-    from safetensors.torch import save
-
     dtype = torch.float16 if half else torch.float32
     # Cloned to the plain layout: a tensor that shares memory, or is channels-last, cannot be written.
     tensors = {
@@ -107,8 +106,7 @@ def write_adapter(adapter: Adapter, path: Path, *, half: bool = True) -> None:
         "alpha": repr(float(adapter.alpha)),
         "targets": json.dumps(adapter.targets),
     }
-    with arriving(path) as temporary:
-        temporary.write_bytes(save(tensors, {**adapter.extra, **header}))
+    write_bytes(path, serialized(tensors, {**adapter.extra, **header}))
 
 
 def read_adapter(path: Path) -> Adapter:

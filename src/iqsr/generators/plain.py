@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from iqsr.atomic import part_of
 from iqsr.errors import ModelError, UsageError
 from iqsr.generators.community import load_checkpoint
 from iqsr.generators.real_esrgan import real_esrgan_names
-from iqsr.weights import arriving
+from iqsr.tensor_files import serialized
 
 
 def official_state(module: nn.Module, architecture: str) -> dict[str, Tensor]:
@@ -45,12 +46,10 @@ def save_plain(
     architecture: as in `official_state`. metadata: texts for the file's header.
     check: called with the network that was read back before the file appears; what it raises leaves no file.
 
-    Raises ModelError if spandrel does not make the same network of the file, WeightsError if it cannot be written.
+    Raises ModelError if spandrel does not make the same network of the file, WriteError if it cannot be written.
     """
-    from safetensors.torch import save
-
-    with arriving(path) as temporary:
-        temporary.write_bytes(save(official_state(module, architecture), {**(metadata or {}), "format": "pt"}))
+    with part_of(path) as temporary:
+        temporary.write_bytes(serialized(official_state(module, architecture), {**(metadata or {}), "format": "pt"}))
         try:
             read_back = load_checkpoint(temporary).module
         except ModelError as error:

@@ -1,6 +1,7 @@
 """What is wrong with a data set of ground truths, file by file, so that all of it can be put right at once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,21 +19,26 @@ class Finding:
     problem: str
 
 
-def check(folder: Path, *, deep: bool = False) -> list[Finding]:
+def check(folder: Path, *, deep: bool = True) -> list[Finding]:
     """Everything wrong with the data set in `folder`; empty if all is well.
 
     Missing pictures and annotators, label files that are not as they should be, pictures that cannot be read or
     differ in size from their original, files that belong to no set, a name that two sets have, no sets at all.
-    `deep` decodes every picture to its last row, which finds those cut short; without it only headers are read.
+    `deep` decodes every picture to its last row, which finds those cut short; without it only headers are read, which
+    is some thirty times as fast.
 
     Raises UsageError where there is no data set at all.
     """
     return list(findings(open_sets(folder), deep=deep))
 
 
-def findings(sets: GroundTruths, *, deep: bool = False) -> Iterator[Finding]:
-    """What `check` returns, as it is found, in the order of the sets."""
+def findings(
+    sets: GroundTruths, *, deep: bool = True, on_set: Callable[[int, int], None] = lambda done, total: None
+) -> Iterator[Finding]:
+    """What `check` returns, as it is found, in the order of the sets. on_set: told how many sets are done, of
+    how many that are known so far."""
     seen: dict[str, Path] = {}
+    done = total = 0
     for shelf in sets.shelves:
         yield from _unknown_annotators(shelf)
         broken = list(_folders(shelf))
@@ -42,12 +48,15 @@ def findings(sets: GroundTruths, *, deep: bool = False) -> Iterator[Finding]:
         original = shelf.images[ORIGINAL]
         if not shelf.names:
             yield Finding(original, "holds no pictures: there are no sets")
-        for name in shelf.names:
+        total += len(shelf.names)
+        for name, wrong in _looked(shelf, deep):
             if name in seen:
                 yield Finding(original / shelf.listing(original)[name], f"'{seen[name]}' has a set of this name, too")
             seen.setdefault(name, original)
-            yield from _pictures(shelf, name, deep)
+            yield from wrong
             yield from _labels(shelf, name)
+            done += 1
+            on_set(done, total)
         yield from _strangers(shelf)
     for folder in sets.stray_labels:
         yield Finding(folder, "labels of a range that has no pictures")
@@ -72,6 +81,17 @@ def _folders(shelf: Shelf) -> Iterator[Finding]:
             yield Finding(folder, _without(folder, error))
 
 
+def _looked(shelf: Shelf, deep: bool) -> Iterator[tuple[str, list[Finding]]]:
+    """Each set with what is wrong with its pictures; several are read at once, for decoding leaves Python alone."""
+    with ThreadPoolExecutor() as pool:
+        try:
+            yield from zip(
+                shelf.names, pool.map(lambda name: list(_pictures(shelf, name, deep)), shelf.names), strict=True
+            )
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
 def _pictures(shelf: Shelf, name: str, deep: bool) -> Iterator[Finding]:
     size: tuple[int, int] | None = None
     for variant, folder in shelf.images.items():
@@ -92,12 +112,12 @@ def _pictures(shelf: Shelf, name: str, deep: bool) -> Iterator[Finding]:
 def _size(path: Path, deep: bool) -> tuple[int, int]:
     """Width and height. PictureError for what cannot be read."""
     from iqsr.images import open_picture
+    from iqsr.images.whole import decoded_size
 
-    picture = open_picture(path)
     if deep:
-        for _ in picture.rows(picture.info.height):
-            pass
-    return picture.info.width, picture.info.height
+        return decoded_size(path)
+    info = open_picture(path).info
+    return info.width, info.height
 
 
 def _labels(shelf: Shelf, name: str) -> Iterator[Finding]:

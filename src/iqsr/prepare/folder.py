@@ -12,9 +12,7 @@ A picture belongs to the data set when its photo has a record. What a killed run
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,6 +22,7 @@ from typing import Any, Literal
 from iqsr.errors import IqsrError, UsageError
 from iqsr.images import remove_stale_parts
 from iqsr.images.parts import part_of
+from iqsr.locks import locked
 from iqsr.multigt import SetName
 
 State = Literal["kept", "too small", "nothing kept"]
@@ -141,8 +140,7 @@ def taken(path: Path, variants: tuple[str, ...], identity: Mapping[str, Any]) ->
     _check_kind(folder)
     hidden = path / ".prepare"
     (hidden / "photos").mkdir(parents=True, exist_ok=True)
-    with (hidden / "lock").open("w") as lock:
-        _lock(lock.fileno(), path)
+    with locked(path, "iqsr prepare", ".prepare/lock"):
         for place in (path, hidden / "photos"):
             remove_stale_parts(place)
         if not folder.facts.exists() or _is_of_another_recipe(folder, identity):
@@ -190,17 +188,3 @@ def _image_of(file: Path, variant: str) -> str | None:
         return SetName.parse(file.stem.removesuffix(f"_{variant}")).image
     except UsageError:
         return None
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    """The system drops it when the process ends, however it ends."""
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise IqsrError(f"another `iqsr prepare` is at work in '{os.fspath(path)}'; wait for it or stop it") from None
-    except OSError:  # a file system without locks
-        return

@@ -1,6 +1,5 @@
 """One self-contained HTML page: before/after sliders above a table of results. It loads nothing else."""
 
-import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.io import encode_png
 
+from iqsr.atomic import write_text
 from iqsr.errors import IqsrError, UsageError
 
 
@@ -100,8 +100,8 @@ def write_comparison(
     """Write the page to `out`, atomically; folders are made where they are missing.
 
     lead: a paragraph under the title. facts: how the results came about (model, seed, versions, time), shown
-    at the foot. Raises UsageError for pictures or rows that do not fit together, IqsrError where the page
-    cannot be written or jinja2 is not installed.
+    at the foot. Raises UsageError for pictures or rows that do not fit together, WriteError where the page
+    cannot be written, IqsrError where jinja2 is not installed.
     """
     for picture in pictures:
         _check_picture(picture)
@@ -115,7 +115,7 @@ def write_comparison(
         table=table,
         pictures=[_picture_for_page(p) for p in pictures],
     )
-    _write_atomically(out, html)
+    write_text(out, html)
 
 
 def _cells(column: Column, values: Sequence[float | None]) -> list[Cell]:
@@ -181,16 +181,3 @@ def _render(**values: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("compare.html.j2").render(**values)
-
-
-def _write_atomically(out: Path, text: str) -> None:
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise IqsrError(f"cannot write {out}: {error.strerror}; choose another place") from error

@@ -1,17 +1,23 @@
-"""What a training run leaves in its folder: a checkpoint to go on from, weights, and a log."""
+"""What a training run leaves in its folder: a checkpoint to go on from, and weights."""
 
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from iqsr.errors import IqsrError
-from iqsr.images.parts import part_of
+from iqsr.atomic import opened, write_bytes
+from iqsr.errors import IqsrError, PictureError
+from iqsr.recipes import Recipe
+from iqsr.tensor_files import serialized
+from iqsr.training.finite import NotFiniteError, all_finite, not_finite
+from iqsr.training.resume import changes, check_changes
+
+logger = logging.getLogger(__name__)
 
 
 def write_checkpoint(
@@ -20,16 +26,44 @@ def write_checkpoint(
     """Write `state`, which `read_checkpoint` reads, and weights in fp16, each whole or not at all.
 
     average: the running average of the weights, a part of the state. weights: the result; by default the average.
+    WriteError, NotFiniteError.
     """
-    _write(folder / "checkpoint.pt", lambda part: torch.save({**state, "average": average}, part))
     halves = {k: v.half().contiguous() for k, v in (weights or average).items()}
-    _write(folder / "weights.safetensors", lambda part: save_file(halves, part))
+    check_finite({**state, "average": average, "weights": halves}, int(state.get("step", 0)))
+    write_bytes(folder / "weights.safetensors", serialized(halves))
+    with opened(folder / "checkpoint.pt") as file:  # last: a run that goes on from it needs no weights of before
+        torch.save({**state, "average": average}, file)
 
 
-def read_checkpoint(folder: Path, recipe: str, of: str = "recipe") -> dict[str, Any] | None:
+@contextmanager
+def kept_on_failure(step: int, generator: torch.Generator, save: Callable[[], None]) -> Generator[None]:
+    """For what a step does before it changes the weights: where that fails, `step` steps are saved first.
+
+    What was drawn from `generator` is put back. A PictureError says how to go on.
+    """
+    before = generator.get_state()
+    try:
+        yield
+    except NotFiniteError:
+        raise
+    except Exception as error:
+        generator.set_state(before)
+        try:
+            if step:
+                save()
+        except IqsrError as unsaved:
+            logger.warning("a step failed, and no checkpoint could be written: %s", unsaved)
+        if isinstance(error, PictureError):
+            told = f"{error}; stopped after {step} steps: put it right, and the same command goes on from there"
+            raise PictureError(told) from None
+        raise
+
+
+def read_checkpoint(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
     """The state of the folder's checkpoint, None where there is none.
 
-    recipe: what its "recipe" must be. IqsrError where it is another (`of`: another what), or the file is damaged.
+    recipe: what its "recipe", in JSON, must be but for what may differ. UsageError where it is another, IqsrError where
+    the file is damaged, or what it holds is not finite.
     """
     path = folder / "checkpoint.pt"
     if not path.exists():
@@ -38,21 +72,18 @@ def read_checkpoint(folder: Path, recipe: str, of: str = "recipe") -> dict[str, 
         state: dict[str, Any] = torch.load(path, weights_only=True)
     except Exception as error:
         raise IqsrError(f"{path}: damaged checkpoint; remove it to start anew") from error
-    if state["recipe"] != recipe:
-        raise IqsrError(f"{path}: a checkpoint of another {of}; choose another folder or remove it")
+    try:
+        before: dict[str, Any] = json.loads(state["recipe"])
+    except ValueError:
+        raise IqsrError(f"{path}: a checkpoint of an older iqsr; remove it to start anew") from None
+    check_changes(changes(before, recipe), folder)
+    if (name := not_finite(state)) is not None:
+        raise IqsrError(f"{path}: {name} is not finite; remove it to start anew, with lower learning rates")
     return state
 
 
-def log(folder: Path, step: int, figures: Mapping[str, float]) -> None:
-    """Add a step's figures to the folder's log, a line of JSON each."""
-    with (folder / "log.jsonl").open("a") as file:
-        file.write(json.dumps({"step": step} | {k: round(v, 6) for k, v in figures.items()}) + "\n")
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Whole or not at all. torch and safetensors tell a full disk each in their own way."""
-    with part_of(path) as part:
-        try:
-            write(part)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise IqsrError(f"cannot write '{path}': is the disk full?") from error
+def check_finite(state: object, step: int) -> None:
+    """NotFiniteError, which names what is not finite in nested dicts of numbers and tensors after step `step`."""
+    if not all_finite(state):
+        advice = "lower the recipe's learning rates, or set bf16 = false; the last checkpoint is from before"
+        raise NotFiniteError(f"{not_finite(state)} is not finite at step {step}: {advice}")

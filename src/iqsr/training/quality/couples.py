@@ -1,7 +1,9 @@
 """The pictures behind pairs that people judged: checked, split into pairs to learn from and to check on, cut alike."""
 
-import hashlib
-from collections.abc import Callable, Sequence
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,26 +14,65 @@ from iqsr.errors import PictureError
 from iqsr.images import read_rgb
 from iqsr.quality.srq import SMALLEST
 from iqsr.scoring.cache import content_hash
+from iqsr.training.identity import Identity, mark
+from iqsr.training.pictures import Pictures, look_at
+from iqsr.training.quality.recipe import PreferenceRecipe
 from iqsr.training.quality.sources import is_held_out
 
-
-def content_of(table: Pairs) -> str:
-    """Hash of what the pairs say of which pictures; names and places of files aside."""
-    rows = zip(table.first, table.second, table.share_first.tolist(), strict=True)
-    lines = [f"{content_hash(first)} {content_hash(second)} {share}\n" for first, second, share in rows]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+logger = logging.getLogger(__name__)
 
 
-def check_pictures(table: Pairs, on_picture: Callable[[int, int], None]) -> None:
-    """Decode every picture once. PictureError for the first that cannot be, or that does not fit its partner."""
-    pictures = list(dict.fromkeys((*table.first, *table.second)))
-    sizes: dict[Path, tuple[int, int]] = {}
-    for done, picture in enumerate(pictures, 1):
-        height, width = read_rgb(picture).shape[2:]
-        sizes[picture] = (width, height)
-        on_picture(done, len(pictures))
-    for first, second in zip(table.first, table.second, strict=True):
-        _check_sizes(first, second, (sizes[first], sizes[second]))
+def identity_of(table: Pairs) -> Identity:
+    """What tells these pairs from others: what they say of which pictures; where the files lie aside."""
+    found, seen = Identity(), Counter[str]()
+    for first, second, share in zip(table.first, table.second, table.share_first.tolist(), strict=True):
+        name = f"{first.name}, {second.name}"
+        seen[name] += 1
+        name += f" #{seen[name]}" if seen[name] > 1 else ""
+        sizes = [path.stat().st_size for path in (first, second)]
+        found[name] = mark(sizes, [content_hash(first), content_hash(second)], share)
+    return found
+
+
+def whole_pairs(
+    table: Pairs, recipe: PreferenceRecipe, without: Mapping[str, str], on_picture: Callable[[int, int], None]
+) -> tuple[Pairs, dict[str, str]]:
+    """The pairs to take, all pictures decoded once if the recipe asks for it, and why pictures are left out.
+
+    without: pictures, by their paths, whose pairs are left out in any case. PictureError for pictures that cannot be
+    read or do not fit their partners; with `damaged = "skip"` their pairs are left out instead.
+    """
+    left = {str(p): without[str(p)] for p in (*table.first, *table.second) if str(p) in without}
+    rows = [row for row in zip(table.first, table.second, strict=True) if not left.keys() & set(map(str, row))]
+    if recipe.check:
+        paths = dict.fromkeys(path for row in rows for path in row)
+        pictures = look_at(paths.keys(), lambda done: on_picture(done, len(paths)))
+        wrong = pictures.damaged | {row[0]: why for row in rows if (why := _misfit(row, pictures))}
+        if recipe.damaged == "stop":
+            replace(pictures, damaged=wrong).check("put them right, or leave their pairs out: --set damaged=skip")
+        left |= {str(path): why for path, why in wrong.items()}
+    if not left:
+        return table, {}
+    logger.warning("pictures whose pairs are left out (run.json names them): %d", len(left))
+    kept = [
+        i for i, row in enumerate(zip(table.first, table.second, strict=True)) if not left.keys() & set(map(str, row))
+    ]
+    first, second, reference = (
+        tuple(side[i] for i in kept) if side else None for side in (table.first, table.second, table.reference)
+    )
+    return Pairs(first or (), second or (), table.share_first[kept], reference), left
+
+
+def _misfit(row: tuple[Path, Path], pictures: Pictures) -> str | None:
+    """Why two pictures that can be read are no pair."""
+    try:
+        first, second = (pictures.whole[path][1:] for path in row)
+        _check_sizes(*row, (first, second))
+    except KeyError:
+        return None
+    except PictureError as error:
+        return str(error)
+    return None
 
 
 def held_out(table: Pairs, share: float) -> list[bool]:

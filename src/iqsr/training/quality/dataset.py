@@ -1,7 +1,6 @@
 """Versions of crops with their teachers' judgements, made once and kept in shards: `iqsr train-quality` reads these."""
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,16 +8,20 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from iqsr.atomic import told, write_bytes, write_text
 from iqsr.device import fastest_dtype
 from iqsr.errors import IqsrError
 from iqsr.scoring.cache import content_hash
+from iqsr.tensor_files import serialized
+from iqsr.training.identity import Difference
+from iqsr.training.quality.claim import refusal
 from iqsr.training.quality.recipe import DataRecipe
 from iqsr.training.quality.sources import Source, crops_by_area, photos_within
 from iqsr.training.quality.teachers import Teachers
 from iqsr.training.quality.versions import Upscalers, versions_of
+from iqsr.training.resume import changes, check_changes
 
 GRID = 8  # pixels of a picture to a place of its map, a side
 
@@ -46,17 +49,21 @@ def make_data(
     recipe: DataRecipe,
     *,
     part: tuple[int, int] = (0, 1),
+    accept: bool = False,
     on_photo: Callable[[int, int], None],
-) -> None:
+) -> Difference:
     """Write one shard a photo into `out`; those that are there are kept, so a stopped run goes on where it was.
 
     part: (i, n) makes every n-th photo, from the i-th: n processes share the work. Every photo has a generator of
-    its own, so the data depends on the recipe alone. IqsrError where `out` holds data of another recipe
-    or of other photos.
+    its own, so the data depends on the recipe alone.
+
+    Returns which photos are not as they were. IqsrError where there are any, unless `accept` says that their shards are
+    to be made anew; of a photo that has no shard yet any repair will do. UsageError where `out` holds data of another
+    recipe.
     """
     chosen = photos_within(photos, recipe.photos)
     names = shard_names(chosen)
-    _claim(out, recipe, {names[photo]: content_hash(photo) for photo in chosen})
+    changed = _claim(out, recipe, {names[photo]: content_hash(photo) for photo in chosen}, accept=accept)
     photos = chosen[part[0] :: part[1]]
     upscalers, teachers = Upscalers(recipe.generators), Teachers(fastest_dtype(torch.device("cpu")))
     for done, photo in enumerate(photos):
@@ -67,6 +74,7 @@ def make_data(
             crops = list(crops_by_area(photo, recipe.crop, recipe.per_megapixel, generator))
             write_shard(path, _judged(photo.name, crops, recipe, upscalers, teachers, generator))
         on_photo(done + 1, len(photos))
+    return changed
 
 
 def shard_names(photos: Sequence[Path]) -> dict[Path, str]:
@@ -117,28 +125,32 @@ def _judged(
 
 def write_shard(path: Path, shard: Shard) -> None:
     """Write one shard, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     tensors = {name: getattr(shard, name).contiguous() for name in ("pictures", "alex", "vgg", "places")}
-    save_file(tensors, part, {"photo": shard.photo, "kinds": json.dumps(shard.kinds)})
-    part.replace(path)
+    write_bytes(path, serialized(tensors, {"photo": shard.photo, "kinds": json.dumps(shard.kinds)}))
 
 
-def _claim(out: Path, recipe: DataRecipe, photos: Mapping[str, str]) -> None:
-    """Note recipe and photos (hashes by shard) in the folder, or check that those noted are the same.
+def _claim(out: Path, recipe: DataRecipe, photos: Mapping[str, str], *, accept: bool) -> Difference:
+    """Note recipe and photos (hashes by shard) in the folder; what is not as noted.
 
     The trainings that follow go on from their checkpoints, so data that grew or shrank would be another run's.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    strangers = {path.name for path in out.glob("*.safetensors")} - photos.keys()
-    for name, ours, of in (
-        ("data.json", json.loads(recipe.model_dump_json()), "another recipe"),
-        ("photos.json", dict(photos), "other photos"),
-    ):
-        note = out / name
-        theirs = json.loads(note.read_text()) if note.exists() else ours
-        if theirs != ours or (of == "other photos" and strangers):
-            raise IqsrError(f"{out}: holds data of {of} ({name}); choose another folder or remove it")
-        part = out / f".{name}.{os.getpid()}.part"
-        part.write_text(json.dumps(ours))
-        part.replace(note)
+    with told(out):
+        out.mkdir(parents=True, exist_ok=True)
+    recipe_note, photos_note = out / "data.json", out / "photos.json"
+    if recipe_note.exists():
+        check_changes(changes(json.loads(recipe_note.read_text()), recipe), out)
+    shards = {path.name for path in out.glob("*.safetensors")}
+    noted: dict[str, str] = json.loads(photos_note.read_text()) if photos_note.exists() else dict(photos)
+    changed = [name for name in photos if name in noted and noted[name] != photos[name]]
+    found = Difference(
+        added=[name for name in photos if name not in noted],
+        removed=[name for name in {**noted, **dict.fromkeys(sorted(shards))} if name not in photos],
+        changed=[name for name in changed if name in shards],  # of the others nothing was made
+    )
+    if found and not accept:
+        raise IqsrError(refusal(out, found, "photos"))
+    for name in {*found.removed, *found.changed} & shards:
+        (out / name).unlink()
+    write_text(recipe_note, recipe.model_dump_json())
+    write_text(photos_note, json.dumps(dict(photos)))
+    return found

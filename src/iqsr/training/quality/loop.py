@@ -9,10 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from iqsr.atomic import told
 from iqsr.device import bf16_pays
 from iqsr.quality.dense import Predictor, quality_of
+from iqsr.training.log_file import LogFile
 from iqsr.training.quality.batches import Batch, Versions, cut_and_turned
-from iqsr.training.quality.checkpoints import log, read_checkpoint, write_checkpoint
+from iqsr.training.quality.checkpoints import check_finite, kept_on_failure, read_checkpoint, write_checkpoint
 from iqsr.training.quality.ladders import random_ladders
 from iqsr.training.quality.measures import agreement, score_versions
 from iqsr.training.quality.objective import attacked, gaming_loss, ladder_loss, map_loss, rank_loss, score_loss
@@ -39,27 +41,38 @@ class Run:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, recipe.rate_at)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.step = 0
-        folder.mkdir(parents=True, exist_ok=True)
+        self.log = LogFile(folder / "log.jsonl")
+        with told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def fit(self, learn: Versions, check: Versions, on_step: Callable[[int, dict[str, float]], None]) -> None:
-        """Train to the recipe's last step; a checkpoint and a look at `check` every so many."""
+        """Train to the recipe's last step; a checkpoint and a look at `check` every so many.
+
+        NotFiniteError where a step makes something that is not finite; the last checkpoint is from before.
+        """
+        self.log.cut_back(self.step)
         while self.step < self.recipe.steps:
             started = time.perf_counter()
-            batch = self._draw(learn)
-            losses = self._losses(batch)
-            self.optimizer.zero_grad(set_to_none=True)
-            torch.stack(list(losses.values())).sum().backward()
+            rate = self.optimizer.param_groups[0]["lr"]
+            with kept_on_failure(self.step, self.generator, self.save):
+                losses = self._losses(self._draw(learn))
+                total = torch.stack(list(losses.values())).sum()
+                check_finite({f"the term {k}": v for k, v in losses.items()} | {"the sum": total}, self.step + 1)
+                self.optimizer.zero_grad(set_to_none=True)
+                total.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
             self.optimizer.step()
             self.schedule.step()
             self.step += 1
             self._update_average()
+            check_finite(self._learned(), self.step)
             if self.recipe.halfway_share and self.step == self.recipe.steps // 2:
                 self.halfway = {k: v.clone() for k, v in self.average.items()}
-            figures = {k: float(v.detach()) for k, v in losses.items()} | {"seconds": time.perf_counter() - started}
+            figures = {k: float(v.detach()) for k, v in losses.items()} | {"total": float(total.detach())}
+            figures |= {"learning rate": rate, "seconds": time.perf_counter() - started}
             if self.step % self.recipe.check_every == 0 or self.step == self.recipe.steps:
                 figures |= self.check(check)
-            log(self.folder, self.step, figures)
+            self.log.write({"step": self.step}, figures)
             on_step(self.step, figures)
             if self.step % self.recipe.checkpoint_every == 0 or self.step == self.recipe.steps:
                 self.save()
@@ -141,8 +154,7 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint that `resume` reads and the `result`, each whole or not at all."""
         state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **self._learned(),
             "schedule": self.schedule.state_dict(),
             "generator": self.generator.get_state(),
             "step": self.step,
@@ -152,9 +164,12 @@ class Run:
         }
         write_checkpoint(self.folder, state, self.average, self.result())
 
+    def _learned(self) -> dict[str, object]:
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
     def resume(self) -> bool:
-        """Go on from the folder's checkpoint, if there is one. IqsrError where it is another recipe's or damaged."""
-        state = read_checkpoint(self.folder, self.recipe.model_dump_json())
+        """Go on from the folder's checkpoint, if there is one. Raises the errors of `read_checkpoint`."""
+        state = read_checkpoint(self.folder, self.recipe)
         if state is None:
             return False
         if state.get("bf16", self._bf16) != self._bf16:

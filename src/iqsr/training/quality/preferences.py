@@ -12,11 +12,14 @@ from iqsr.errors import UsageError
 from iqsr.quality.dense import Predictor
 from iqsr.quality.srq import Srq, load_srq
 from iqsr.scoring.cache import content_hash
-from iqsr.training.quality.checkpoints import log, read_checkpoint, write_checkpoint
-from iqsr.training.quality.couples import check_pictures, content_of, couple, held_out
+from iqsr.training.log_file import LogFile
+from iqsr.training.quality.checkpoints import check_finite, kept_on_failure, read_checkpoint, write_checkpoint
+from iqsr.training.quality.claim import check_begin, check_data, check_settings, left_out, note_run
+from iqsr.training.quality.couples import couple, held_out, identity_of, whole_pairs
 from iqsr.training.quality.objective import preference_loss
 from iqsr.training.quality.recipe import PreferenceRecipe
 from iqsr.training.quality.train import new_predictor
+from iqsr.training.run_folder import held
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
 
@@ -29,62 +32,76 @@ def train_on_pairs(
     *,
     start: Path | None = None,
     scratch: bool = False,
+    accept_data: bool = False,
 ) -> Path:
     """Fit srq to the pairs of a CSV file and return the path of the weights (fp16 safetensors) in `out`.
 
     Called again it goes on from the last checkpoint in `out`. start: weights to begin with, else the shipped srq;
-    scratch: begin with ImageNet's features instead. UsageError where the file is no table of pairs or leaves none to
-    learn from; PictureError, before the training, for pictures that cannot be a pair; IqsrError where `out` holds
-    another recipe's, other pairs' or another start's work.
+    scratch: begin with ImageNet's features instead. accept_data: go on with the pairs as they are now.
+
+    UsageError where the file is no table of pairs or leaves none to learn from, and where `out` holds another recipe's
+    or another start's work; PictureError, before the training, for pictures that cannot be a pair; IqsrError where
+    `out` holds other pairs' work, or another process works there; NotFiniteError, WriteError.
     """
     if start is not None and scratch:
         raise UsageError("start from weights or from scratch: one of the two")
-    table = read_pairs(pairs)
-    held = held_out(table, recipe.held_out)
-    learn = [i for i, out_ in enumerate(held) if not out_]
-    check = [i for i, out_ in enumerate(held) if out_]
+    without = {} if accept_data else left_out(out)
+    table, without = whole_pairs(
+        read_pairs(pairs), recipe, without, lambda done, total: on_progress("pictures", done, total, {})
+    )
+    kept_apart = held_out(table, recipe.held_out)
+    learn = [i for i, apart in enumerate(kept_apart) if not apart]
+    check = [i for i, apart in enumerate(kept_apart) if apart]
     if not learn:
         raise UsageError(f"'{pairs}' leaves no pair to learn from: {len(check)} are held out; lower held_out")
     begin = "scratch" if scratch else "srq" if start is None else content_hash(start)
-    made_by = f"{recipe.model_dump_json()} {content_of(table)} {begin}"
-    state = read_checkpoint(out, made_by, "recipe, other pairs or another start")
-    if state is None or state["step"] < recipe.steps:
-        check_pictures(table, lambda done, total: on_progress("pictures", done, total, {}))
-        run = _Run(new_predictor("srq") if scratch else load_srq(start), recipe, out, made_by)
-        if state is not None:
-            run.resume(state)
-        run.fit(table, learn, check, on_progress)
+    with held(out, "iqsr train-quality"):
+        settings, identity = check_settings(out, recipe), identity_of(table)
+        check_begin(out, begin)
+        data = check_data(out, identity, "pairs", accept=accept_data)
+        state = read_checkpoint(out, recipe)
+        note_run(out, recipe, without, settings, data, identity=identity, begin=begin)
+        if state is None or state["step"] < recipe.steps:
+            run = _Run(new_predictor("srq") if scratch else load_srq(start), recipe, out)
+            if state is not None:
+                run.resume(state)
+            run.fit(table, learn, check, on_progress)
     return out / "weights.safetensors"
 
 
 class _Run:
     """One training run in one folder."""
 
-    def __init__(self, model: Predictor, recipe: PreferenceRecipe, folder: Path, made_by: str) -> None:
-        self.model, self.recipe, self.folder, self.made_by = model, recipe, folder, made_by
+    def __init__(self, model: Predictor, recipe: PreferenceRecipe, folder: Path) -> None:
+        self.model, self.recipe, self.folder = model, recipe, folder
         self.model.requires_grad_(True)
         self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.step = 0
-        folder.mkdir(parents=True, exist_ok=True)
+        self.log = LogFile(folder / "log.jsonl")
 
     def fit(self, table: Pairs, learn: list[int], check: list[int], on_progress: Progress) -> None:
         """Train to the recipe's last step; a checkpoint and a look at the pairs of `check` every so many."""
         recipe = self.recipe
+        self.log.cut_back(self.step)
         while self.step < recipe.steps:
-            loss = self._loss(table, learn)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            with kept_on_failure(self.step, self.generator, self.save):
+                loss = self._loss(table, learn)
+                check_finite({"the loss": loss}, self.step + 1)
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()
             self.optimizer.step()
             self.step += 1
             decay = min(recipe.ema, self.step / (10 + self.step))
             for name, value in self.model.state_dict().items():
                 self.average[name].lerp_(value, 1 - decay)
-            figures, last = {"loss": float(loss.detach())}, self.step == recipe.steps
+            check_finite(self._learned(), self.step)
+            figures, last = {"loss": float(loss.detach()), "learning rate": recipe.lr}, self.step == recipe.steps
             if last or self.step % recipe.check_every == 0:
-                figures |= accuracy(self.average, table, check)
-            log(self.folder, self.step, figures)
+                with kept_on_failure(self.step, self.generator, self.save):
+                    figures |= accuracy(self.average, table, check)
+            self.log.write({"step": self.step}, figures)
             on_progress("preferences", self.step, recipe.steps, figures)
             if last or self.step % recipe.checkpoint_every == 0:
                 self.save()
@@ -101,13 +118,15 @@ class _Run:
     def save(self) -> None:
         """Write the checkpoint and the averaged weights."""
         state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **self._learned(),
             "generator": self.generator.get_state(),
             "step": self.step,
-            "recipe": self.made_by,
+            "recipe": self.recipe.model_dump_json(),
         }
         write_checkpoint(self.folder, state, self.average)
+
+    def _learned(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""

@@ -6,69 +6,70 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from iqsr.recipes import Recipe
+from iqsr.training.resume import Fixed, Free, Length
 
 
 class AttackRecipe(Recipe):
     """Pictures made to fool the predictor while it learns, which it must not score above what they were made from."""
 
-    every: int = Field(default=1, ge=1)
+    every: Fixed[int] = Field(default=1, ge=1)
     """One step in so many sees attacked pictures."""
-    pictures: int = Field(default=16, ge=1)
+    pictures: Fixed[int] = Field(default=16, ge=1)
     """How many of the batch are attacked."""
-    eps: float = Field(default=4.0, gt=0)
+    eps: Fixed[float] = Field(default=4.0, gt=0)
     """Largest change in steps of 1/255; each attack takes a quarter to three halves of it."""
-    steps: int = Field(default=3, ge=1)
+    steps: Fixed[int] = Field(default=3, ge=1)
     """Steps of projected gradient ascent."""
-    reach: tuple[float, float] = (2.5, 2.5)
+    reach: Fixed[tuple[float, float]] = (2.5, 2.5)
     """How far all steps of an attack go together, in eps: drawn between the two for each. A predictor that only ever
     meets long steps learns to bend its gradient so that they miss, and falls to short ones."""
-    random_start: float = Field(default=0.5, ge=0, le=1)
+    random_start: Fixed[float] = Field(default=0.5, ge=0, le=1)
     """Share of the attacks that start anywhere within eps; the others start at the picture."""
-    weight: float = Field(default=4.0, ge=0)
+    weight: Fixed[float] = Field(default=4.0, ge=0)
     """Weight of the loss."""
-    late_weight: float | None = Field(default=None, ge=0)
+    late_weight: Fixed[float | None] = Field(default=None, ge=0)
     """Weight in the second half of the steps, so that the end is about the order of versions; none: the same."""
 
 
 class TrainingRecipe(Recipe):
     """How a predictor learns."""
 
-    seed: int = 0
-    steps: int = Field(default=1500, ge=1)
-    crops: int = Field(default=6, ge=1)
+    seed: Fixed[int] = 0
+    steps: Length[int] = Field(default=1500, ge=1)
+    crops: Fixed[int] = Field(default=6, ge=1)
     """Crops in a batch."""
-    versions: int = Field(default=8, ge=2)
+    versions: Fixed[int] = Field(default=8, ge=2)
     """Versions of each crop in a batch."""
-    windows: tuple[Annotated[int, Field(ge=64, multiple_of=8)], ...] = ()
+    windows: Fixed[tuple[Annotated[int, Field(ge=64, multiple_of=8)], ...]] = ()
     """Sides of the random squares that are cut from all crops of a batch, drawn anew for each; none: whole crops.
     Everything that a step learns from has one size: else it learns what the size tells."""
-    head_lr: float = Field(default=1e-3, gt=0)
-    trunk_lr: float = Field(default=2e-4, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
-    warmup: int = Field(default=50, ge=0)
+    head_lr: Fixed[float] = Field(default=1e-3, gt=0)
+    trunk_lr: Fixed[float] = Field(default=2e-4, gt=0)
+    weight_decay: Fixed[float] = Field(default=1e-4, ge=0)
+    warmup: Fixed[int] = Field(default=50, ge=0)
     """Steps in which the learning rates rise to their values, to fall as a cosine from there."""
-    clip: float = Field(default=1.0, gt=0)
+    clip: Fixed[float] = Field(default=1.0, gt=0)
     """Largest norm of a step's gradient."""
-    ema: float = Field(default=0.995, ge=0, lt=1)
+    ema: Fixed[float] = Field(default=0.995, ge=0, lt=1)
     """Decay of the running average of the weights, which is what is kept."""
-    halfway_share: float = Field(default=0, ge=0, le=1)
+    halfway_share: Fixed[float] = Field(default=0, ge=0, le=1)
     """Share that the average half way through the steps has in the result. After a first half that is hard on attacks
     and a second one that is easy on them (`late_weight`), what lies between keeps most of both."""
-    score_weight: float = Field(default=4.0, ge=0)
-    map_weight: float = Field(default=1.0, ge=0)
-    rank_weight: float = Field(default=0.5, ge=0)
-    ladders: int = Field(default=4, ge=0)
+    score_weight: Fixed[float] = Field(default=4.0, ge=0)
+    map_weight: Fixed[float] = Field(default=1.0, ge=0)
+    rank_weight: Fixed[float] = Field(default=0.5, ge=0)
+    ladders: Fixed[int] = Field(default=4, ge=0)
     """Ladders of blur, noise, JPEG or ringing, made afresh for each batch."""
-    ladder_crops: int = Field(default=0, ge=0)
+    ladder_crops: Fixed[int] = Field(default=0, ge=0)
     """Crops of every photo that ladders are made of (they need no teacher); 0: ladders are of the batch's own."""
-    ladder_weight: float = Field(default=0.1, ge=0)
-    ladder_margin: float = Field(default=1.0, ge=0)
+    ladder_weight: Fixed[float] = Field(default=0.1, ge=0)
+    ladder_margin: Fixed[float] = Field(default=1.0, ge=0)
     """Points that each rung is to be worse than the one before."""
-    attack: AttackRecipe | None = None
-    bf16: bool = True
+    attack: Fixed[AttackRecipe | None] = None
+    bf16: Fixed[bool] = True
     """Compute in bf16 (autocast), on machines where that is faster."""
-    check_every: int = Field(default=250, ge=1)
-    checkpoint_every: int = Field(default=100, ge=1)
+    check_every: Free[int] = Field(default=250, ge=1)
+    checkpoint_every: Free[int] = Field(default=100, ge=1)
 
     def rate_at(self, step: int) -> float:
         """Share of the learning rates that holds at a step."""
@@ -81,16 +82,20 @@ class TrainingRecipe(Recipe):
 class DataRecipe(Recipe):
     """What is made of each photo."""
 
-    seed: int = 0
-    photos: tuple[float, float] = (0.0, 1.0)
+    seed: Fixed[int] = 0
+    check: Free[bool] = True
+    """Decode every photo first; what was decoded once is remembered."""
+    damaged: Free[Literal["stop", "skip"]] = "stop"
+    """What a photo that cannot be read does then: stop the run, or be left out."""
+    photos: Fixed[tuple[float, float]] = (0.0, 1.0)
     """The range of photos, by the hash of their names, that is used: predictors of disjoint ranges share none."""
-    crop: int = Field(default=160, ge=96, multiple_of=32)
+    crop: Fixed[int] = Field(default=160, ge=96, multiple_of=32)
     """Side of a crop in pixels."""
-    per_megapixel: float = Field(default=14.0, gt=0)
+    per_megapixel: Fixed[float] = Field(default=14.0, gt=0)
     """Crops for each megapixel of a photo, as it is reduced."""
-    defects: int = Field(default=7, ge=0)
+    defects: Fixed[int] = Field(default=7, ge=0)
     """Defective versions of each crop, beside the original and what upscalers make of it."""
-    generators: tuple[str, ...] = Field(
+    generators: Fixed[tuple[str, ...]] = Field(
         default=("realesrgan-x4plus", "realesrgan-x4plus-anime", "realesr-animevideov3"), min_length=2
     )
     """Networks that enlarge by four; the first is used most."""
@@ -99,49 +104,54 @@ class DataRecipe(Recipe):
 class GamingRecipe(Recipe):
     """Generators tuned to please the predictor's last version, for its next one to see through."""
 
-    seed: int = 0
-    crop: int = Field(default=160, ge=96, multiple_of=32)
-    crops: int = Field(default=240, ge=1)
+    seed: Fixed[int] = 0
+    crop: Fixed[int] = Field(default=160, ge=96, multiple_of=32)
+    crops: Fixed[int] = Field(default=240, ge=1)
     """How many crops, one of a photo, each round makes outputs for."""
-    generators: tuple[str, ...] = ("realesr-animevideov3", "realesr-animevideov3", "realesrgan-x4plus-anime")
+    generators: Fixed[tuple[str, ...]] = ("realesr-animevideov3", "realesr-animevideov3", "realesrgan-x4plus-anime")
     """One tuning run each."""
-    moments: tuple[int, ...] = (10, 30, 80)
+    moments: Fixed[tuple[int, ...]] = (10, 30, 80)
     """Steps after which outputs are kept."""
-    lr: float = Field(default=3e-4, gt=0)
-    batch: int = Field(default=4, ge=1)
-    l1_weight: float = Field(default=1.0, ge=0)
+    lr: Fixed[float] = Field(default=3e-4, gt=0)
+    batch: Fixed[int] = Field(default=4, ge=1)
+    l1_weight: Fixed[float] = Field(default=1.0, ge=0)
     """Largest weight of the L1 term beside the score; each run draws its own."""
 
 
 class PredictorRecipe(Recipe):
     """A predictor of quality: what it is, what it learns from and how."""
 
-    model: Literal["srq", "srq-holdout"] = "srq"
-    held_out: float = Field(default=0.1, ge=0, lt=1)
+    model: Fixed[Literal["srq", "srq-holdout"]] = "srq"
+    held_out: Fixed[float] = Field(default=0.1, ge=0, lt=1)
     """Share of the photos that are checked on and never learned from."""
     data: DataRecipe = DataRecipe()
     training: TrainingRecipe = TrainingRecipe()
-    gaming: GamingRecipe | None = None
+    gaming: Fixed[GamingRecipe | None] = None
     """How each later round's data is made: generators tuned against the predictor as it is then."""
-    refining: tuple[TrainingRecipe, ...] = ()
+    refining: Free[tuple[TrainingRecipe, ...]] = ()
     """How the predictor learns in each of the later rounds, from all data there is by then."""
 
 
 class PreferenceRecipe(Recipe):
     """How a predictor learns from pairs of pictures and the share of people who prefer the first of each."""
 
-    seed: int = 0
-    steps: int = Field(default=500, ge=1)
-    pairs: int = Field(default=8, ge=1)
+    seed: Fixed[int] = 0
+    steps: Length[int] = Field(default=500, ge=1)
+    pairs: Fixed[int] = Field(default=8, ge=1)
     """Pairs in a batch."""
-    crop: int = Field(default=256, ge=64)
+    crop: Fixed[int] = Field(default=256, ge=64)
     """Larger pictures are cut to random squares of this side, both of a pair in the same place."""
-    held_out: float = Field(default=0.1, ge=0, lt=1)
+    check: Free[bool] = True
+    """Decode every picture first; what was decoded once is remembered."""
+    damaged: Free[Literal["stop", "skip"]] = "stop"
+    """What a picture that cannot be read, or does not fit its partner, does then: stop the run, or have its pairs left
+    out."""
+    held_out: Fixed[float] = Field(default=0.1, ge=0, lt=1)
     """Share of the groups of pairs that have pictures in common, by hash, that is checked on and never learned from."""
-    lr: float = Field(default=1e-4, gt=0)
-    softness: float = Field(default=10.0, gt=0)
+    lr: Fixed[float] = Field(default=1e-4, gt=0)
+    softness: Fixed[float] = Field(default=10.0, gt=0)
     """Points of difference in score that make 73 % of people prefer the better one (Bradley-Terry's scale)."""
-    ema: float = Field(default=0.99, ge=0, lt=1)
+    ema: Fixed[float] = Field(default=0.99, ge=0, lt=1)
     """Decay of the running average of the weights, which is what is kept."""
-    check_every: int = Field(default=100, ge=1)
-    checkpoint_every: int = Field(default=50, ge=1)
+    check_every: Free[int] = Field(default=100, ge=1)
+    checkpoint_every: Free[int] = Field(default=50, ge=1)

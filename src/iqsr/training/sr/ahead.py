@@ -36,6 +36,10 @@ def made_ahead(batches: Batches, first: int, steps: int, workers: int) -> Genera
             if isinstance(made, IqsrError):
                 raise made
             yield made
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise IqsrError("a process that makes batches has ended, perhaps for lack of memory (data.workers)") from None
     finally:
         over.value = 1
 

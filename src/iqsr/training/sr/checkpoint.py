@@ -1,18 +1,22 @@
-"""Checkpoints that hold everything, appear whole, and are known to be whole before they are used."""
+"""Checkpoints that hold everything, appear whole, and are known to be whole and finite before they are used."""
 
 import hashlib
 import json
 import logging
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from iqsr.atomic import opened, write_text
 from iqsr.errors import IqsrError
+from iqsr.training.finite import NotFiniteError, not_finite
 
 KEPT = 2
+LEARNED = ("weights", "average", "optimizer", "critic")
+"""The parts of a state in which every number must be finite."""
 logger = logging.getLogger(__name__)
 
 
@@ -25,36 +29,56 @@ class Checkpoints:
     ranks: int = 1
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write this process's state after `step` steps, and forget all but the last two of its checkpoints."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write this process's state after `step` steps. WriteError, and nothing is left, where that cannot be.
+
+        NotFiniteError for what is not finite, which is never written.
+        """
+        if (name := spoiled(state)) is not None:
+            raise NotFiniteError(f"{name} is not finite after step {step}: no checkpoint was written")
         path = self._path(step, self.rank)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        torch.save(state, part)
-        note = json.dumps({"sha256": _sha256(part), "size": part.stat().st_size, "ranks": self.ranks})
-        part.replace(path)
-        note_part = path.with_name(f".{path.name}.{os.getpid()}.note")
-        note_part.write_text(note)
-        note_part.replace(_note(path))  # last: without its note a checkpoint does not count
+        is_new = not path.exists()
+        try:
+            with opened(path) as file:
+                torch.save(state, file)
+            note = {"sha256": _sha256(path), "size": path.stat().st_size, "ranks": self.ranks}
+            write_text(_note(path), json.dumps(note))  # last: without its note a checkpoint does not count
+        except BaseException:
+            if is_new:
+                self.remove(step)
+            raise
+
+    def remove(self, step: int) -> None:
+        """Forget this process's checkpoint of a step, if there is one."""
+        for file in (_note(self._path(step, self.rank)), self._path(step, self.rank)):
+            file.unlink(missing_ok=True)
+
+    def keep_last(self) -> None:
+        """Forget all but the last two of this process's checkpoints."""
         for old in self.steps()[:-KEPT]:
-            for file in (_note(self._path(old, self.rank)), self._path(old, self.rank)):
-                file.unlink(missing_ok=True)
+            self.remove(old)
 
     def steps(self) -> list[int]:
         """The steps of which this process has a checkpoint, oldest first; whole or not."""
         return sorted(int(p.name.split("-")[1]) for p in self.folder.glob(f"step-*-rank{self.rank}.ckpt"))
 
-    def load(self) -> tuple[int, dict[str, Any]] | None:
-        """Step and state of the last checkpoint that is whole for every process; None where there is none at all.
+    def load(self, agreed: Callable[[bool], bool] = bool) -> tuple[int, dict[str, Any]] | None:
+        """Step and state of the last checkpoint that is whole and finite for every process; None where there is none.
 
-        Those that are not are passed over with a warning. IqsrError where there are some but none is whole.
+        Those that are not are passed over with a warning. agreed: whether it is true in every process. IqsrError where
+        there are some but none can be used.
         """
-        steps = self.steps()
-        for step in reversed(steps):
-            if all(self._is_whole(step, rank) for rank in range(self.ranks)):
-                return step, torch.load(self._path(step, self.rank), map_location="cpu", weights_only=True)
-            logger.warning("the checkpoint of step %d is damaged or incomplete: using the one before", step)
+        steps = sorted({int(p.name.split("-")[1]) for p in self.folder.glob("step-*-rank*.ckpt")})
+        for step in reversed(steps):  # of any process: all look at the same ones
+            state, why = None, "damaged or incomplete"
+            if agreed(all(self._is_whole(step, rank) for rank in range(self.ranks))):
+                state = torch.load(self._path(step, self.rank), map_location="cpu", weights_only=True)
+                name = spoiled(state)
+                why = f"not finite ({name})" if name else "not finite in another process"
+                if agreed(name is None):
+                    return step, state
+            logger.warning("the checkpoint of step %d is %s: using the one before", step, why)
         if steps:
-            raise IqsrError(f"{self.folder}: no checkpoint is whole; remove the folder to start anew")
+            raise IqsrError(f"{self.folder}: no checkpoint is whole and finite; remove the run's folder to start anew")
         return None
 
     def _is_whole(self, step: int, rank: int) -> bool:
@@ -69,6 +93,11 @@ class Checkpoints:
 
     def _path(self, step: int, rank: int) -> Path:
         return self.folder / f"step-{step:08d}-rank{rank}.ckpt"
+
+
+def spoiled(state: dict[str, Any]) -> str | None:
+    """The name of what has been learned and is not finite, or None."""
+    return not_finite({part: state[part] for part in LEARNED if part in state})
 
 
 def _note(path: Path) -> Path:

@@ -1,19 +1,21 @@
 """Batches by their number: a pure function of sets, recipe, seed and process; a stopped run needs nothing of them."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from iqsr.degrade import degrade, pipeline
-from iqsr.errors import UsageError
+from iqsr.errors import PictureError, UsageError
 from iqsr.images import open_picture, read_rgb
 from iqsr.multigt import GroundTruths, GtSet, every_set, has_positive, has_verdict, join, open_sets
-from iqsr.scoring import content_hash
+from iqsr.training.identity import Identity, Mark, mark
+from iqsr.training.pictures import Pictures
 from iqsr.training.sr.recipe import DataRecipe
 
 Batch = dict[str, Tensor]
@@ -22,8 +24,18 @@ where nobody was asked; `scores` (B, K), of the whole pictures or of the patches
 int64: number of the set, row and column of the patch in the grid; `flip` (B,) bool: to be mirrored left to right before
 it is learned from."""
 
-_READ = 64  # originals whose bytes tell data sets apart
 FILTERS = {"every": every_set, "positive": has_positive, "verdict": has_verdict}
+
+
+class DamagedSetError(PictureError):
+    """A set, named, one of whose pictures cannot be read, and why."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(name, why)
+        self.name = name
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 class Place(NamedTuple):
@@ -36,20 +48,38 @@ class Place(NamedTuple):
 class Sets:
     """The sets that a recipe takes, of one data set or of several, read and checked once.
 
+    look: looks at all pictures of the sets, as `look_at` does; without it only headers of originals are read, and a
+    damaged picture raises PictureError when it is learned from. without: names of sets that are left out.
+
     UsageError where none is left, the data sets do not fit together, an original is smaller than `data.source`, or a
-    degradation has no such name or needs larger ones.
+    degradation has no such name or needs larger ones. PictureError where pictures are damaged or missing; with
+    `data.damaged = "skip"` their sets are left out instead.
     """
 
-    def __init__(self, data: Path | Sequence[Path], recipe: DataRecipe) -> None:
+    left_out: dict[str, str]
+    """Why each set is left out that the recipe would take, by its name."""
+
+    def __init__(
+        self,
+        data: Path | Sequence[Path],
+        recipe: DataRecipe,
+        *,
+        look: Callable[[Sequence[Path]], Pictures] | None = None,
+        without: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         folders = [Path(data)] if isinstance(data, str | Path) else list(data)
         self.ground_truths: GroundTruths = join([open_sets(folder) for folder in folders])
         named = ", ".join(f"'{folder}'" for folder in folders)
         if recipe.sets != "every" and not self.ground_truths.labelled:
             raise UsageError(f"{named} has no labels of people: data.sets must be 'every'")
-        self.chosen: Sequence[GtSet] = [s for s in self.ground_truths if FILTERS[recipe.sets](s)]
+        self.left_out = {name: why for name, why in without.items() if name in self.ground_truths.shelf_of}
+        chosen = [s for s in self._loaded(recipe) if FILTERS[recipe.sets](s)]
+        self.pictures = look([path for gts in chosen for path in gts.paths]) if look else Pictures({}, {})
+        self.chosen: Sequence[GtSet] = self._whole(chosen, recipe)
         if not self.chosen:
-            raise UsageError(f"{named} has no set that data.sets = '{recipe.sets}' takes")
-        self.sizes = [_checked_size(gts, recipe.source) for gts in self.chosen]
+            why = f"; {len(self.left_out)} are left out for their pictures" if self.left_out else ""
+            raise UsageError(f"{named} has no set that data.sets = '{recipe.sets}' takes{why}")
+        self.sizes = [_checked_size(gts, self.pictures, recipe.source) for gts in self.chosen]
         self.pipelines = [pipeline(name) for name in recipe.degradations]
         for name, used in zip(recipe.degradations, self.pipelines, strict=True):
             if recipe.source < used.minimum_size:
@@ -66,23 +96,53 @@ class Sets:
         return sum(((height - patch) // grid + 1) * ((width - patch) // grid + 1) for height, width in self.sizes)
 
     @cached_property
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits that tell data sets apart, wherever they lie, without reading all of their pictures.
+    def identity(self) -> Identity:
+        """What tells these sets from others, wherever they lie: by all files' bytes, where they were looked at."""
+        return Identity({gts.name: self._mark(gts) for gts in self.chosen})
 
-        Made of names, sizes of files and labels of all sets, and of the bytes of some sets' originals.
-        """
-        digest = hashlib.sha256()
-        for gts in self.chosen:
-            files = [(path.name, path.stat().st_size) for path in gts.paths]
-            digest.update(f"{gts.name} {gts.variants} {files} {gts.labels} {gts.votes}\n".encode())
-        for gts in self.chosen[:: -(-len(self) // _READ)]:
-            digest.update(content_hash(gts.paths[0]).encode())
-        return digest.hexdigest()[:16]
+    def _mark(self, gts: GtSet) -> Mark:
+        found = [self.pictures.whole[path].sha256 for path in gts.paths if path in self.pictures.whole]
+        sizes = [path.stat().st_size for path in gts.paths]
+        labels = None if gts.labels is None else [label.name for label in gts.labels]
+        return mark(sizes, found if len(found) == len(sizes) else None, (gts.variants, labels, gts.votes))
+
+    def _loaded(self, recipe: DataRecipe) -> Iterator[GtSet]:
+        for name in self.ground_truths.names:
+            if name in self.left_out:
+                continue
+            try:
+                yield self.ground_truths.load(name)
+            except PictureError as error:
+                if recipe.damaged == "stop":
+                    raise
+                self.left_out[name] = str(error)
+
+    def _whole(self, sets: Sequence[GtSet], recipe: DataRecipe) -> list[GtSet]:
+        """Those whose pictures are whole and of one size."""
+        wrong = self.pictures.damaged | {
+            gts.paths[0]: why for gts in sets if (why := _sizes_differ(gts, self.pictures))
+        }
+        if recipe.damaged == "stop":
+            replace(self.pictures, damaged=wrong).check(
+                "put them right (iqsr prepare --check tells all), or leave their sets out: --set data.damaged=skip"
+            )
+        for gts in sets:
+            if bad := [wrong[path] for path in gts.paths if path in wrong]:
+                self.left_out[gts.name] = bad[0]
+        return [gts for gts in sets if gts.name not in self.left_out]
 
 
-def _checked_size(gts: GtSet, side: int) -> tuple[int, int]:
-    """Height and width."""
-    original = open_picture(gts.paths[0]).info
+def _sizes_differ(gts: GtSet, pictures: Pictures) -> str | None:
+    sizes = [pictures.whole[path][1:] for path in gts.paths if path in pictures.whole]
+    if len(set(sizes)) < 2:
+        return None
+    told = ", ".join(f"{width}x{height}" for width, height in dict.fromkeys(sizes))
+    return f"the ground truths of the set '{gts.name}' differ in size ({told})"
+
+
+def _checked_size(gts: GtSet, pictures: Pictures, side: int) -> tuple[int, int]:
+    """Height and width of the original."""
+    original = pictures.whole.get(gts.paths[0]) or open_picture(gts.paths[0]).info
     if min(original.width, original.height) < side:
         size = f"{original.width}x{original.height}"
         raise UsageError(f"the set '{gts.name}' is {size}, data.source is {side}: --set data.source=...")
@@ -90,8 +150,11 @@ def _checked_size(gts: GtSet, side: int) -> tuple[int, int]:
 
 
 def load_set(gts: GtSet) -> Tensor:
-    """All ground truths of a set as (K, 3, H, W) uint8. UsageError where their sizes differ."""
-    pictures = [(read_rgb(path) * 255).round_().byte() for path in gts.paths]
+    """All ground truths of a set as (K, 3, H, W) uint8. UsageError where their sizes differ, DamagedSetError."""
+    try:
+        pictures = [(read_rgb(path) * 255).round_().byte() for path in gts.paths]
+    except PictureError as error:
+        raise DamagedSetError(gts.name, str(error)) from None
     if len({p.shape for p in pictures}) > 1:
         raise UsageError(f"the ground truths of the set '{gts.name}' differ in size: iqsr prepare --check tells which")
     return torch.cat(pictures)

@@ -1,7 +1,8 @@
-"""When the quality is being gamed: outputs that score above clean originals, or gain that no other judge sees.
+"""When the quality is being gamed: outputs that rise above clean originals, or gain that no other judge sees.
 
-A picture that a predictor rates above its own clean original is a cheap alarm; so is a score that rises while metrics
-that nothing is optimised for, or the agreement with the input, fall.
+A picture that a predictor rates above its own clean original is a cheap alarm. Of a noisy photo, though, any clean
+output scores higher, before a step is taken; there only what is added to the run's start counts. The other alarm is a
+score that rises while metrics that nothing is optimised for, or the agreement with the input, fall.
 """
 
 from dataclasses import dataclass
@@ -12,19 +13,25 @@ from iqsr.training.sr.recipe import GuardRecipe
 
 @dataclass(frozen=True)
 class Look:
-    """What one validation found, as means over its pictures."""
+    """What one validation found."""
 
-    quality: float
-    """Of the outputs, by the objective's Q; higher is better."""
-    quality_of_originals: float
+    quality: list[float]
+    """Of each photo's output, by the objective's Q; higher is better."""
+    of_originals: list[float]
+    """The same of the originals."""
     held_out: dict[str, float]
-    """Metrics that are not part of the objective."""
+    """Means of metrics that are not part of the objective."""
     consistency: float
-    """PSNR in dB of the reduced outputs against the inputs."""
+    """PSNR in dB of the reduced outputs against the inputs, their mean."""
+
+    @property
+    def mean(self) -> float:
+        """The mean quality of the outputs."""
+        return _mean(self.quality)
 
 
 class Guard:
-    """Judges looks as they come. Keeps what it needs to know in `looks`, which checkpoints store."""
+    """Judges looks as they come. The first is its baseline: that of the network before it has learned anything."""
 
     def __init__(self, recipe: GuardRecipe) -> None:
         self.recipe = recipe
@@ -32,20 +39,26 @@ class Guard:
         self.last: Look | None = None
         self.suspicions = 0
 
+    def restart(self, baseline: Look) -> None:
+        """Go on as if the run had been looked at like this from its start on."""
+        self.first = self.last = baseline
+        self.suspicions = 0
+
     def judge(self, look: Look) -> str | None:
         """None to go on, or the reason to stop, in one line."""
         first, last, self.last = self.first, self.last, look
         self.first = first or look
-        above = look.quality - look.quality_of_originals
-        if first and above > self.recipe.margin:
-            return (
-                f"outputs score {above:.1f} points above their clean originals ({look.quality:.1f} against "
-                f"{look.quality_of_originals:.1f}): the quality is being gamed"
-            )
         if not first or not last:
             return None
+        limits = [max(pair) for pair in zip(look.of_originals, first.quality, strict=True)]
+        above = look.mean - _mean(limits)
+        if above > self.recipe.margin:
+            return (
+                f"outputs score {above:.1f} points above their clean originals, or where they did so before the first "
+                f"step, above that ({look.mean:.1f} against {_mean(limits):.1f}): the quality is being gamed"
+            )
         falls = self._falls(first, look)
-        self.suspicions = self.suspicions + 1 if falls and look.quality > last.quality else 0
+        self.suspicions = self.suspicions + 1 if falls and look.mean > last.mean else 0
         if self.suspicions >= self.recipe.patience:
             return (
                 f"the quality rose {self.suspicions} times in a row while {' and '.join(falls)} fell behind the start"
@@ -71,6 +84,10 @@ class Guard:
         """Go on as the guard whose state this is."""
         self.first, self.last = _look(state["first"]), _look(state["last"])
         self.suspicions = int(str(state["suspicions"]))
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _plain(look: Look | None) -> dict[str, object] | None:

@@ -12,12 +12,13 @@ from pydantic import Field, model_validator
 from iqsr.errors import UnknownNameError
 from iqsr.quality import MetricCard, card
 from iqsr.recipes import Recipe
+from iqsr.training.resume import Fixed, Free, Length
 
 
 class GeneratorRecipe(Recipe):
     """The network that learns."""
 
-    start: str = "realesrgan-x4plus"
+    start: Fixed[str] = "realesrgan-x4plus"
     """A name that `iqsr upscale --model` takes, the path of a checkpoint, or `new:swinir`, `new:swinir-tiny`,
     `new:rrdbnet`, `new:rrdbnet-tiny` for random weights."""
 
@@ -25,12 +26,12 @@ class GeneratorRecipe(Recipe):
 class LoraRecipe(Recipe):
     """Low-rank adapters (Hu et al., arXiv:2106.09685): all that is trained; the brake on gaming of the paper's 4.3."""
 
-    rank: int = Field(ge=1)
-    targets: str
+    rank: Fixed[int] = Field(ge=1)
+    targets: Fixed[str]
     """`swinir-mlp`, `rrdb-convs`, `all-convs`, `all-linears`, or a regular expression over the names of layers."""
-    alpha: float | None = Field(default=None, gt=0)
+    alpha: Fixed[float | None] = Field(default=None, gt=0)
     """Scale of the adapter's output is alpha / rank; the rank by default."""
-    start: str = ""
+    start: Fixed[str] = ""
     """The file of an adapter of the same network, rank and layers to go on from (`RUN/adapter.safetensors`); new
     ones if it is empty."""
 
@@ -38,31 +39,36 @@ class LoraRecipe(Recipe):
 class DataRecipe(Recipe):
     """From sets of ground truths to batches."""
 
-    degradations: tuple[str, ...] = Field(default=("hggt-one-stage",), min_length=1)
+    degradations: Fixed[tuple[str, ...]] = Field(default=("hggt-one-stage",), min_length=1)
     """Pipelines of `iqsr.degrade`; each batch draws one. A name that stands twice is drawn twice as often."""
-    sets: Literal["every", "positive", "verdict"] = "every"
+    sets: Fixed[Literal["every", "positive", "verdict"]] = "every"
     """HGGT's filters Ori, Pos and Pos+Neg; the latter two need labels of people."""
-    source: int = Field(default=512, ge=64, multiple_of=4)
+    source: Fixed[int] = Field(default=512, ge=64, multiple_of=4)
     """Side of the square of each original that is degraded, in pixels; larger pictures are cut at random."""
-    patch: int = Field(default=256, ge=32, multiple_of=4)
+    patch: Fixed[int] = Field(default=256, ge=32, multiple_of=4)
     """Side of the patch that is cut from it after degradation, in pixels of the ground truth."""
-    flip: float = Field(default=0.5, ge=0, le=1)
+    flip: Fixed[float] = Field(default=0.5, ge=0, le=1)
     """Share of the patches that are mirrored left to right."""
-    pool: int = Field(default=160, ge=0)
+    pool: Fixed[int] = Field(default=160, ge=0)
     """Samples in the pool that mixes degradations (0: none); a multiple of the batch."""
-    workers: int = Field(default=2, ge=0)
+    workers: Free[int] = Field(default=2, ge=0)
     """Processes that make batches ahead of the training."""
+    check: Free[bool] = True
+    """Decode every picture before the first step; what was decoded once is remembered. Without, a damaged picture ends
+    the run when it is drawn."""
+    damaged: Free[Literal["stop", "skip"]] = "stop"
+    """What a damaged or missing picture does before the first step: stop the run, or have its set left out."""
 
 
 class SamplingRecipe(Recipe):
     """Which ground truth of a set is learned from (the paper's 4.2)."""
 
-    sampler: Literal["origins-only", "upos", "sma", "smp", "amo"] = "origins-only"
-    tau: float = Field(default=10.0, gt=0)
+    sampler: Fixed[Literal["origins-only", "upos", "sma", "smp", "amo"]] = "origins-only"
+    tau: Fixed[float] = Field(default=10.0, gt=0)
     """Temperature of SMA and SMP, on a scale of 0 to 100, over which the metric's range is spread."""
-    metric: str = "srq"
+    metric: Fixed[str] = "srq"
     """The no-reference metric that SMA, SMP and AMO go by."""
-    grid: int = Field(default=0, ge=0, multiple_of=4)
+    grid: Fixed[int] = Field(default=0, ge=0, multiple_of=4)
     """AMO: 0 scores each patch when it is cut; else patches stand at multiples of so many pixels and are scored once:
     all before the first step, or, where a process draws fewer than there are, each when it is first drawn."""
 
@@ -70,29 +76,29 @@ class SamplingRecipe(Recipe):
 class ObjectiveRecipe(Recipe):
     """The weights of the terms; those of weight 0 are not computed."""
 
-    l1: float = Field(default=1.0, ge=0)
-    perceptual: float = Field(default=1.0, ge=0)
-    perceptual_features: Literal["vgg19", "lpips-st-vgg", "lpips-st-alex"] = "vgg19"
+    l1: Fixed[float] = Field(default=1.0, ge=0)
+    perceptual: Fixed[float] = Field(default=1.0, ge=0)
+    perceptual_features: Fixed[Literal["vgg19", "lpips-st-vgg", "lpips-st-alex"]] = "vgg19"
     """HGGT's VGG19 needs torchvision's weights; LPIPS-ST's come from the package index."""
-    perceptual_on_flat: float = Field(default=1.0, ge=0, le=1)
+    perceptual_on_flat: Fixed[float] = Field(default=1.0, ge=0, le=1)
     """How much flat areas of the original count for it; where nothing is to be seen it asks for the photo's grain."""
-    gan: float = Field(default=0.1, ge=0)
+    gan: Fixed[float] = Field(default=0.1, ge=0)
     """Weight of the vanilla GAN loss with a U-Net discriminator (the paper's lambda_A)."""
-    ldl: float = Field(default=0.0, ge=0)
+    ldl: Fixed[float] = Field(default=0.0, ge=0)
     """Weight of LDL's artefact map (Liang et al., CVPR 2022, arXiv:2203.09195)."""
-    negative: float = Field(default=0.0, ge=0)
+    negative: Fixed[float] = Field(default=0.0, ge=0)
     """Weight of HGGT's term away from negative ground truths, its factor of 300 included."""
-    consistency: float = Field(default=0.0, ge=0)
+    consistency: Fixed[float] = Field(default=0.0, ge=0)
     """Weight of the L1 between the reduced output and the input."""
-    flat: float = Field(default=0.0, ge=0)
+    flat: Fixed[float] = Field(default=0.0, ge=0)
     """Weight of the term against grain on flat areas of the original."""
-    flat_detail: float = Field(default=2.0, gt=0)
+    flat_detail: Fixed[float] = Field(default=2.0, gt=0)
     """The detail of an area that still counts as flat, as a standard deviation in steps of 1/255."""
-    flat_square: float = Field(default=0.0, ge=0)
+    flat_square: Fixed[float] = Field(default=0.0, ge=0)
     """How much the square of the grain counts in that term, beside its absolute value."""
-    lambda_q: float = Field(default=0.0, ge=0)
+    lambda_q: Fixed[float] = Field(default=0.0, ge=0)
     """Weight of the predicted quality, on a scale of 0 to 100."""
-    quality: dict[str, Annotated[float, Field(ge=0)]] = Field(default={"srq": 1.0}, min_length=1)
+    quality: Fixed[dict[str, Annotated[float, Field(ge=0)]]] = Field(default={"srq": 1.0}, min_length=1)
     """The differentiable metrics that make up the quality, and their shares."""
 
     @model_validator(mode="after")
@@ -119,17 +125,17 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 class OptimiserRecipe(Recipe):
     """Adam for the generator, another for the discriminator."""
 
-    lr: float = Field(default=1e-4, gt=0)
-    betas: tuple[Beta, Beta] = (0.9, 0.99)
-    milestones: tuple[int, ...] = (200_000, 250_000, 275_000, 287_500)
+    lr: Fixed[float] = Field(default=1e-4, gt=0)
+    betas: Fixed[tuple[Beta, Beta]] = (0.9, 0.99)
+    milestones: Fixed[tuple[int, ...]] = (200_000, 250_000, 275_000, 287_500)
     """Steps after which both learning rates are multiplied by `gamma`."""
-    gamma: float = Field(default=0.5, gt=0, le=1)
-    warmup: int = Field(default=0, ge=0)
+    gamma: Fixed[float] = Field(default=0.5, gt=0, le=1)
+    warmup: Fixed[int] = Field(default=0, ge=0)
     """Steps in which they rise from nearly nothing."""
-    discriminator_lr: float = Field(default=1e-4, gt=0)
-    clip: float = Field(default=0.0, ge=0)
+    discriminator_lr: Fixed[float] = Field(default=1e-4, gt=0)
+    clip: Fixed[float] = Field(default=0.0, ge=0)
     """Largest norm of the generator's gradient; 0: any."""
-    ema: float = Field(default=0.999, ge=0, lt=1)
+    ema: Fixed[float] = Field(default=0.999, ge=0, lt=1)
     """Decay of the running average of the weights: what is validated and kept."""
 
     def rate_at(self, step: int) -> float:
@@ -141,52 +147,57 @@ class OptimiserRecipe(Recipe):
 class ValidationRecipe(Recipe):
     """A look at pictures that are not learned from."""
 
-    every: int = Field(default=5000, ge=1)
-    photos: int = Field(default=16, ge=1)
+    every: Free[int] = Field(default=5000, ge=1)
+    photos: Free[int] = Field(default=16, ge=1)
     """How many of the folder's, spread evenly over it."""
-    side: int = Field(default=256, ge=64, multiple_of=4)
+    side: Free[int] = Field(default=256, ge=64, multiple_of=4)
     """Side of the square in their middle that is degraded and restored."""
-    degradation: str | None = None
+    degradation: Free[str | None] = None
     """The first of the training's, if none is named."""
-    metrics: tuple[str, ...] = ("psnr", "stlpips")
+    metrics: Free[tuple[str, ...]] = ("psnr", "stlpips")
     """Held-out metrics; those that are trained on (`TrainRecipe.trained_on`) are marked in the log."""
-    pictures: int = Field(default=4, ge=0)
+    pictures: Free[int] = Field(default=4, ge=0)
     """How many comparisons are written each time."""
 
 
 class GuardRecipe(Recipe):
     """When to stop because the quality is being gamed (docs/train.md)."""
 
-    on: bool = True
-    margin: float = 2.0
+    on: Free[bool] = True
+    margin: Free[float] = 2.0
     """Points that the outputs' quality may lie above that of the clean originals."""
-    patience: int = Field(default=3, ge=1)
+    patience: Free[int] = Field(default=3, ge=1)
     """Looks in a row at which quality rises while a held-out metric or LR-consistency falls."""
-    tolerance: float = Field(default=0.02, ge=0)
+    tolerance: Free[float] = Field(default=0.02, ge=0)
     """Relative change of a held-out metric that still counts as none."""
-    consistency_db: float = Field(default=0.5, ge=0)
+    consistency_db: Free[float] = Field(default=0.5, ge=0)
     """Fall of LR-consistency, in dB of PSNR, that still counts as none."""
 
 
 class TrainRecipe(Recipe):
     """One training run."""
 
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    steps: int = Field(default=300_000, ge=1)
-    batch: int = Field(default=8, ge=1)
+    seed: Fixed[int] = Field(default=0, ge=0, lt=2**63)
+    steps: Length[int] = Field(default=300_000, ge=1)
+    batch: Fixed[int] = Field(default=8, ge=1)
     """Samples a step and process."""
-    bf16: bool = True
+    bf16: Fixed[bool] = True
     """Compute in bf16 (autocast) on devices where that is faster."""
     generator: GeneratorRecipe = GeneratorRecipe()
-    lora: LoraRecipe | None = None
+    lora: Fixed[LoraRecipe | None] = None
     data: DataRecipe = DataRecipe()
     sampling: SamplingRecipe = SamplingRecipe()
     objective: ObjectiveRecipe = ObjectiveRecipe()
     optimiser: OptimiserRecipe = OptimiserRecipe()
     validation: ValidationRecipe = ValidationRecipe()
     guard: GuardRecipe = GuardRecipe()
-    checkpoint_every: int = Field(default=5000, ge=1)
-    log_every: int = Field(default=100, ge=1)
+    checkpoint_every: Free[int] = Field(default=5000, ge=1)
+    log_every: Free[int] = Field(default=100, ge=1)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the guard may stop the run: nothing games a quality that is not optimised."""
+        return self.guard.on and self.objective.lambda_q > 0
 
     @property
     def trained_on(self) -> frozenset[str]:
@@ -200,6 +211,8 @@ class TrainRecipe(Recipe):
     def _fits(self) -> "TrainRecipe":
         if self.data.pool % self.batch:
             raise ValueError(f"data.pool = {self.data.pool} is not a multiple of batch = {self.batch}")
+        if self.data.damaged == "skip" and not self.data.check:
+            raise ValueError("data.damaged = 'skip' needs data.check = true, which finds what is damaged")
         if self.data.patch > self.data.source:
             raise ValueError(f"data.patch = {self.data.patch} is larger than data.source = {self.data.source}")
         if self.objective.gan and self.data.patch % 8:

@@ -1,21 +1,21 @@
 """What a no-reference metric says of the ground truths: of whole pictures, of patches as they are cut, of a grid's."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from iqsr.atomic import write_bytes
 from iqsr.errors import UsageError
 from iqsr.multigt import GtSet
 from iqsr.quality import Precision, card
 from iqsr.quality.emptiness import emptiness
 from iqsr.quality.metric import Metric
 from iqsr.scoring import content_hash, metric_fingerprint, score_files, writable_default_cache
+from iqsr.tensor_files import serialized
 from iqsr.training.sr.data import load_set
 
 _AT_ONCE = 64  # pixels' worth of 256-px patches that are scored in one batch
@@ -115,7 +115,8 @@ def grid_scores(
         key = hashlib.sha256(f"{fingerprint} {patch} {grid} {contents} emptied last".encode()).hexdigest()[:24]
         path = folder / f"{key}.safetensors"
         if not path.exists():
-            _write(path, _scored_places(load_set(gts), metric, patch, grid))
+            scores = _scored_places(load_set(gts), metric, patch, grid)
+            write_bytes(path, serialized({"scores": scores.contiguous()}))
         with safe_open(path, "pt") as file:
             found[gts.name] = file.get_tensor("scores")
         on_set(number + 1)
@@ -132,10 +133,3 @@ def _scored_places(pictures: Tensor, metric: Metric, patch: int, grid: int) -> T
     shown = patches.unflatten(0, (count, rows * columns)).transpose(0, 1)  # (places, K, 3, patch, patch)
     scores = [patch_scores(metric, part) for part in shown.split(max(1, at_once // count))]
     return torch.cat(scores).T.reshape(count, rows, columns)
-
-
-def _write(path: Path, scores: Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    save_file({"scores": scores.contiguous()}, part)
-    part.replace(path)

@@ -1,0 +1,154 @@
+"""Every picture of a training decoded once, before it starts: what was is remembered, what cannot be is told."""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from iqsr.errors import IqsrError, PictureError
+from iqsr.images.whole import decoded_size
+from iqsr.scoring import content_hash
+from iqsr.scoring.cache import code_hash
+from iqsr.weights import cache_folder
+
+_AT_ONCE = 256  # pictures between two writes to the cache
+_NAMED = 3
+_FIND = "SELECT sha256, width, height FROM whole WHERE path = ? AND bytes = ? AND changed = ? AND reader = ?"
+logger = logging.getLogger(__name__)
+
+
+class Whole(NamedTuple):
+    """A picture that was decoded to its last row."""
+
+    sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was found in picture files."""
+
+    whole: dict[Path, Whole]
+    damaged: dict[Path, str]
+    """Why each cannot be read, in one line that names it."""
+
+    def check(self, advice: str) -> None:
+        """PictureError that names the first few of those that are damaged, and what to do; nothing where none is."""
+        if self.damaged:
+            told = "; ".join(list(self.damaged.values())[:_NAMED])
+            more = f"; and {len(self.damaged) - _NAMED} more" if len(self.damaged) > _NAMED else ""
+            count = len(self.damaged.keys() | self.whole.keys())
+            raise PictureError(f"{len(self.damaged)} of {count} pictures cannot be used: {told}{more}; {advice}")
+
+
+def look_at(
+    paths: Collection[Path], on_picture: Callable[[int], None] = lambda done: None, *, workers: int | None = None
+) -> Pictures:
+    """Decode pictures, each once, `workers` at a time: by default as many as this process has CPUs.
+
+    A file that was decoded before, by the same code, and has its size and time of change still, is not read again. What
+    is remembered lies in `pictures.sqlite` in the folder for caches. on_picture: told how many are done.
+    """
+    files = list(dict.fromkeys(paths))
+    whole: dict[Path, Whole] = {}
+    damaged: dict[Path, str] = {}
+    memory = _Memory(cache_folder() / "pictures.sqlite")
+    with closing(memory), ThreadPoolExecutor(workers or _cpus()) as pool:
+        for part in (files[i : i + _AT_ONCE] for i in range(0, len(files), _AT_ONCE)):
+            new: dict[_File, Whole] = {}
+            for path, file, found in pool.map(_looked, part, memory.of(part)):
+                if isinstance(found, Whole):
+                    whole[path] = found
+                    new |= {file: found} if file else {}
+                else:
+                    damaged[path] = found
+                on_picture(len(whole) + len(damaged))
+            memory.add(new)
+    return Pictures(whole, damaged)
+
+
+class _File(NamedTuple):
+    """What tells whether a file is as it was."""
+
+    path: str
+    bytes: int
+    changed: int
+    """In nanoseconds."""
+
+
+def _looked(path: Path, known: tuple[_File | None, Whole | None]) -> tuple[Path, _File | None, Whole | str]:
+    """The file where it is to be remembered; what was found, or why it is damaged."""
+    file, whole = known
+    if whole is not None:
+        return path, None, whole
+    try:
+        return path, file, Whole(content_hash(path), *decoded_size(path))
+    except IqsrError as error:
+        return path, None, str(error)
+
+
+class _Memory:
+    """Pictures that were decoded, in an SQLite file. One that cannot be used is told, and done without."""
+
+    def __init__(self, path: Path) -> None:
+        self._reader = code_hash("images", "*.py")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = _opened(path)
+        except (OSError, sqlite3.Error) as error:
+            logger.warning("pictures are decoded anew, for '%s' cannot be used: %s", path, error)
+            self._connection = _opened(":memory:")
+
+    def of(self, paths: Sequence[Path]) -> Iterator[tuple[_File | None, Whole | None]]:
+        """For each path its file, where there is one, and what is known of it."""
+        for path in paths:
+            file = _file(path)
+            yield file, None if file is None else self._found(file)
+
+    def _found(self, file: _File) -> Whole | None:
+        try:
+            row = self._connection.execute(_FIND, (*file, self._reader)).fetchone()
+        except sqlite3.Error:  # damaged behind its header
+            return None
+        return Whole(*row) if row else None
+
+    def add(self, found: Mapping[_File, Whole]) -> None:
+        """Remember pictures."""
+        rows = [(*file, self._reader, *whole) for file, whole in found.items()]
+        try:
+            with self._connection:
+                self._connection.executemany("INSERT OR REPLACE INTO whole VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            logger.warning("pictures that were decoded cannot be remembered: %s", error)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._connection.close()
+
+
+def _opened(path: Path | str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=60)
+    with connection:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS whole (path TEXT PRIMARY KEY, bytes INTEGER, changed INTEGER, reader TEXT, "
+            "sha256 TEXT, width INTEGER, height INTEGER) WITHOUT ROWID"
+        )
+    return connection
+
+
+def _file(path: Path) -> _File | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return _File(str(path.resolve()), found.st_size, found.st_mtime_ns)
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
