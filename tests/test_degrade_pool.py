@@ -92,6 +92,19 @@ def test_a_restored_pool_goes_on_bit_for_bit(calls: int) -> None:
         assert [numbers(resumed.exchange(numbered(1000 + 4 * i, 4))) for i in range(20)] == uninterrupted
 
 
+@pytest.mark.parametrize("calls", [0, 2, 3, 9])
+def test_an_exchange_can_be_undone_bit_for_bit(calls: int) -> None:
+    pools = [Pool(12, seeded(3)), Pool(12, seeded(3))]
+    for pool in pools:
+        for start in range(0, 4 * calls, 4):
+            pool.exchange(numbered(start, 4))
+    pools[0].exchange(numbered(500, 4))
+    pools[0].undo()
+    pools[0].undo()  # once only
+    found = [[numbers(pool.exchange(numbered(1000 + 4 * i, 4))) for i in range(20)] for pool in pools]
+    assert found[0] == found[1]
+
+
 def test_batches_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match="at least 1"):
         Pool(0, seeded())

@@ -4,14 +4,17 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from commands import Run
+from commands import PATIENCE, Run
 from iqsr.errors import IqsrError, PictureError, UsageError
 from iqsr.recipes import resolved_toml
 from iqsr.training.resume import OnResume, changes, marks
+from iqsr.training.sr.data import Batches, Sets
 from iqsr.training.sr.loop import Training
 from iqsr.training.sr.objective import Objective
 from iqsr.training.sr.recipe import LoraRecipe, TrainRecipe
@@ -306,3 +309,24 @@ def test_data_is_accepted_only_where_a_run_goes_on(sets: Path, tmp_path: Path, i
     ended = iqsr("train", str(recipe), "--data", str(sets), "-o", str(tmp_path / "run"), "--accept-data")
     assert ended.code == 2
     assert "--accept-data goes with --resume" in ended.err
+
+
+@pytest.mark.slow
+def test_a_picture_that_one_process_cannot_read_ends_all_of_them(own_sets: Path, tmp_path: Path) -> None:
+    recipe = light("steps=6", "batch=1", "data.pool=0", "checkpoint_every=100", "data.check=false")
+    made = Batches(Sets(own_sets, recipe.data), recipe.data, batch=1, seed=recipe.seed, rank=1, ranks=2)
+    name = made.sets.chosen[int(made[1]["place"][0, 0])].name  # drawn by the second process in the second step
+    content = damage(bad := next(own_sets.rglob(f"{name}_03.png")))
+    file, run = tmp_path / "light.toml", tmp_path / "run"
+    file.write_text(resolved_toml(recipe))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "iqsr", "train"]
+    command = [*launch, str(file), "--data", str(own_sets), "-o", str(run)]
+    settings = {"env": os.environ | {"OMP_NUM_THREADS": "1"}, "capture_output": True, "text": True, "timeout": PATIENCE}
+    ended = subprocess.run(command, check=False, **settings)  # type: ignore[call-overload]
+    assert ended.returncode != 0
+    assert "stopped after 1 steps: put it right" in ended.stderr
+    assert len(list((run / "checkpoints").glob("step-00000001-rank?.ckpt"))) == 2
+    bad.write_bytes(content)
+    subprocess.run([*command, "--resume"], check=True, **settings)  # type: ignore[call-overload]
+    subprocess.run([*command[:-1], str(tmp_path / "whole"), "--set", "data.check=true"], check=True, **settings)  # type: ignore[call-overload]
+    assert equal(run, tmp_path / "whole")
