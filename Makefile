@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-BROWSER := $(VENV)/.browser
+TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow lint bench clean
@@ -17,16 +17,16 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-$(BROWSER): $(READY)
-	sh tests/install_browser.sh && touch $@ || true
+$(TOOLS): $(READY)
+	sh tests/install_tools.sh && touch $@ || true
 
 demo: $(READY)  ## Enlarge four photos, compare them on a page
 	$(BIN)/python demo/demo.py
 
-test: $(READY) $(BROWSER) lint  ## Lint, types, and all tests that are fast
+test: $(READY) $(TOOLS) lint  ## Lint, types, and all tests that are fast
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
-test-slow: $(READY) $(BROWSER)  ## The slow tests
+test-slow: $(READY) $(TOOLS)  ## The slow tests
 	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)  ## ruff, pyright (strict on src), import-linter

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from commands import Ended, Run
+from exiftool import ExifTool, find_exiftool
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,6 +23,12 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("IQSR_TEST_THREADS", "1")))
+
+
+@pytest.fixture(scope="session")
+def exiftool() -> ExifTool:
+    """Reads and writes metadata apart from iqsr; tests that take it are marked."""
+    return find_exiftool()
 
 
 @pytest.fixture

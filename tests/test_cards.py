@@ -171,16 +171,14 @@ def test_weights_of_another_size_do_not_count(empty):
 
 
 @pytest.mark.parametrize("variant", ["spaq", "paq2piq", "ava"])
-@pytest.mark.parametrize(
-    ("suffix", "refusal"), [(".npz", "not MUSIQ's weights"), (".pth", "not plain weights, and not opened")]
-)
-def test_a_checkpoint_of_musiq_is_found_where_the_line_says_and_read(empty, variant, suffix, refusal):
+@pytest.mark.parametrize("suffix", [".npz", ".pth"])
+def test_a_checkpoint_of_musiq_is_found_where_the_line_says_and_read(empty, variant, suffix):
     name = f"musiq-{variant}"
     assert availability(name).how == f"save Google's checkpoint as {name}.npz in the weights folder (docs/musiq.md)"
     (empty / "weights").mkdir()
     (empty / "weights" / f"{name}{suffix}").write_bytes(b"not it")
     assert availability(name).here
-    with pytest.raises(WeightsError, match=rf"{name}\{suffix}: {refusal}"):
+    with pytest.raises(WeightsError, match=rf"{name}\{suffix}: a text, not weights"):
         load_metric(name)
 
 

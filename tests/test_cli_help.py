@@ -69,7 +69,7 @@ def test_a_wrong_example_would_not_parse() -> None:
 
 
 def test_the_examples_of_upscale_run(iqsr: Run) -> None:
-    for name in ("photo.jpg", "holiday/a.jpg", "holiday/b/c.png", "scans/1.tif", "drawings/d.png"):
+    for name in ("photo.jpg", "holiday/a.jpg", "holiday/b/c.png", "scans/1.tif", "drawings/d.png", "gloss.png"):
         picture(name, (400, 300))
     found = examples(iqsr("upscale", "--help").out)
     assert len(found) >= 4

@@ -87,7 +87,7 @@ def test_a_photo_that_cannot_be_read_is_told_and_tried_again(iqsr: Run, photos: 
         assert ended.code == 1
         assert [line for line in ended.err.splitlines() if line.startswith("iqsr:")] == [
             "iqsr: cannot read 'some/bad.jpg': it is a text file, not a picture; "
-            "PNG, JPEG, WebP, TIFF, HEIC and AVIF are read"
+            "PNG, JPEG, WebP, TIFF, HEIC, AVIF, BMP, GIF, PPM and JPEG 2000 are read"
         ]
         assert "failed: 1; the same command tries them again" in ended.out
         assert check(Path("sets")) == []

@@ -1,4 +1,4 @@
-"""The formats of data sets are read by every command that reads pictures, from files and from folders."""
+"""The formats of data sets, and HDR, in every command that reads pictures, from files and from folders."""
 
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from iqsr.agreement import Rate, agreement
 from iqsr.multigt import open_folders
 from iqsr.prepare import prepare
 from iqsr.scoring import score_files
+from png_samples import write_png
 from prepare_samples import RECIPE
 
 LOSSLESS = ["bmp", "gif", "pgm", "jp2"]
@@ -79,3 +80,44 @@ def test_a_folder_of_them_is_enlarged_to_png(iqsr: Run) -> None:
     assert len(results) == 4
     for result in results:
         assert np.array_equal(result, results[0])
+
+
+def hdr(name: str) -> Path:
+    """A photo told to be of BT.2020 and PQ."""
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    photo = skimage.data.astronaut()[:300, 100:360].astype(np.uint16)
+    return write_png(Path(name), photo * 257, [(b"cICP", bytes((9, 16, 0, 1)))])
+
+
+def told(name: str | Path) -> str:
+    return f"'{name}' has HDR colours (PQ, BT.2020), which count as sRGB here; convert it to sRGB first\n"
+
+
+def test_score_tells_of_hdr_once_a_file_and_also_where_scores_are_remembered(iqsr: Run) -> None:
+    hdr("sr/a.png"), hdr("gt/a.png")
+    Image.fromarray(skimage.data.astronaut()[:300, 100:360]).save("sr/b.png")
+    Image.fromarray(skimage.data.astronaut()[:300, 100:360]).save("gt/b.png")
+    for folder in (Path(), Path.cwd()):  # a line is told once a process
+        ended = iqsr("score", str(folder / "sr"), "--reference", str(folder / "gt"), "-m", "psnr,laplacian")
+        assert (ended.code, ended.err.count("HDR")) == (0, 2)
+        assert told(folder / "sr/a.png") in ended.err
+        assert told(folder / "gt/a.png") in ended.err
+
+
+def test_agree_tells_of_hdr(iqsr: Run) -> None:
+    hdr("sharp.png"), save("flat.png", contrast=20)
+    Path("pairs.csv").write_text("first,second,share_first\nsharp.png,flat.png,0.9\n")
+    ended = iqsr("agree", "pairs.csv", "-m", "laplacian")
+    assert (ended.code, ended.err.count(told("sharp.png")), ended.err.count("HDR")) == (0, 1, 1)
+
+
+def test_prepare_tells_of_hdr(caplog: pytest.LogCaptureFixture) -> None:
+    hdr("photos/a.png")
+    assert prepare(["photos"], Path("sets"), RECIPE).sets > 0
+    assert [f"{line}\n" for line in caplog.messages if "HDR" in line] == [told("photos/a.png")]
+
+
+def test_upscale_keeps_hdr_and_says_nothing(iqsr: Run) -> None:
+    hdr("a.png")
+    ended = iqsr("upscale", "a.png", "-o", "o.png", *FAST)
+    assert (ended.code, ended.err.count("HDR")) == (0, 0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from iqsr.errors import UsageError
-from iqsr.quality import card, load_metric
+from iqsr.quality import card, load_metric, planes
 from iqsr.quality.laplacian import laplacian
 from iqsr.quality.ms_ssim import ms_ssim
 from iqsr.quality.psnr import psnr, psnr_y
@@ -145,6 +145,36 @@ def test_crop_border_equals_cropping(function):
 def test_border_that_leaves_nothing_is_one_line(border):
     with pytest.raises(UsageError, match=f"a border of {border} px cannot be cut off a picture of 16x20"):
         psnr(picture(20, 16), picture(20, 16), crop_border=border)
+
+
+@pytest.mark.parametrize("name", ["psnr", "psnr-y", "ssim", "ssim-y", "ms_ssim", "laplacian"])
+@pytest.mark.parametrize("values", [1, 40_000, 1_000_000_000])
+def test_bands_of_any_height_give_the_same_value_and_gradient(name, values, monkeypatch):
+    x, y = picture(187, 180, count=2), noisy(picture(187, 180, count=2), 0.1)
+    metric = load_metric(name)
+    given = (x, y) if metric.card.reference == "full" else (x,)
+
+    def found() -> tuple[torch.Tensor, torch.Tensor]:
+        leaf = given[0].clone().requires_grad_()
+        value = metric(leaf, *given[1:])
+        return value.detach(), torch.autograd.grad(value.sum(), leaf)[0]
+
+    expected, gradient = found()
+    monkeypatch.setattr(planes, "_BAND_VALUES", values)
+    value, again = found()
+    torch.testing.assert_close(value, expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(again, gradient, atol=float(gradient.abs().max()) * 1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(3000, 400), (11, 11), (400, 3000), (17, 5)])
+@pytest.mark.parametrize("overlap", [0, 2, 10])
+def test_bands_are_small_and_together_the_picture(size, overlap):
+    x = torch.arange(size[0]).view(1, 1, -1, 1).expand(1, 3, *size)
+    parts = [part for (part,) in planes.bands(x, overlap=overlap)]
+    assert max(part.numel() for part in parts) <= max(1 << 18, 3 * size[1] * (16 + overlap))
+    assert all(part.shape[2] > overlap for part in parts)
+    rows = torch.cat([part[0, 0, : part.shape[2] - overlap, 0] for part in parts])
+    assert torch.equal(rows, torch.arange(size[0] - overlap))
 
 
 def test_border_that_leaves_too_little_for_a_window_is_one_line():

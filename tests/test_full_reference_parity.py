@@ -112,6 +112,19 @@ def test_ms_ssim_differs_from_pyiqa_only_in_places_of_negative_structure(monkeyp
     torch.testing.assert_close(ms_ssim(x, y), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("sigma", [0.05, 0.4])
+def test_ssim_differs_from_pyiqas_ssimc_only_in_places_of_negative_structure(monkeypatch, sigma):
+    from pyiqa.archs.ssim_arch import SSIM
+
+    x = picture(96, 128, count=2)
+    x, y = ((255 * t).round() / 255 for t in (x, noisy(x, sigma)))  # which pyiqa does
+    expected = SSIM(test_y_channel=False)(x, y).float()
+    negative = ssim_maps(x, y)[1].min() < 0
+    assert ((ssim(x, y) - expected).abs() > 1e-5).all() == negative
+    monkeypatch.setattr("iqsr.quality.ssim.ssim_maps", lambda x, y: (ssim_maps(x, y)[0].relu(), ssim_maps(x, y)[1]))
+    torch.testing.assert_close(ssim(x, y), expected, atol=1e-5, rtol=0)
+
+
 def test_psnr_of_one_step_of_8_bits_everywhere():
     x = torch.full((1, 3, 8, 8), 100 / 255)
     assert psnr(x, x + 1 / 255).item() == pytest.approx(20 * math.log10(255), abs=1e-3)

@@ -3,6 +3,7 @@
 import io
 import struct
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from iqsr.images import open_picture, output_formats
 from iqsr.images.formats import FORMATS, OTHER_PICTURES, PICTURE_SUFFIXES, WRITTEN_SUFFIXES
 from iqsr.images.kinds import READABLE
+from iqsr.images.metadata.blocks import Resolution
 from picture_errors import the_error
 from picture_files import SIZE, copy, noise, smooth, values
 
@@ -134,9 +136,11 @@ def test_a_still_gif_with_and_without_a_transparent_colour(tmp_path: Path) -> No
     assert np.array_equal(result[..., 3], np.where(np.asarray(indexed) == 3, 0, 255))
 
 
-def test_the_resolution_of_a_bmp_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_the_resolution_of_a_bmp_is_kept(tmp_path: Path, suffix: str) -> None:
     Image.fromarray(RGB).save(tmp_path / "in.bmp", dpi=(300, 300))
-    assert open_picture(tmp_path / "in.bmp").info.resolution == pytest.approx((300 / 25.4,) * 2, rel=1e-3)
+    out = copy(tmp_path / "in.bmp", tmp_path / f"out.{suffix}")
+    assert open_picture(out).info.metadata.resolution == Resolution(Fraction(300), Fraction(300), "inch")
 
 
 def without_definitions(data: bytes) -> bytes:

@@ -116,15 +116,14 @@ def test_broken_exif_does_not_cost_the_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read", ["png", "webp"])
-@pytest.mark.parametrize("written", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("lengths", [(70_000, 0), (100, 70_000), (40_000, 40_000)])
-def test_a_value_too_long_for_exif_does_not_cost_the_others(
-    tmp_path: Path, read: str, written: str, lengths: tuple[int, int]
+def test_a_value_too_long_for_jpeg_does_not_cost_the_others(
+    tmp_path: Path, read: str, lengths: tuple[int, int]
 ) -> None:
     exif = photo_exif()
     exif[0x010E], exif.get_ifd(0x8769)[0x9286] = "x" * lengths[0], b"y" * lengths[1]
     Image.fromarray(smooth()).save(tmp_path / f"in.{read}", exif=exif)
-    kept = Image.open(copy(tmp_path / f"in.{read}", tmp_path / f"out.{written}")).getexif()
+    kept = Image.open(copy(tmp_path / f"in.{read}", tmp_path / "out.jpg")).getexif()
     assert kept[0x010F] == "Acme Camera"
     assert kept.get_ifd(0x8769)[0x9003] == "2021:02:03 04:05:06"
     assert [float(x) for x in kept.get_ifd(0x8825)[2]] == [48.0, 8.0, 30.5]

@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 import heic_samples
 from iqsr.images import open_picture
+from iqsr.images.metadata.blocks import Resolution
 from picture_errors import the_error
 from picture_files import copy, noise, smooth, values
 from tiff_tags import set_tag
@@ -53,6 +55,18 @@ def test_the_picture_may_come_after_its_thumbnail(tmp_path: Path) -> None:
     info = open_picture(source).info
     assert (info.width, info.height, info.gray) == (67, 41, True)
     assert np.array_equal(values(copy(source, tmp_path / "out.png"))[..., 0], gray)
+
+
+def test_what_the_first_page_tells_is_kept_where_that_is_a_thumbnail(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        artist, xmp = (315, "s", 0, "Ansel", True), (700, "B", 14, b"<x:xmpmeta/>  ", True)
+        options = {"photometric": "rgb", "metadata": None}
+        writer.write(SMALL, subfiletype=REDUCED, resolution=(72, 72), extratags=[artist, xmp], **options)
+        writer.write(noise(3), resolution=(300, 300), resolutionunit="inch", **options)
+    found = open_picture(tmp_path / "in.tif").info.metadata
+    assert b"Ansel" in (found.exif or b"")
+    assert found.xmp == b"<x:xmpmeta/>  "
+    assert found.resolution == Resolution(Fraction(300), Fraction(300), "inch")
 
 
 def test_a_thumbnail_by_the_old_tag_is_no_page(tmp_path: Path) -> None:

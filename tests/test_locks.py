@@ -50,6 +50,7 @@ def test_a_second_process_is_told_who_is_at_work_and_where(tmp_path: Path) -> No
     process.communicate()
     with locked(tmp_path, "more work"):
         assert json.loads((tmp_path / LOCK_FILE).read_text())["pid"] == os.getpid()
+    assert (tmp_path / LOCK_FILE).read_bytes() == b""
 
 
 @pytest.mark.parametrize("options", [(), ("fork",)])

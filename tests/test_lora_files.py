@@ -1,10 +1,8 @@
 """Adapters as files: read as they were written, refused where damaged or another's, shipped with a network."""
 
 import re
-import sys
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from iqsr.errors import ModelError, UsageError, WriteError
-from iqsr.generators import Generator, load_generator, packaged
-from iqsr.generators.adapter import read_adapter, weights_sha256, write_adapter
+from iqsr.generators import Generator
+from iqsr.generators.adapter import weights_sha256
 from iqsr.generators.community import load_checkpoint
 from iqsr.generators.lora import (
     load_adapter,
@@ -22,7 +20,6 @@ from iqsr.generators.lora import (
 )
 from iqsr.generators.plain import save_plain
 from lora_networks import (
-    ANIMEVIDEO,
     TINY,
     compact,
     header,
@@ -156,40 +153,3 @@ def test_an_adapter_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(WriteError, match="cannot write"):
         saved_adapter(tmp_path / "file" / "a.safetensors")
-
-
-# Packaged networks with an adapter
-
-
-@pytest.fixture
-def shipped(tmp_path, monkeypatch) -> Path:
-    """`animevideo-tuned`: a packaged base and an adapter in the package's folder."""
-    path = tmp_path / "tuned.safetensors"
-    generator = trained(load_generator(ANIMEVIDEO), "all-convs")
-    save_adapter(generator.module, path, base=ANIMEVIDEO, targets="all-convs")
-    network = replace(packaged.NETWORKS[ANIMEVIDEO], adapter=str(path))
-    monkeypatch.setitem(packaged.NETWORKS, "animevideo-tuned", network)
-    return path
-
-
-def test_a_packaged_network_is_its_base_with_the_adapter_merged(shipped):
-    expected = load_generator(ANIMEVIDEO)
-    load_adapter(expected.module, shipped)
-    found = load_generator("animevideo-tuned")
-    x = picture()
-    assert (run(found.module, x) - run(expected.module, x)).abs().max() <= 1e-5
-    assert (run(found.module, x) - run(load_generator(ANIMEVIDEO).module, x)).abs().max() > 1e-3
-    assert (found.name, found.scale, found.architecture) == ("animevideo-tuned", 4, "Compact")
-    assert list(found.module.state_dict()) == list(load_generator(ANIMEVIDEO).module.state_dict())
-    assert not any(tensor.requires_grad for tensor in found.module.parameters())
-
-
-def test_a_packaged_network_needs_no_peft(shipped, monkeypatch):
-    monkeypatch.setitem(sys.modules, "peft", None)
-    assert load_generator("animevideo-tuned").scale == 4
-
-
-def test_a_packaged_adapter_of_another_base_is_refused(shipped):
-    write_adapter(replace(read_adapter(shipped), base_sha256="0" * 64), shipped)
-    with pytest.raises(ModelError, match=r"the adapter of animevideo-tuned: belongs to .* but its base has"):
-        load_generator("animevideo-tuned")

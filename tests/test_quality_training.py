@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from iqsr.errors import IqsrError, UsageError
+from iqsr.finite import NotFiniteError, first_not_finite
 from iqsr.locks import locked
 from iqsr.quality.dense import DenseHead, Prediction, quality_of
 from iqsr.quality.efficientnet_lite import CHANNELS, EfficientNetLite0
 from iqsr.quality.srq import Srq, load_srq
-from iqsr.training.finite import NotFiniteError, not_finite
 from iqsr.training.quality import loop
 from iqsr.training.quality.batches import Versions
 from iqsr.training.quality.dataset import make_data, read_shards
@@ -148,7 +148,7 @@ def test_what_is_not_finite_is_never_kept(tmp_path: Path) -> None:
         run.fit(made_versions(), made_versions(), lambda *_: None)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert state["step"] == 2
-    assert not_finite(state) is None
+    assert first_not_finite(state) is None
     assert all(value.isfinite().all() for value in load_file(tmp_path / "weights.safetensors").values())
     state["average"]["trunk.weight"][0] = float("nan")
     torch.save(state, tmp_path / "checkpoint.pt")

@@ -17,8 +17,8 @@ from torch import nn
 
 from commands import PATIENCE
 from iqsr.errors import IqsrError
+from iqsr.finite import NotFiniteError, all_finite, first_not_finite
 from iqsr.recipes import resolved_toml
-from iqsr.training.finite import NotFiniteError, all_finite, not_finite
 from iqsr.training.log_file import LogFile
 from iqsr.training.sr.launch import check_launch
 from iqsr.training.sr.loop import Training
@@ -181,7 +181,7 @@ def test_what_is_not_finite_is_never_kept(
     assert re.fullmatch(rf"{named} is not finite at step {step}: {advice}; {kept}", str(error.value)), error.value
     assert training.checkpoints.steps()[-1] == training.done
     for path in (run / "checkpoints").glob("*.ckpt"):
-        assert not_finite(torch.load(path, weights_only=True)) is None
+        assert first_not_finite(torch.load(path, weights_only=True)) is None
     assert all(value.isfinite().all() for value in weights(run).values())
     for line in (run / "log.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=lambda name: pytest.fail(name))
@@ -227,8 +227,9 @@ def test_what_is_not_finite_is_found_and_named() -> None:
         "e": None,
     }
     assert all_finite(fine)
-    assert not_finite(fine) is None
+    assert first_not_finite(fine) is None
     assert all_finite({})
+    assert all_finite({"large": torch.full((100,), 3e38), "larger": torch.full((2,), 1e300, dtype=torch.float64)})
     for bad in (float("nan"), inf, -inf):
         for state, name in (
             (fine | {"x": {"y": torch.tensor([1.0, bad])}}, "x.y"),
@@ -236,7 +237,7 @@ def test_what_is_not_finite_is_found_and_named() -> None:
             (fine | {"x": torch.tensor(bad, dtype=torch.float16)}, "x"),
         ):
             assert not all_finite(state)
-            assert not_finite(state) == name
+            assert first_not_finite(state) == name
 
 
 # Processes

@@ -57,7 +57,8 @@ def test_a_score_of_a_file_is_what_others_compute_from_its_pixels() -> None:
     table = score_files(["sr"], ["psnr"], reference=Path("gt"))
     expected = peak_signal_noise_ratio(noise(seed=2), noise(seed=1))
     assert table["psnr"][0] == pytest.approx(expected, abs=1e-4)
-    assert records(table) == [{"path": "sr/a.png", "width": 48, "height": 40, "psnr": table["psnr"][0]}]
+    facts = {"path": "sr/a.png", "width": 48, "height": 40, "reference": "gt/a.png"}
+    assert records(table) == [{**facts, "psnr": table["psnr"][0]}]
 
 
 def test_batches_score_as_single_pictures_do() -> None:
@@ -252,7 +253,7 @@ def test_pictures_that_cannot_be_scored_are_told_and_the_rest_goes_on() -> None:
         "crop or resize one of them",
         "sr/small.png": "'sr/small.png': stlpips needs at least 21 x 21 pixels, this has 12 x 12",
         "sr/text.png": "cannot read 'sr/text.png': it is a text file, not a picture; "
-        "PNG, JPEG, WebP, TIFF, HEIC and AVIF are read",
+        "PNG, JPEG, WebP, TIFF, HEIC, AVIF, BMP, GIF, PPM and JPEG 2000 are read",
     }
     scored = table["laplacian"].notna()
     assert set(scored[scored].index) == {"sr/good.png", "sr/lonely.png", "sr/resized.png", "sr/small.png"}

@@ -22,6 +22,7 @@ def saved(folder: Path, *steps: int) -> Checkpoints:
 
 def test_the_last_checkpoint_is_used_and_two_are_kept(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 10, 20, 30)
+    checkpoints.keep_last()
     assert checkpoints.steps() == [20, 30]
     found = checkpoints.load()
     assert found is not None

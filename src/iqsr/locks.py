@@ -18,7 +18,7 @@ from iqsr.errors import IqsrError
 
 logger = logging.getLogger(__name__)
 LOCK_FILE = ".lock"
-"""In a folder that is worked in; it stays, its lock does not. Inside: who took it last."""
+"""In a folder that is worked in; it stays, its lock does not. Inside: who has it."""
 _BYTE = 1 << 30  # Windows locks bytes, and nobody else reads those: one far behind the text
 
 
@@ -62,6 +62,7 @@ class FolderLock:
             ) from None
         except OSError:
             logger.warning("the disk of '%s' has no locks: see that nobody else works in that folder", folder)
+        self._descriptor = descriptor
         self._close = weakref.finalize(self, os.close, descriptor)
         _held.add(self)
         about = {"work": work, "pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
@@ -72,6 +73,13 @@ class FolderLock:
 
     def release(self) -> None:
         """Let others in. Nothing where that was done."""
+        if self._close.alive:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, 0)  # a folder whose work is done tells nothing of when and by whom
+        self._close()
+
+    def forget(self) -> None:
+        """For a process that was forked and has no part in the lock: close the file, and leave all else."""
         self._close()
 
 
@@ -91,7 +99,7 @@ _held: WeakSet[FolderLock] = WeakSet()
 def _let_go() -> None:
     """A process that was forked has the same open files: left open, they would keep the lock beyond their parent."""
     for lock in list(_held):
-        lock.release()
+        lock.forget()
 
 
 if hasattr(os, "register_at_fork"):

@@ -5,11 +5,11 @@
     >>> write_picture(Path("copy.png"), picture.rows(64), source=picture, upscaled=size, size=size)
 
 Nothing here holds a whole picture where the file format can be read and written by rows. Values are the
-file's own (a Display-P3 photo stays Display-P3): the ICC profile travels with them, unread.
+file's own (a Display-P3 photo stays Display-P3): what says so travels with them.
 """
 
 from iqsr.images.parts import remove_stale_parts
-from iqsr.images.read import Picture, PictureInfo, open_picture, read_rgb
+from iqsr.images.read import Picture, PictureInfo, open_as_srgb, open_picture, read_rgb
 from iqsr.images.resample import resample
 from iqsr.images.write import OutputFormat, check_output, output_formats, write_picture
 
@@ -18,6 +18,7 @@ __all__ = [
     "Picture",
     "PictureInfo",
     "check_output",
+    "open_as_srgb",
     "open_picture",
     "output_formats",
     "read_rgb",

@@ -18,6 +18,8 @@ class Header:
     xmp: bytes | None = None
     resolution: tuple[float, float] | None = None
     """pixels per millimetre, across and down"""
+    has_gain_map: bool = False
+    """whether there is what makes HDR of it"""
     notes: tuple[str, ...] = ()
     """what is not read, one line each without the name of the file"""
 

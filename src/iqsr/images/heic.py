@@ -9,7 +9,7 @@ from iqsr.images import vips
 from iqsr.images.header import Header
 from iqsr.images.unreadable import refusal
 
-_FAILURES = (ValueError, EOFError, SyntaxError, RuntimeError, OSError)  # what pi-heif says it raises
+_FAILURES = (ValueError, EOFError, SyntaxError, RuntimeError, OSError, IndexError)  # what pi-heif says it raises
 
 
 def read_header(path: Path) -> Header:
@@ -19,13 +19,13 @@ def read_header(path: Path) -> Header:
     """
     image = _primary(path)
     facts: dict[str, Any] = image.info
-    nclx: dict[str, object] = facts.get("nclx_profile") or {}
     return Header(
         width=image.size[0],
         height=image.size[1],
         bands=len(_channels(image.mode)),
         depth=16 if _bits(image) > 8 else 8,
-        icc=facts.get("icc_profile") or vips.profile_of_primaries(nclx.get("color_primaries")),
+        icc=facts.get("icc_profile"),
+        has_gain_map=any("hdrgainmap" in str(kind) for kind in facts.get("aux") or {}),
         exif=facts.get("exif"),
         xmp=facts.get("xmp"),
     )

@@ -9,7 +9,7 @@ import pyvips
 from iqsr.images import vips
 
 _SCAN = 0xDA
-_WITHOUT_LENGTH = {0x00, 0x01, 0xFF, *range(0xD0, 0xD8)}
+_WITHOUT_LENGTH = {0x00, 0x01, 0xFF, *range(0xD0, 0xD9)}
 _END = b"\xff\xd9"
 # Warnings that cost no pixel: stray bytes between segments, parameters of a scan that some phones leave at
 # zero, scans in an unusual order, a mark of Adobe's that nobody knows.

@@ -1,9 +1,9 @@
-"""What stands before the pixels of a PNG and is not told by libvips."""
+"""The chunks of a PNG (PNG, third edition, section 5)."""
 
-import os
+from collections.abc import Iterator
 from typing import BinaryIO
 
-_LONGEST = 65536
+_SIGNATURE, _LONGEST = 8, 65536
 
 
 def is_animated(file: BinaryIO) -> bool:
@@ -21,12 +21,22 @@ def is_apples(file: BinaryIO) -> bool:
 
 def chunk(file: BinaryIO, name: bytes) -> bytes | None:
     """The data (at most 64 KB) of the first chunk of this name before the pixels, None where there is none."""
-    file.seek(8)
-    while len(header := file.read(8)) == 8:
-        length, found = int.from_bytes(header[:4], "big"), header[4:]
+    for found, length in chunks(file):
         if found == name:
             return file.read(min(length, _LONGEST))
         if found == b"IDAT":
             break
-        file.seek(length + 4, os.SEEK_CUR)
     return None
+
+
+def chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Name and length of each chunk, while the file stands at its data."""
+    at = _SIGNATURE
+    while True:
+        file.seek(at)
+        header = file.read(8)
+        if len(header) < 8:
+            return
+        length = int.from_bytes(header[:4], "big")
+        yield header[4:], length
+        at += length + 12

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal
 import pyvips
 
 from iqsr.errors import PictureError, UnknownNameError, UsageError
-from iqsr.images import bmp, exif, heic, heif, jp2, jpeg, png, pnm, tiff, tiff_pages, vips
+from iqsr.images import bmp, heic, heif, jp2, jpeg, metadata, pnm, tiff, tiff_pages, vips
 from iqsr.images.alpha import ALPHAS, FETCH_ROWS, fill_hidden
 from iqsr.images.header import of_other_channels
 from iqsr.images.kinds import kind_of
+from iqsr.images.metadata import Colour, Metadata
 from iqsr.images.unreadable import refusal
 
 if TYPE_CHECKING:
@@ -52,16 +53,17 @@ class PictureInfo:
     gray: bool
     depth: Literal[8, 16]
     has_alpha: bool
-    icc: bytes | None
-    """the profile of the values that `rows` yields: the file's own, or sRGB where CMYK was converted"""
-    exif: bytes | None
-    """from the TIFF header on, as the file has it: orientation and dimensions not yet updated"""
-    xmp: bytes | None
-    iptc: bytes | None
-    resolution: tuple[float, float] | None
-    """pixels per millimetre, across and down"""
+    colour: Colour
+    """what the values that `rows` yields mean: as the file says, or sRGB where CMYK was converted"""
+    metadata: Metadata
+    """as the file has it: orientation and dimensions not yet updated"""
     notes: tuple[str, ...] = ()
     """what of the file is not read, one line each"""
+
+    @property
+    def icc(self) -> bytes | None:
+        """The profile of the values that `rows` yields."""
+        return self.colour.icc
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,22 @@ def open_picture(path: Path, *, alpha: str = ALPHAS[0]) -> Picture:
     return Picture(_whole_info(path, kind) if kind in _WHOLE else _vips_info(path, kind), alpha == "straight")
 
 
+def open_as_srgb(path: Path) -> Picture:
+    """`open_picture` for those who look at the values alone, as metrics and training do. Raises its errors.
+
+    A warning tells, once, of a file whose values no one may take for sRGB's, or for those of a space like it: HDR.
+    """
+    picture = open_picture(path)
+    if special := picture.info.colour.only_png:
+        _tell_once(f"'{path}' has {special}, which count as sRGB here; convert it to sRGB first")
+    return picture
+
+
 def read_rgb(path: Path) -> "Tensor":
-    """A whole picture file as float32 RGB (1, 3, H, W) in [0, 1]. Raises the errors of `open_picture`."""
+    """A whole picture file as float32 RGB (1, 3, H, W) in [0, 1]. Raises the errors of `open_as_srgb`."""
     import torch
 
-    return torch.cat(list(open_picture(path).rows(256)), 2)
+    return torch.cat(list(open_as_srgb(path).rows(256)), 2)
 
 
 def decoded(info: PictureInfo) -> pyvips.Image:
@@ -161,7 +174,7 @@ def _vips_info(path: Path, kind: str) -> PictureInfo:
     if kind == "jpeg" and jpeg.is_cut_short(path):
         raise PictureError(f"cannot read '{path}': the file is damaged or cut short (no end of the picture)")
     image = _plain(raw, path, kind)
-    block = exif.exif_of_tiff(path) if kind == "tiff" else vips.blob(raw, "exif-data")
+    blocks = metadata.of_file(path, kind, raw)
     width, height = image.width, image.height
     if _orientation(raw) >= 5:
         width, height = height, width
@@ -173,11 +186,8 @@ def _vips_info(path: Path, kind: str) -> PictureInfo:
         gray=image.bands < 3,
         depth=16 if image.format == "ushort" else 8,
         has_alpha=image.bands in (2, 4),
-        icc=_profile(image, path, kind),
-        exif=exif.within_limits(exif.bare(block)) if block else None,
-        xmp=vips.blob(raw, "xmp-data"),
-        iptc=vips.blob(raw, "iptc-data"),
-        resolution=_resolution(raw),
+        colour=metadata.colour_of_file(path, kind, raw, image, blocks),
+        metadata=blocks,
         notes=notes,
     )
 
@@ -194,11 +204,8 @@ def _whole_info(path: Path, kind: str) -> PictureInfo:
         gray=header.bands < 3,
         depth=16 if header.depth > 8 else 8,
         has_alpha=header.bands in (2, 4),
-        icc=header.icc,
-        exif=exif.within_limits(exif.bare(header.exif)) if header.exif else None,
-        xmp=header.xmp,
-        iptc=None,
-        resolution=header.resolution,
+        colour=metadata.colour_of_header(path, kind, header),
+        metadata=metadata.of_header(path, kind, header),
         notes=notes + header.notes,
     )
 
@@ -265,19 +272,6 @@ def _plain(image: pyvips.Image, path: Path, kind: str) -> pyvips.Image:
     return image
 
 
-def _profile(image: pyvips.Image, path: Path, kind: str) -> bytes | None:
-    """The picture's profile; that of Display-P3 where PNG or AVIF tell it by number only."""
-    icc = vips.blob(image, "icc-profile-data")
-    if icc is None and image.bands > 2:
-        if kind == "png":
-            with path.open("rb") as file:
-                icc = vips.profile_of_primaries((png.chunk(file, b"cICP") or b"\0")[0])
-        elif kind == "avif":
-            with suppress(PictureError):  # not worth a picture that libvips reads
-                icc = heic.read_header(path).icc
-    return icc
-
-
 def _check_size(path: Path, width: int, height: int) -> None:
     allowed = os.environ.get("IQSR_MAX_PIXELS", str(_DEFAULT_MAX_PIXELS))
     if not allowed.isdecimal():
@@ -292,11 +286,6 @@ def _check_size(path: Path, width: int, height: int) -> None:
 def _orientation(image: pyvips.Image) -> int:
     value = vips.field(image, "orientation")
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _resolution(image: pyvips.Image) -> tuple[float, float] | None:
-    # 1 pixel per millimetre is what libvips says when the file says nothing.
-    return None if (image.xres, image.yres) == (1.0, 1.0) else (float(image.xres), float(image.yres))
 
 
 @contextmanager

@@ -28,19 +28,17 @@ _BLOCKS_WAITING = 8
 
 
 class RowStream:
-    """Rows of a picture as the bytes of a PNG. bands: 1 (gray) or 3; depth: 8 or 16; exif: goes with it."""
+    """Rows of a picture as the bytes of a PNG. bands: 1 (gray) or 3; depth: 8 or 16."""
 
-    def __init__(self, width: int, height: int, *, bands: int, depth: int, exif: bytes | None) -> None:
+    def __init__(self, width: int, height: int, *, bands: int, depth: int) -> None:
         self.width, self.height = width, height
-        self.bands, self.depth, self.exif = bands, depth, exif
+        self.bands, self.depth = bands, depth
 
     def blocks(self, bands: "Iterable[Tensor]") -> Iterator[bytes]:
         """The PNG in blocks of a few MB. bands: (1, 3, any height, width); ValueError if that is not kept."""
         colour = 0 if self.bands == 1 else 2
         header = struct.pack(">IIBBBBB", self.width, self.height, self.depth, colour, 0, 0, 0)
         yield b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header)
-        if self.exif:
-            yield _chunk(b"eXIf", self.exif)
         pack = zlib.compressobj(level=0)
         rows = 0
         for band in bands:

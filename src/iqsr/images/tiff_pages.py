@@ -76,9 +76,8 @@ def pages(path: Path) -> list[Page]:
             while at and at not in been and len(been) < _MOST_PAGES:
                 been.add(at)
                 _, directory = parse(data, at=at)
-
                 numbers = partial(integers, directory, layout=layout)
-                found.append(_page(len(found), at, numbers, is_dng=_DNG_VERSION in directory.tags))
+                found.append(_page(len(found), at, numbers, is_dng=_DNG_VERSION in directory.entries))
                 (count,) = struct.unpack_from(layout.tags, data, at)
                 end = at + struct.calcsize(layout.tags)
                 end += count * (struct.calcsize(layout.entry) + struct.calcsize(layout.offset))

@@ -9,7 +9,9 @@ from iqsr.errors import PictureError
 from iqsr.images import jpeg, png
 from iqsr.images.tiff_pages import CIELAB, pages
 
-_COMPRESSION = re.compile(r"(\w+) compression support is not configured|compression scheme (\d+)", re.IGNORECASE)
+_COMPRESSION = re.compile(
+    r"((?:old-style )?\w+) compression support is not configured|compression scheme (\d+)", re.IGNORECASE
+)
 _NOT_SUPPORTED = re.compile(
     r"not (?:yet )?(?:supported|implemented|configured)|unsupported|unimplemented|can ?not handle", re.IGNORECASE
 )

@@ -17,7 +17,6 @@ pyvips.cache_set_max(0)
 if pyvips.logger.level == logging.NOTSET:
     pyvips.logger.setLevel(logging.ERROR)
 
-_DISPLAY_P3_PRIMARIES = 12  # ITU-T H.273, colour primaries SMPTE EG 432-1
 _PREFIX = re.compile(r"^(?:unix error|system error|[A-Za-z_0-9]+): ")
 
 
@@ -68,11 +67,3 @@ def set_blob(image: pyvips.Image, name: str, value: bytes) -> None:
 def builtin_profile(name: str) -> bytes:
     """The ICC profile that libvips carries under this name: "srgb" or "p3"."""
     return bytes(pyvips.Operation.call("profile_load", name))
-
-
-def profile_of_primaries(number: object) -> bytes | None:
-    """The ICC profile of colour primaries told by number (ITU-T H.273), None for others than Display-P3.
-
-    A picture may say so by number only, which most readers of what is written here would not see.
-    """
-    return builtin_profile("p3") if number == _DISPLAY_P3_PRIMARIES else None

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyvips
 
 from iqsr.errors import PictureError, UsageError
-from iqsr.images import exif, vips
+from iqsr.images import metadata, vips
 from iqsr.images.alpha import largest
 from iqsr.images.formats import MUST_END, suffixes_of
 from iqsr.images.parts import check_place, part_of
@@ -56,8 +56,8 @@ def check_output(out: Path, size: tuple[int, int], picture: Picture) -> None:
     """Find out before the work whether a picture of `size` = (width, height) can be written to `out`.
 
     UsageError for a suffix that is not written and for a size that is none; PictureError for a side longer
-    than the format allows, a folder that cannot be written to, a place that is taken by a folder. A folder
-    that does not exist yet is fine where it can be made.
+    than the format allows, colours that it cannot tell (HDR), a folder that cannot be written to, a place that
+    is taken by a folder. A folder that does not exist yet is fine where it can be made.
     """
     out = Path(out)
     chosen = _format(out)
@@ -67,6 +67,11 @@ def check_output(out: Path, size: tuple[int, int], picture: Picture) -> None:
         raise PictureError(
             f"cannot write '{out}': {chosen.name} holds at most {chosen.longest_side} pixels a side, and "
             f"'{picture.info.path.name}' becomes {size[0]} x {size[1]}; choose .png or .tif"
+        )
+    if (special := picture.info.colour.only_png) and chosen is not _PNG:
+        raise PictureError(
+            f"cannot write '{out}': '{picture.info.path.name}' has {special}, which of the output formats only PNG "
+            "can tell; choose .png"
         )
     check_place(out)
 
@@ -86,8 +91,8 @@ def write_picture(
     size: (width, height) of the file; where it differs, the rows are resampled as they pass (`resample`).
     source: gives the rest. Gray stays one channel, 16 bit stay 16 where the format has them (PNG, TIFF),
     alpha is resampled (bicubic) to `size`; JPEG, which has none, shows what is seen on white, or the colour alone where
-    the source is `straight`; ICC, EXIF (upright, new
-    dimensions, no thumbnail), XMP, IPTC and resolution are kept.
+    the source is `straight`; colour, EXIF (upright, new dimensions, no thumbnail), XMP, IPTC, resolution and texts are
+    kept. A warning tells what is not.
     quality: 1..100 for JPEG (default 95) and WebP (default 90), else not used.
 
     Memory does not grow with the picture's height, but for WebP, whose encoder holds the picture. A missing
@@ -103,14 +108,15 @@ def write_picture(
     if source.straight and info.has_alpha and not chosen.has_alpha:
         logger.warning("'%s': alpha left out, %s has none", out, chosen.name)
     depth = 16 if info.depth == 16 and chosen.has_16_bit else 8
-    stream = RowStream(*upscaled, bands=1 if info.gray else 3, depth=depth, exif=info.exif)
+    stream = RowStream(*upscaled, bands=1 if info.gray else 3, depth=depth)
     with part_of(out) as part:
         encode = partial(_encode, part=part, chosen=chosen, source=source, size=size, quality=quality)
         with Encoding(out, encode) as encoding:
             for block in stream.blocks(bands):
                 encoding.send(block)
-        if chosen is _TIFF and info.exif:
-            _add_exif_to_tiff(part, out, info.exif, size)
+        lost = _describe(part, out, chosen, info, size)
+    if lost:
+        logger.warning("'%s': not kept in '%s': %s", info.path, out, "; ".join(lost))
 
 
 def _format(out: Path) -> OutputFormat:
@@ -139,12 +145,13 @@ def _encode(
         image = image.bandjoin(_opacity(original[original.bands - 1], size, image))
         if not chosen.has_alpha:
             image = image.flatten(background=[255.0])
-    image = _described(image, info)
-    if chosen is _WEBP and info.gray and info.icc:
+    if chosen is _WEBP and (profile := _gray_profile(info)):
         # WebP has no gray, and a gray profile on three channels is invalid.
+        image = image.copy()
+        vips.set_blob(image, "icc-profile-data", profile)
         image = image.icc_transform("srgb", embedded=True)
     try:
-        pyvips.Operation.call(chosen.saver, image, vips.target(part), **_options(chosen, image, quality))
+        pyvips.Operation.call(chosen.saver, image, vips.target(part), keep="none", **_options(chosen, image, quality))
     except pyvips.Error:
         # libvips may lose the system's word ("Unknown error -1" on a full disk): let the system repeat it.
         with part.open("ab") as file:
@@ -160,20 +167,20 @@ def _opacity(alpha: pyvips.Image, size: tuple[int, int], colour: pyvips.Image) -
     return (scaled * (largest(colour) / largest(scaled))).rint().cast(colour.format)
 
 
-def _described(image: pyvips.Image, info: PictureInfo) -> pyvips.Image:
-    """Attach what the source's file says of itself. The EXIF has come in with the row stream."""
-    across, down = info.resolution or (1.0, 1.0)
-    image = image.copy(xres=across, yres=down)  # a copy also because fields are set in place
-    if info.resolution:
-        image.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
-    xmp = exif.upright_xmp(info.xmp) if info.xmp else None
-    for name, value in {"icc-profile-data": info.icc, "xmp-data": xmp, "iptc-data": info.iptc}.items():
-        if value:
-            vips.set_blob(image, name, value)
-    if info.exif:
-        image.set_type(pyvips.GValue.gint_type, "orientation", 1)
-    image.remove("jpeg-thumbnail-data")
-    return image
+def _describe(part: Path, out: Path, chosen: OutputFormat, info: PictureInfo, size: tuple[int, int]) -> list[str]:
+    """Add to the pixels what the source's file says of itself; returns what cannot be kept. PictureError."""
+    colour = info.colour
+    if chosen is _WEBP and _gray_profile(info):
+        colour = replace(colour, icc=vips.builtin_profile("srgb"))
+    blocks, lost = metadata.for_result(info.metadata, chosen.name, (info.width, info.height), size)
+    try:
+        return lost + metadata.write(part, chosen.name, blocks, colour, size=size, gray=info.gray)
+    except OSError as error:
+        raise PictureError(f"cannot write '{out}': {error.strerror or error}") from None
+
+
+def _gray_profile(info: PictureInfo) -> bytes | None:
+    return info.icc if info.gray and info.icc and info.icc[16:20] == b"GRAY" else None
 
 
 def _options(chosen: OutputFormat, image: pyvips.Image, quality: int | None) -> dict[str, object]:
@@ -192,10 +199,3 @@ def _options(chosen: OutputFormat, image: pyvips.Image, quality: int | None) -> 
         return {"Q": quality, "subsample_mode": "off" if full_colour else "on"}
     # exact: colour under transparent pixels stays filled, for whoever resamples the file next.
     return {"Q": quality, "exact": True, "smart_subsample": full_colour}
-
-
-def _add_exif_to_tiff(part: Path, out: Path, block: bytes, size: tuple[int, int]) -> None:
-    try:
-        exif.add_exif_to_tiff(part, block, size)
-    except OSError as error:
-        raise PictureError(f"cannot write '{out}': {error.strerror or error}") from None

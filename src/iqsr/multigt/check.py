@@ -83,11 +83,13 @@ def _folders(shelf: Shelf) -> Iterator[Finding]:
 
 def _looked(shelf: Shelf, deep: bool) -> Iterator[tuple[str, list[Finding]]]:
     """Each set with what is wrong with its pictures; several are read at once, for decoding leaves Python alone."""
+
+    def wrong(name: str) -> list[Finding]:
+        return list(_pictures(shelf, name, deep))
+
     with ThreadPoolExecutor() as pool:
         try:
-            yield from zip(
-                shelf.names, pool.map(lambda name: list(_pictures(shelf, name, deep)), shelf.names), strict=True
-            )
+            yield from zip(shelf.names, pool.map(wrong, shelf.names), strict=True)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from iqsr.errors import UsageError
 from iqsr.images import Picture, open_picture, write_picture
+from iqsr.images.metadata import Colour, Metadata
 from iqsr.images.parts import check_place
 
 if TYPE_CHECKING:
@@ -108,9 +109,7 @@ def write_map(source: Path, out: Path, quality_map: Callable[[Tensor], Tensor], 
     with torch.no_grad():
         drawn = overlay(x, quality_map(x).cpu(), title)
     size = (drawn.shape[3], drawn.shape[2])
-    plain = replace(
-        picture.info, gray=False, depth=8, has_alpha=False, icc=None, exif=None, xmp=None, iptc=None, resolution=None
-    )
+    plain = replace(picture.info, gray=False, depth=8, has_alpha=False, colour=Colour(), metadata=Metadata())
     write_picture(out, [drawn], source=Picture(plain), upscaled=size, size=size)
 
 

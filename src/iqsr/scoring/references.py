@@ -14,6 +14,9 @@ from iqsr.images.find import OnUnread, exists, find_pictures
 _SCALE = re.compile(r"[xX][0-9]")
 """As in `babyx4`, the usual names of enlarged pictures."""
 
+_ENLARGED = re.compile(r"[ _.-]?[xX][0-9]")
+"""What follows the original's name in those of its enlargements: `0801x4`, `0801_x4_ours`. No other picture's name."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -65,12 +68,15 @@ class References:
             raise PictureError(f"several references in '{self.path}': {names}; keep one of them")
         (chosen,) = candidates
         elsewhere = relative.parent != Path() != chosen.parent and not _same(relative.parent, chosen.parent)
-        if stem != own or elsewhere:
+        if elsewhere or (stem != own and not _ENLARGED.match(own[len(stem) :])):
             self._of_other_name[relative] = chosen
         return self.path / chosen
 
     def tell_other_names(self) -> None:
-        """Say in one line which pictures `of` gave an original of another name, or of another folder: is it theirs?"""
+        """Say in one line which pictures `of` gave an original of another name, or of another folder: is it theirs?
+
+        A scale behind the name is none: `0801x4` is of `0801`.
+        """
         if not self._of_other_name:
             return
         count, (relative, original) = len(self._of_other_name), next(iter(self._of_other_name.items()))

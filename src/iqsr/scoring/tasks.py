@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from iqsr.errors import IqsrError, PictureError
-from iqsr.images import open_picture
+from iqsr.images import open_as_srgb
 from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash
 from iqsr.scoring.pictures import Judges, batches
 from iqsr.scoring.references import Originals
@@ -24,12 +24,12 @@ class Scored:
     width: int | None = None
     """in pixels, as seen; None where the file cannot be read"""
     height: int | None = None
-    reference: Path | None = None
-    """the original it is compared with, where it is"""
     scores: dict[str, float] = field(default_factory=dict[str, float])
     """finite, by metric"""
     errors: list[str] = field(default_factory=list[str])
     """one line each, with the picture's name: why scores are missing"""
+    reference: Path | None = None
+    """the original it is compared with, where it is"""
 
     def failed(self, why: object) -> None:
         """Note why a score is missing; the line names the picture."""
@@ -77,7 +77,7 @@ def _task(place: int, path: Path, relative: Path, judges: Judges, references: Or
     """Open a picture, and its original; note what of it can be measured."""
     task = Task(place, Scored(path), [])
     try:
-        info = open_picture(path).info
+        info = open_as_srgb(path).info
     except IqsrError as error:
         task.scored.failed(error)
         return task
@@ -101,7 +101,7 @@ def _large_enough(scored: Scored, judges: Judges, name: str) -> bool:
 
 
 def _check_same_size(scored: Scored, original: Path) -> None:
-    info = open_picture(original).info
+    info = open_as_srgb(original).info
     if (info.width, info.height) != (scored.width, scored.height):
         raise PictureError(
             f"has {scored.width} x {scored.height} pixels, its reference '{original}' {info.width} x {info.height}; "

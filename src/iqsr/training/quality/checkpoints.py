@@ -12,9 +12,9 @@ from torch import Tensor
 
 from iqsr.atomic import opened, write_bytes
 from iqsr.errors import IqsrError, PictureError
+from iqsr.finite import NotFiniteError, all_finite, first_not_finite
 from iqsr.recipes import Recipe
 from iqsr.tensor_files import serialized
-from iqsr.training.finite import NotFiniteError, all_finite, not_finite
 from iqsr.training.resume import changes, check_changes
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def read_checkpoint(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
     except ValueError:
         raise IqsrError(f"{path}: a checkpoint of an older iqsr; remove it to start anew") from None
     check_changes(changes(before, recipe), folder)
-    if (name := not_finite(state)) is not None:
+    if (name := first_not_finite(state)) is not None:
         raise IqsrError(f"{path}: {name} is not finite; remove it to start anew, with lower learning rates")
     return state
 
@@ -86,4 +86,4 @@ def check_finite(state: object, step: int) -> None:
     """NotFiniteError, which names what is not finite in nested dicts of numbers and tensors after step `step`."""
     if not all_finite(state):
         advice = "lower the recipe's learning rates, or set bf16 = false; the last checkpoint is from before"
-        raise NotFiniteError(f"{not_finite(state)} is not finite at step {step}: {advice}")
+        raise NotFiniteError(f"{first_not_finite(state)} is not finite at step {step}: {advice}")

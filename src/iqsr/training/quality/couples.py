@@ -57,10 +57,9 @@ def whole_pairs(
     kept = [
         i for i, row in enumerate(zip(table.first, table.second, strict=True)) if not left.keys() & set(map(str, row))
     ]
-    first, second, reference = (
-        tuple(side[i] for i in kept) if side else None for side in (table.first, table.second, table.reference)
-    )
-    return Pairs(first or (), second or (), table.share_first[kept], reference), left
+    first, second = (tuple(side[i] for i in kept) for side in (table.first, table.second))
+    reference = None if table.reference is None else tuple(table.reference[i] for i in kept)
+    return Pairs(first, second, table.share_first[kept], reference), left
 
 
 def _misfit(row: tuple[Path, Path], pictures: Pictures) -> str | None:

@@ -1,7 +1,7 @@
 """What the processes of a run do as one: they look at the pictures, and each takes a batch, or none does."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +11,6 @@ from accelerate.utils import gather_object
 from iqsr.errors import IqsrError
 from iqsr.training.pictures import Pictures, look_at
 from iqsr.training.sr.data import Batch, DamagedSetError, Sets
-from iqsr.training.sr.recipe import DataRecipe
 
 _NAMED = 3
 logger = logging.getLogger(__name__)
@@ -26,27 +25,21 @@ class UnreadError(IqsrError):
         """Of the set with the picture that cannot be read."""
 
 
-def checked_sets(
-    data: Path | Sequence[Path],
-    recipe: DataRecipe,
-    accelerator: Accelerator,
-    without: Mapping[str, str],
-    on_picture: Callable[[int, int], None],
-) -> Sets:
-    """The sets; if the recipe asks for it, each process looks at its share of the pictures first.
+def check_pictures(sets: Sets, accelerator: Accelerator, on_picture: Callable[[int, int], None]) -> None:
+    """`Sets.check`, if the recipe asks for it, each process looking at its share of the pictures.
 
-    without: as of `Sets`. on_picture: told how many pictures are done, of how many. Errors: those of `Sets`.
+    on_picture: told how many pictures are done, of how many.
     """
 
     def look(paths: Sequence[Path]) -> Pictures:
         mine = paths[accelerator.process_index :: accelerator.num_processes]
         return _joined(look_at(mine, lambda done: on_picture(done, len(mine))), accelerator)
 
-    sets = Sets(data, recipe, look=look if recipe.check else None, without=without)
+    if sets.recipe.check:
+        sets.check(look)
     if sets.left_out and accelerator.is_main_process:
         told = "; ".join(list(sets.left_out.values())[:_NAMED])
         logger.warning("sets left out for their pictures (run.json names them): %d: %s", len(sets.left_out), told)
-    return sets
 
 
 def next_of(made: Iterator[Batch], accelerator: Accelerator, done: int) -> Batch:

@@ -12,7 +12,7 @@ import torch
 
 from iqsr.atomic import opened, write_text
 from iqsr.errors import IqsrError
-from iqsr.training.finite import NotFiniteError, not_finite
+from iqsr.finite import NotFiniteError, first_not_finite
 
 KEPT = 2
 LEARNED = ("weights", "average", "optimizer", "critic")
@@ -97,7 +97,7 @@ class Checkpoints:
 
 def spoiled(state: dict[str, Any]) -> str | None:
     """The name of what has been learned and is not finite, or None."""
-    return not_finite({part: state[part] for part in LEARNED if part in state})
+    return first_not_finite({part: state[part] for part in LEARNED if part in state})
 
 
 def _note(path: Path) -> Path:

@@ -48,11 +48,11 @@ class Place(NamedTuple):
 class Sets:
     """The sets that a recipe takes, of one data set or of several, read and checked once.
 
-    look: looks at all pictures of the sets, as `look_at` does; without it only headers of originals are read, and a
-    damaged picture raises PictureError when it is learned from. without: names of sets that are left out.
+    Headers of originals are read; a damaged picture raises PictureError when it is learned from, or in `check`.
+    without: names of sets that are left out, and why.
 
     UsageError where none is left, the data sets do not fit together, an original is smaller than `data.source`, or a
-    degradation has no such name or needs larger ones. PictureError where pictures are damaged or missing; with
+    degradation has no such name or needs larger ones. PictureError where pictures are missing; with
     `data.damaged = "skip"` their sets are left out instead.
     """
 
@@ -64,7 +64,6 @@ class Sets:
         data: Path | Sequence[Path],
         recipe: DataRecipe,
         *,
-        look: Callable[[Sequence[Path]], Pictures] | None = None,
         without: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         folders = [Path(data)] if isinstance(data, str | Path) else list(data)
@@ -72,14 +71,10 @@ class Sets:
         named = ", ".join(f"'{folder}'" for folder in folders)
         if recipe.sets != "every" and not self.ground_truths.labelled:
             raise UsageError(f"{named} has no labels of people: data.sets must be 'every'")
+        self.recipe, self.pictures = recipe, Pictures({}, {})
         self.left_out = {name: why for name, why in without.items() if name in self.ground_truths.shelf_of}
-        chosen = [s for s in self._loaded(recipe) if FILTERS[recipe.sets](s)]
-        self.pictures = look([path for gts in chosen for path in gts.paths]) if look else Pictures({}, {})
-        self.chosen: Sequence[GtSet] = self._whole(chosen, recipe)
-        if not self.chosen:
-            why = f"; {len(self.left_out)} are left out for their pictures" if self.left_out else ""
-            raise UsageError(f"{named} has no set that data.sets = '{recipe.sets}' takes{why}")
-        self.sizes = [_checked_size(gts, self.pictures, recipe.source) for gts in self.chosen]
+        self._named = named
+        self._take([s for s in self._loaded(recipe) if FILTERS[recipe.sets](s)])
         self.pipelines = [pipeline(name) for name in recipe.degradations]
         for name, used in zip(recipe.degradations, self.pipelines, strict=True):
             if recipe.source < used.minimum_size:
@@ -87,6 +82,22 @@ class Sets:
                     f"data.source = {recipe.source} is too small for the degradation '{name}', which needs at least "
                     f"{used.minimum_size}"
                 )
+
+    def check(self, look: Callable[[Sequence[Path]], Pictures]) -> None:
+        """Look at all pictures, as `look_at` does. PictureError where they are damaged, or of several sizes in a set.
+
+        With `data.damaged = "skip"` their sets are left out instead.
+        """
+        self.pictures = look([path for gts in self.chosen for path in gts.paths])
+        self._take(self._whole(self.chosen, self.recipe))
+
+    def _take(self, sets: Sequence[GtSet]) -> None:
+        self.chosen: Sequence[GtSet] = sets
+        if not sets:
+            why = f"; {len(self.left_out)} are left out for their pictures" if self.left_out else ""
+            raise UsageError(f"{self._named} has no set that data.sets = '{self.recipe.sets}' takes{why}")
+        sizes = [_checked_size(gts, self.pictures, self.recipe) for gts in sets]
+        self.sizes = [size for size in sizes if size]
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -140,9 +151,15 @@ def _sizes_differ(gts: GtSet, pictures: Pictures) -> str | None:
     return f"the ground truths of the set '{gts.name}' differ in size ({told})"
 
 
-def _checked_size(gts: GtSet, pictures: Pictures, side: int) -> tuple[int, int]:
-    """Height and width of the original."""
-    original = pictures.whole.get(gts.paths[0]) or open_picture(gts.paths[0]).info
+def _checked_size(gts: GtSet, pictures: Pictures, recipe: DataRecipe) -> tuple[int, int] | None:
+    """Height and width of the original; None where its header is damaged, and all pictures are yet to be looked at."""
+    side = recipe.source
+    try:
+        original = pictures.whole.get(gts.paths[0]) or open_picture(gts.paths[0]).info
+    except PictureError:
+        if not recipe.check:
+            raise
+        return None
     if min(original.width, original.height) < side:
         size = f"{original.width}x{original.height}"
         raise UsageError(f"the set '{gts.name}' is {size}, data.source is {side}: --set data.source=...")

@@ -13,8 +13,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from iqsr.degrade import Pool
+from iqsr.finite import NotFiniteError, all_finite, first_not_finite
 from iqsr.generators.composed import Composed
-from iqsr.training.finite import NotFiniteError, all_finite, not_finite
 from iqsr.training.sr.average import Average
 from iqsr.training.sr.critic import Critic
 from iqsr.training.sr.data import Batch, Sets, mirrored, seed_of
@@ -155,6 +155,6 @@ class Learner:
     def _check_finite(self, state: dict[str, Any]) -> None:
         """NotFiniteError in every process where something is not finite in any."""
         if any_of(self.accelerator, not all_finite(state)):
-            which = not_finite(state) or "something in another process"
+            which = first_not_finite(state) or "something in another process"
             advice = "lower optimiser.lr, set optimiser.clip, or bf16 = false"
             raise NotFiniteError(f"{which} is not finite at step {self.done + 1}: {advice}")

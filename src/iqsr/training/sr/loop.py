@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from iqsr.errors import IqsrError, WriteError
+from iqsr.finite import NotFiniteError
 from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
 from iqsr.locks import LOCK_FILE, FolderLock
-from iqsr.training.finite import NotFiniteError
 from iqsr.training.identity import Difference
 from iqsr.training.resume import Change
 from iqsr.training.run_folder import hold
-from iqsr.training.sr.agreed import UnreadError, checked_sets, next_of
+from iqsr.training.sr.agreed import UnreadError, check_pictures, next_of
 from iqsr.training.sr.ahead import made_ahead
 from iqsr.training.sr.checkpoint import Checkpoints
 from iqsr.training.sr.claim import (
@@ -29,7 +29,7 @@ from iqsr.training.sr.claim import (
     left_out,
     note_unreadable,
 )
-from iqsr.training.sr.data import Batch, Batches
+from iqsr.training.sr.data import Batch, Batches, Sets
 from iqsr.training.sr.guard import Guard, Look
 from iqsr.training.sr.learner import Learner
 from iqsr.training.sr.log import Log, origin
@@ -83,12 +83,12 @@ class Training(Learner):
                     self._lock = hold(out, "iqsr train") if (out / LOCK_FILE).exists() else None
                     settings = check_free(out, recipe, resume=resume)
             without = left_out(out) if resume and not accept_data else {}
-            sets = checked_sets(
-                data, recipe.data, accelerator, without, lambda done, all_: on_progress("pictures", done, all_, {})
-            )
+            sets = Sets(data, recipe.data, without=without)
             super().__init__(recipe, accelerator, sets)
             with together(accelerator):
                 self.validation = self._validation(validation) if validation and accelerator.is_main_process else None
+            # Late: a wrong command is told before the pictures are read.
+            check_pictures(sets, accelerator, lambda done, all_: on_progress("pictures", done, all_, {}))
             self.guard = Guard(recipe.guard)
             self.checkpoints = Checkpoints(out / "checkpoints", accelerator.process_index, accelerator.num_processes)
             self._batches: Batches | None = None
