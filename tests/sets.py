@@ -36,11 +36,12 @@ def write_sets(
     count: int = 6,
     side: int = 96,
     labelled: bool = False,
+    prefix: str = "photo",
     said: Sequence[Sequence[str]] = (SHARPER_IS_BETTER,),
 ) -> Path:
     """HGGT's layout: originals, two blurred and two sharpened versions; labelled: sets get what was `said` in turn."""
     for number, original in enumerate(crops(count, side)):
-        name = f"photo{number}-0-0"
+        name = f"{prefix}{number}-0-0"
         blurred = [gaussian_blur(original, [7, 7], [s, s]) for s in (0.8, 1.6)]
         sharpened = [original + a * (original - blurred[1]) for a in (0.5, 1.0)]
         versions = {"original": original, **dict(zip(VARIANTS, blurred + sharpened, strict=True))}

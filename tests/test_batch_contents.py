@@ -76,6 +76,9 @@ def test_a_format_or_file_that_was_asked_for_is_made_whatever_the_content(caplog
     assert [job.out.name for job in plan(["a.jpg"], "o", format="webp")] == ["a.webp"]
     assert [job.out.name for job in plan(["a.jpg"], "o.jpg")] == ["o.jpg"]
     assert len(caplog.messages) == 2  # and the line comes all the same
+    named("a.jpg", "AVIF")
+    plan(["a.jpg"], "o")
+    assert caplog.messages[2] == "'a.jpg' is an AVIF file, not what its name says"
 
 
 def test_folders_are_searched_for_every_usual_name() -> None:

@@ -76,8 +76,8 @@ def test_what_shows_nothing_scores_below_every_photo(judge: str, side: int) -> N
 def test_no_photo_gains_by_bars(judge: str, side: int) -> None:
     metric = load_metric(judge)
     plain, x = metric(patches(side)), patches(side)
-    for thick in (8, 12, side // 3):
-        for value, sides in ((0.0, False), (1.0, True)):
+    for thick in (1, 2, 5, 7, 8, 12, side // 3):
+        for value, sides in ((0.0, False), (1.0, True), (0.5, True)):
             assert (metric(barred(x, thick, value, sides=sides)) < plain).all(), (thick, value, sides)
 
 
@@ -128,6 +128,19 @@ def test_a_flat_area_within_a_photo_is_not_empty() -> None:
     assert emptiness(patches(128)).mean((1, 2, 3)).max() < 0.01
 
 
+@pytest.mark.parametrize("thick", [1, 3, 7])
+@pytest.mark.parametrize("side", [64, 67])
+def test_a_bar_thinner_than_a_cell_empties_its_cells_and_those_beside_them(thick: int, side: int) -> None:
+    x = patches(side)[1:2]
+    x[:, :, -thick:] = 0.3
+    rows = emptiness(x).amin((0, 1, 3))
+    first = (side - thick) // 8 - 1
+    assert (rows > 0.9).nonzero().flatten().tolist() == list(range(first, len(rows)))
+    x = patches(side)[1:2]
+    x[:, :, 20 : 20 + thick] = 0.3  # within the photo, as a wire
+    assert emptiness(x).max() < 0.01
+
+
 @pytest.mark.parametrize("size", [(8, 8), (9, 70), (64, 63)])
 def test_emptiness_has_a_place_for_every_begun_cell(size: tuple[int, int]) -> None:
     found = emptiness(torch.full((2, 3, *size), 0.7))
@@ -141,7 +154,7 @@ def test_amo_never_takes_what_was_emptied() -> None:
     metric = load_metric("laplacian")
     photos = (patches(96) * 255).round().byte()
     sides = [
-        barred(photos, thick, value, sides=turn) for thick in (8, 30) for value in (0, 255) for turn in (False, True)
+        barred(photos, thick, value, sides=turn) for thick in (1, 8, 30) for value in (0, 255) for turn in (False, True)
     ]
     nothing = [(picture * 255).round().byte().expand_as(photos) for picture in empty_pictures(96).values()]
     for emptied in (*sides, *nothing):

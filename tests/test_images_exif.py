@@ -240,6 +240,20 @@ def test_resolution_in_exif_is_that_of_the_result(tmp_path: Path, read: str, res
 
 @pytest.mark.parametrize("result", RESULTS)
 @pytest.mark.parametrize("read", RESULTS)
+@pytest.mark.parametrize("orientation", [3, 5, 8])
+def test_resolution_turns_with_the_picture(tmp_path: Path, orientation: int, read: str, result: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[282], exif[283], exif[296] = orientation, 204.0, 98.0, 2
+    Image.fromarray(smooth()).save(tmp_path / f"in.{read}", exif=exif, dpi=(204, 98))
+    out = copy(tmp_path / f"in.{read}", tmp_path / f"out.{result}")
+    expected = (98, 204) if orientation >= 5 else (204, 98)
+    assert dpi(out) == pytest.approx(expected, abs=0.02)
+    said = Image.open(out).getexif()
+    assert (said.get(282, expected[0]), said.get(283, expected[1])) == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("result", RESULTS)
+@pytest.mark.parametrize("read", RESULTS)
 def test_no_resolution_stays_none(tmp_path: Path, read: str, result: str) -> None:
     if read == "tif":
         tifffile.imwrite(tmp_path / "in.tif", smooth(), photometric="rgb", metadata=None, resolutionunit="none")

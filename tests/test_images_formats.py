@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.ImageCms import ImageCmsProfile, createProfile
 
 from iqsr.images import open_picture, output_formats
 from iqsr.images.formats import FORMATS, OTHER_PICTURES, PICTURE_SUFFIXES, WRITTEN_SUFFIXES
@@ -143,6 +144,43 @@ def test_the_resolution_of_a_bmp_is_kept(tmp_path: Path, suffix: str) -> None:
     assert open_picture(out).info.metadata.resolution == Resolution(Fraction(300), Fraction(300), "inch")
 
 
+def test_a_profile_in_a_bmp_is_kept(tmp_path: Path) -> None:
+    icc = ImageCmsProfile(createProfile("sRGB")).tobytes()
+    made = bytearray(bmp(BGR, 24, header=124)())
+    made[70:74], made[126:134] = b"DEBM", struct.pack("<II", len(made) - 14, len(icc))
+    (tmp_path / "in.bmp").write_bytes(made + icc)
+    assert Image.open(copy(tmp_path / "in.bmp", tmp_path / "out.png")).info["icc_profile"] == icc
+    for damaged in (made + icc[:-1], made + bytes(len(icc))):
+        (tmp_path / "in.bmp").write_bytes(damaged)
+        assert np.array_equal(values(copy(tmp_path / "in.bmp", tmp_path / "out.png")), RGB)
+        assert open_picture(tmp_path / "in.bmp").info.icc is None
+
+
+def test_a_profile_and_comments_in_a_gif_are_kept(tmp_path: Path) -> None:
+    icc = ImageCmsProfile(createProfile("sRGB")).tobytes()
+    Image.fromarray(smooth()).quantize(16).save(tmp_path / "in.gif", comment="Größe".encode("latin-1"))
+    made = (tmp_path / "in.gif").read_bytes()
+    at = made.index(b"\x21\xfe")
+    pieces = b"".join(bytes([len(icc[i : i + 255])]) + icc[i : i + 255] for i in range(0, len(icc), 255))
+    (tmp_path / "in.gif").write_bytes(made[:at] + b"\x21\xff\x0bICCRGBG1012" + pieces + b"\0" + made[at:])
+    png = Image.open(copy(tmp_path / "in.gif", tmp_path / "out.png"))
+    assert (png.info["icc_profile"], png.info["Comment"]) == (icc, "Größe")
+    assert Image.open(copy(tmp_path / "in.gif", tmp_path / "out.jpg")).info["comment"] == "Größe".encode()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_jpeg_2000_stands_upright_as_its_exif_says(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RGB).save(tmp_path / "in.png", exif=exif)
+    block = exif.tobytes()
+    box = struct.pack(">I", 24 + len(block)) + b"uuidJpgTiffExif->JP2" + block
+    (tmp_path / "in.jp2").write_bytes(pillow("JPEG2000", RGB, irreversible=False)() + box)
+    out = copy(tmp_path / "in.jp2", tmp_path / "out.png")
+    assert np.array_equal(values(out), values(copy(tmp_path / "in.png", tmp_path / "same.png")))
+    assert Image.open(out).getexif()[0x0112] == 1
+
+
 def without_definitions(data: bytes) -> bytes:
     """A JP2 whose box that says what the channels are is called something else."""
     return data.replace(b"cdef", b"xxxx")
@@ -195,6 +233,7 @@ def test_colours_of_jpeg_2000_beyond_8_bit_are_told(tmp_path: Path, caplog: pyte
         (b"P5\n2 1\n70000\n" + bytes(4), "cannot be"),
         (b"P5\n2 1 ", "no highest value"),
         (b"P7\nWIDTH 2\nENDHDR\n", "without its sizes"),
+        (b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 4\nMAXVAL 255\nTUPLTYPE CMYK\nENDHDR\nabcd", "its channels are CMYK"),
         (b"P6\n1 1\n255\nabcP6\n1 1\n255\nabc", "several pages"),
     ],
 )

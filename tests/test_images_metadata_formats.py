@@ -13,7 +13,8 @@ from picture_files import copy, smooth, values
 
 pytestmark = pytest.mark.exiftool
 
-SOURCES = ["jpg", "png", "webp", "tif", "heic", "avif"]
+SOURCES = ["jpg", "png", "webp", "tif", "heic", "avif", "jp2"]
+IPTC_SOURCES = ["jpg", "png", "tif", "jp2"]
 RESULTS = ["jpg", "png", "webp", "tif"]
 EXIF = {
     "IFD0:Make": "Acme",
@@ -54,7 +55,7 @@ def results(exiftool: ExifTool, folder: Path, *, full: bool) -> Tags:
     for read in SOURCES:
         source = bare(folder / f"in.{read}")
         if full:
-            exiftool.write(source, *assignments(EXIF | XMP | (IPTC if read in ("jpg", "png", "tif") else {})))
+            exiftool.write(source, *assignments(EXIF | XMP | (IPTC if read in IPTC_SOURCES else {})))
         for result in RESULTS:
             pairs[f"{read} {result}"] = copy(source, folder / f"{read}.{result}", scale=2)
     return dict(zip(pairs, exiftool.read(*pairs.values()), strict=True))
@@ -83,9 +84,19 @@ def test_exif_and_xmp_survive_every_pair(written: Tags, read: str, result: str) 
 
 
 @pytest.mark.parametrize("result", ["jpg", "png", "tif"])
-@pytest.mark.parametrize("read", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("read", IPTC_SOURCES)
 def test_iptc_survives_every_pair_that_can_hold_it(written: Tags, read: str, result: str) -> None:
     assert shared(written[f"{read} {result}"], IPTC) == IPTC
+
+
+@pytest.mark.parametrize("result", RESULTS)
+def test_a_gif_tells_in_xmp_and_comments(exiftool: ExifTool, tmp_path: Path, result: str) -> None:
+    exiftool.write(bare(tmp_path / "in.gif"), "-Comment=by hand", *assignments(XMP))
+    out = copy(tmp_path / "in.gif", tmp_path / f"out.{result}", scale=2)
+    (tags,) = exiftool.read(out)
+    assert shared(tags, XMP) == XMP
+    places = (tags.get("PNG:Comment"), tags.get("ExifIFD:UserComment"), Image.open(out).info.get("comment"))
+    assert "by hand" in places or b"by hand" in places
 
 
 @pytest.mark.parametrize("result", RESULTS)

@@ -44,6 +44,7 @@ DOORS = {
 
 SCALES = {
     "0 to 255": (lambda x: x * 255, "divide by 255"),
+    "0 to 3": (lambda x: x * 3, "undo the scaling, or clamp"),
     "0 to 65535": (lambda x: x * 65535, "divide by 65535"),
     "-1 to 1": (lambda x: x * 2 - 1, r"take \(x \+ 1\) / 2"),
     "of ImageNet": (lambda x: (x - 0.45) / 0.15, "undo the scaling, or clamp"),

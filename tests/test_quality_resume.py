@@ -84,6 +84,21 @@ def test_a_run_on_pairs_made_longer_is_one_of_that_length(pairs: Path, tmp_path:
     ]
 
 
+def test_a_finished_run_has_its_result_and_a_log_of_its_steps(
+    pairs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    whole = fit(SHORT, pairs, run)
+    log = (run / "log.jsonl").read_bytes()
+    (run / "weights.safetensors").unlink()
+    with (run / "log.jsonl").open("a") as file:  # as a longer run that was killed leaves it
+        file.write('{"step": 6, "loss": 1.0}\n')
+    assert fit(SHORT, pairs, run) == whole
+    assert (run / "log.jsonl").read_bytes() == log
+    assert fit(SHORT.model_copy(update={"steps": 2}), pairs, run) == whole
+    assert "the run has taken 5 steps already, not 2" in caplog.text
+
+
 def test_a_picture_damaged_on_the_way_costs_no_step(pairs: Path, tmp_path: Path) -> None:
     recipe = SHORT.model_copy(update={"steps": 30})
     whole = fit(recipe, pairs, tmp_path / "whole")

@@ -111,6 +111,16 @@ def tiny() -> Tiny:
     return Tiny()
 
 
+def test_a_run_made_longer_learns_at_the_rates_of_its_new_length(tmp_path: Path) -> None:
+    versions, longer = made_versions(), small(8)
+    Run(tiny(), small(4), tmp_path).fit(versions, versions, lambda *_: None)
+    run = Run(tiny(), longer, tmp_path)
+    run.resume()
+    run.fit(versions, versions, lambda *_: None)
+    rates = [json.loads(line)["learning rate"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rates[4:] == pytest.approx([longer.head_lr * longer.rate_at(step) for step in range(4, 8)], rel=1e-5)
+
+
 def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path: Path) -> None:
     versions = made_versions()
     recipe = small(6, attack=AttackRecipe(every=1, pictures=2, steps=2), halfway_share=0.5)

@@ -6,21 +6,25 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 
 from commands import PATIENCE, Run
 from iqsr.errors import IqsrError, PictureError, UsageError
 from iqsr.recipes import resolved_toml
+from iqsr.training.pictures import look_at
 from iqsr.training.resume import OnResume, changes, marks
+from iqsr.training.sr.ahead import made_ahead
 from iqsr.training.sr.data import Batches, Sets
 from iqsr.training.sr.loop import Training
 from iqsr.training.sr.objective import Objective
 from iqsr.training.sr.recipe import LoraRecipe, TrainRecipe
 from iqsr.training.sr.train import train
 from sets import NONE_IS_BETTER, write_photos, write_sets
-from tiny_runs import equal, lines, tiny
+from tiny_runs import equal, lines, quick, tiny
 
 LIGHT = ("objective.perceptual=0.0", "objective.gan=0.0", "objective.l1=1.0", "validation.metrics=['psnr']")
 
@@ -173,6 +177,37 @@ def test_contents_that_differ_are_found_though_sizes_do_not(own_sets: Path, tmp_
     path.write_bytes(next(own_sets.rglob("photo1-0-0_01.png")).read_bytes())
     with pytest.raises(IqsrError, match="1 changed"):
         Training(recipe, own_sets, run, resume=True)
+
+
+def test_contents_that_differ_are_found_though_sizes_and_times_do_not(own_sets: Path, tmp_path: Path) -> None:
+    path = next(own_sets.rglob("photo2-0-0_01.png"))
+    whole, stat = path.read_bytes(), path.stat()
+    assert not look_at([path]).damaged
+    path.write_bytes(bytes(reversed(whole)))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as rsync and tar do
+    assert look_at([path]).damaged
+
+
+@pytest.mark.parametrize(("file", "text"), [("data.json", '{"a": ['), ("data.json", '{"a": 1}'), ("run.json", "[]")])
+def test_a_damaged_note_is_told_in_a_line(file: str, text: str, sets: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    Training(light(), sets, run)
+    (run / file).write_text(text)
+    with pytest.raises(IqsrError, match=rf"{file}' is damaged.*: (remove it to go on|name another folder)"):
+        Training(light(), sets, run, resume=True)
+
+
+def test_adapters_go_on_over_the_weights_that_they_began_on(sets: Path, tmp_path: Path) -> None:
+    base, run = tmp_path / "base.safetensors", tmp_path / "run"
+    shutil.copy(train(quick("steps=1"), sets, tmp_path / "one"), base)
+    other = train(quick("steps=1", "seed=1"), sets, tmp_path / "two")
+    settings = (f"generator.start={base}", "lora.rank=1", "lora.targets=all-convs")
+    whole = train(light("steps=2", *settings), sets, run)
+    began = whole.read_bytes()
+    shutil.copy(other, base)
+    with pytest.raises(IqsrError, match=r"adapters on other weights: generator\.start = '.*' is not what it was"):
+        train(light("steps=3", *settings), sets, run, resume=True)
+    assert whole.read_bytes() == began
 
 
 def test_damaged_pictures_are_told_before_a_run_begins(own_sets: Path, tmp_path: Path, iqsr: Run) -> None:
@@ -330,3 +365,12 @@ def test_a_picture_that_one_process_cannot_read_ends_all_of_them(own_sets: Path,
     subprocess.run([*command, "--resume"], check=True, **settings)  # type: ignore[call-overload]
     subprocess.run([*command[:-1], str(tmp_path / "whole"), "--set", "data.check=true"], check=True, **settings)  # type: ignore[call-overload]
     assert equal(run, tmp_path / "whole")
+
+
+def test_batches_made_ahead_take_no_shared_memory(sets: Path) -> None:
+    recipe = quick()
+    batches = Batches(Sets(sets, recipe.data), recipe.data, batch=2, seed=0)
+    with closing(made_ahead(batches, 0, 2, 1)) as made:  # containers have little, and torch waits where it is full
+        for step, batch in enumerate(made):
+            assert not any(value.is_shared() for value in batch.values())
+            assert all(torch.equal(value, batch[name]) for name, value in batches[step].items())

@@ -170,12 +170,10 @@ def test_a_folder_with_a_run_is_not_overwritten(sets: Path, tmp_path: Path) -> N
 def test_a_run_learns_from_several_folders(sets: Path, tmp_path: Path) -> None:
     """Of their sets together, scored patch by patch; one of the folders alone is other data."""
     more, run, recipe = (
-        write_sets(tmp_path / "more", count=2, labelled=True),
+        write_sets(tmp_path / "more", count=2, labelled=True, prefix="more"),
         tmp_path / "run",
         tiny("cpu-amo", "steps=2"),
     )
-    for path in list(more.rglob("photo*.*")):
-        path.rename(path.with_name(path.name.replace("photo", "more")))
     training = Training(recipe, [sets, more], run)
     assert len(training.sets) == 6 + 2
     training.run()

@@ -221,3 +221,24 @@ def test_what_does_not_stream_says_why(kind: str):
     module, reason = NOT_STREAMABLE[kind]
     with pytest.raises(NotStreamableError, match=reason):
         compile_rows(module.eval())
+
+
+def test_a_layer_that_is_shared_and_written_to_keeps_what_it_had():
+    class Writing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = nn.LeakyReLU(0.1)
+            self.body = nn.Sequential(conv(3, 8), self.act, conv(8, 3), self.act)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.seen = x
+            self.act.seen = x
+            self.body[0].padding_mode = "zeros"
+            return self.act(self.body(x))
+
+    module, picture = Writing(), probe(12, 12)
+    before = {name: dict(vars(layer)) for name, layer in module.named_modules()}
+    program = compile_rows(module)
+    assert {name: dict(vars(layer)) for name, layer in module.named_modules()} == before
+    assert any(getattr(stage.op, "weight", None) is not None for stage in program.stages)
+    assert (streamed(module, picture, 3) - module(picture)).abs().max() <= 1e-5

@@ -22,6 +22,7 @@ from iqsr.images.formats import (
     is_named_otherwise,
     is_same_format,
     suffix_for,
+    with_article,
 )
 from iqsr.images.kinds import kind_of
 from iqsr.jobs import Job, checked, in_the_way, told_apart
@@ -195,7 +196,7 @@ def _kind(source: Path) -> str | None:
     except PictureError:
         return None  # told when its turn comes
     if is_named_otherwise(source, kind):
-        logger.warning("'%s' is a %s file, not what its name says", source, format_of_kind(kind).name)
+        logger.warning("'%s' is %s file, not what its name says", source, with_article(format_of_kind(kind).name))
     return kind
 
 

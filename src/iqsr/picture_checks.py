@@ -11,6 +11,8 @@ LOWEST, HIGHEST = -0.5, 1.5
 """What lies beyond is no picture in [0, 1]. Cubic and Lanczos interpolation, noise, and the outputs of networks
 overshoot, and no interpolation does so by more than 0.41; pictures of [-1, 1] go below -0.5 unless nothing in them is
 darker than a quarter of white, those of [0, 255] beyond 1.5 unless they are black."""
+_SCALED = 4.0
+"""Pictures of [0, 1] that were scaled or brightened seldom go beyond, those of [0, 255] nearly always."""
 
 
 def check_batch(who: str, x: object) -> None:
@@ -48,7 +50,7 @@ def check_values(who: str, x: Tensor) -> None:
 
 
 def _range_advice(low: float, high: float) -> str:
-    if low >= LOWEST:
+    if low >= LOWEST and high > _SCALED:
         return f"divide by {255 if high <= 256 else 65535}"
     return "take (x + 1) / 2" if low >= -1.5 and high <= HIGHEST else "undo the scaling, or clamp"
 

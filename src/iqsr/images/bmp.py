@@ -1,5 +1,6 @@
 """BMP through Pillow: libvips has no loader of its own for it."""
 
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,10 +9,13 @@ import pyvips
 from iqsr.errors import PictureError
 from iqsr.images import vips
 from iqsr.images.header import Header
+from iqsr.images.metadata.blocks import LONGEST
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_FILE_HEADER, _V5_HEADER = 14, 124
+_EMBEDDED = b"DEBM"  # MBED as a number
 _FAILURES = (OSError, SyntaxError, ValueError, IndexError)  # what Pillow's plugins raise
 
 
@@ -20,7 +24,7 @@ def read_header(path: Path) -> Header:
     image = _opened(path)
     dpi = image.info.get("dpi")
     resolution = (dpi[0] / 25.4, dpi[1] / 25.4) if dpi and min(dpi) > 0 else None
-    return Header(image.width, image.height, len(_mode(image)), 8, resolution=resolution)
+    return Header(image.width, image.height, len(_mode(image)), 8, icc=_profile(path), resolution=resolution)
 
 
 def decode(path: Path) -> pyvips.Image:
@@ -33,6 +37,18 @@ def decode(path: Path) -> pyvips.Image:
     except _FAILURES as error:
         raise PictureError(f"cannot read '{path}': the file is damaged or cut short ({error})") from None
     return vips.image_of(pixels)
+
+
+def _profile(path: Path) -> bytes | None:
+    """The ICC profile that the longest header (BITMAPV5HEADER) tells of."""
+    with path.open("rb") as file:
+        head = file.read(_FILE_HEADER + _V5_HEADER)
+        if head[_FILE_HEADER : _FILE_HEADER + 4] != struct.pack("<I", _V5_HEADER) or head[70:74] != _EMBEDDED:
+            return None
+        offset, size = struct.unpack_from("<II", head, 126)
+        file.seek(_FILE_HEADER + offset)
+        icc = file.read(min(size, LONGEST))
+    return icc if len(icc) == size and icc[36:40] == b"acsp" else None
 
 
 def _opened(path: Path) -> "Image":

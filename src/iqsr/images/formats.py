@@ -77,6 +77,11 @@ def is_named_otherwise(path: PurePath, kind: str) -> bool:
     return suffix in PICTURE_SUFFIXES | OTHER_PICTURES and suffix not in known.suffixes + known.aliases
 
 
+def with_article(name: str) -> str:
+    """A format's name as it is spoken: a JPEG, an AVIF."""
+    return f"{'an' if name[0] == 'A' else 'a'} {name}"
+
+
 def is_same_format(suffix: str, other: str) -> bool:
     """Whether files that end so are written in one format."""
     return any(suffix.lower() in known.suffixes and other.lower() in known.suffixes for known in FORMATS)

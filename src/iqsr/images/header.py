@@ -16,6 +16,7 @@ class Header:
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
     resolution: tuple[float, float] | None = None
     """pixels per millimetre, across and down"""
     has_gain_map: bool = False

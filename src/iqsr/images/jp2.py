@@ -12,6 +12,8 @@ from iqsr.errors import PictureError
 from iqsr.images import header, vips
 from iqsr.images.boxes import Buffer, found
 from iqsr.images.header import Header
+from iqsr.images.metadata import exif_block
+from iqsr.images.metadata.blocks import LONGEST
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,6 +23,13 @@ _START = b"\xff\x4f\xff\x51"
 _COLOURS_BY_NUMBER = {15: 1, 16: 3, 17: 1, 18: 3, 0: 1}
 _COLOURS_BY_PROFILE = {b"GRAY": 1, b"RGB ": 3}
 _MOST = 4
+_UUIDS = {
+    b"JpgTiffExif->JP2": "exif",
+    bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp",
+    bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38"): "iptc",
+    bytes.fromhex("09a14e97c0b442e0bebf36df6f0ce36f"): "iptc",
+}
+"""Boxes of metadata: as exiftool and others, and as Adobe write them."""
 
 
 class _Facts(NamedTuple):
@@ -33,6 +42,13 @@ class _Facts(NamedTuple):
     premultiplied: bool
     has_palette: bool
     icc: bytes | None
+    blocks: dict[str, bytes]
+    """EXIF, XMP and IPTC"""
+
+    @property
+    def orientation(self) -> int:
+        """As EXIF says it, 1 to 8."""
+        return exif_block.orientation(exif_block.found(self.blocks.get("exif")))
 
 
 def read_header(path: Path) -> Header:
@@ -47,19 +63,25 @@ def read_header(path: Path) -> Header:
         if others:
             notes.append(header.of_other_channels(others))
     dpi = image.info.get("dpi")
+    size, density = image.size, (dpi[0] / 25.4, dpi[1] / 25.4) if dpi and min(dpi) > 0 else None
+    if facts.orientation >= 5:
+        size, density = size[::-1], density and density[::-1]
     return Header(
-        width=image.width,
-        height=image.height,
+        width=size[0],
+        height=size[1],
         bands=_bands(facts, image),
         depth=16 if deep else 8,
         icc=facts.icc,
-        resolution=(dpi[0] / 25.4, dpi[1] / 25.4) if dpi and min(dpi) > 0 else None,
+        exif=facts.blocks.get("exif"),
+        xmp=facts.blocks.get("xmp"),
+        iptc=facts.blocks.get("iptc"),
+        resolution=density,
         notes=tuple(notes),
     )
 
 
 def decode(path: Path) -> pyvips.Image:
-    """The picture, uchar or (gray only) ushort over its whole range, straight alpha. PictureError."""
+    """The picture, upright, uchar or (gray only) ushort over its whole range, straight alpha. PictureError."""
     facts, image = _facts(path), _opened(path)
     try:
         pixels = np.asarray(
@@ -73,7 +95,7 @@ def decode(path: Path) -> pyvips.Image:
     if pixels.ndim == 3 and not facts.has_palette:
         kept = list(range(facts.colours)) + ([] if facts.opacity is None else [facts.opacity])
         pixels = pixels[:, :, kept]
-    plain = vips.image_of(pixels)
+    plain = vips.upright(vips.image_of(pixels), facts.orientation)
     return plain.unpremultiply().rint().cast(plain.format) if facts.premultiplied else plain
 
 
@@ -96,11 +118,12 @@ def _facts(path: Path) -> _Facts:
         depth = 1 + max(data[start + 42 : start + 42 + 3 * components : 3], default=7) % 128
         icc, colours = _colours(data, components)
         opacity, premultiplied = _opacity(data)
+        blocks = _blocks(data)
         has_palette = any(found(data, (b"jp2h", b"pclr")))
     if not colours or components > _MOST:
         what = f"it has {components} channels" if components > _MOST else "its colours are neither gray nor RGB"
         raise PictureError(f"cannot read '{path}': {what}; save it as TIFF first")
-    return _Facts(components, depth, min(colours, components), opacity, premultiplied, has_palette, icc)
+    return _Facts(components, depth, min(colours, components), opacity, premultiplied, has_palette, icc, blocks)
 
 
 def _colours(data: Buffer, components: int) -> tuple[bytes | None, int]:
@@ -122,6 +145,15 @@ def _opacity(data: Buffer) -> tuple[int | None, bool]:
             if meaning in (1, 2):
                 return channel, meaning == 2
     return None, False
+
+
+def _blocks(data: Buffer) -> dict[str, bytes]:
+    blocks: dict[str, bytes] = {}
+    for first, last in found(data, (b"uuid",)):
+        name = _UUIDS.get(bytes(data[first : first + 16]))
+        if name and last - first - 16 <= LONGEST:
+            blocks.setdefault(name, bytes(data[first + 16 : last]))
+    return blocks
 
 
 def _opened(path: Path) -> "Image":

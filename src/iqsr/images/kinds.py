@@ -36,7 +36,6 @@ _REFUSED = {
     b"SIMPLE  =": "a FITS file",
     b"\x01\xda": "an SGI picture",
     b"\0\0\x01\0": "a Windows icon",
-    b"\0\0\x02\0": "a Windows cursor",
     b"icns": "an icon of macOS",
     b"AT&TFORM": "a DjVu document",
     b"FUJIFILMCCD-RAW": "a camera's raw file",
@@ -104,6 +103,8 @@ def _refusal(head: bytes) -> str:
     for beginning, name in _REFUSED.items():
         if head.startswith(beginning):
             return f"it is {name}; {READABLE}"
+    if head.startswith(b"\0\0\2\0") and head[4:6] != b"\0\0":  # TGA begins alike and goes on with zeros
+        return f"it is a Windows cursor; {READABLE}"
     if b"<svg" in head.lower():
         return f"it is an SVG drawing; {READABLE}"
     if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):

@@ -98,7 +98,13 @@ def _arbitrary(path: Path, head: bytes) -> _Layout:
         width, height, channels, highest = (int(facts[name]) for name in ("WIDTH", "HEIGHT", "DEPTH", "MAXVAL"))
     except (KeyError, ValueError):
         raise _damaged(path, "a header without its sizes") from None
-    colours, opacity = _TUPLES.get(facts.get("TUPLTYPE", ""), (1 if channels < 3 else 3, False))
+    kind = facts.get("TUPLTYPE", "")
+    if kind and kind not in _TUPLES:
+        known = "they are read as gray or RGB, with or without alpha"
+        raise PictureError(
+            f"cannot read '{path}': its channels are {kind} (TUPLTYPE), and {known}; save it as PNG first"
+        )
+    colours, opacity = _TUPLES.get(kind, (1 if channels < 3 else 3, False))
     if not ending or channels < colours + opacity:
         raise _damaged(path, "fewer channels than its type has")
     return _Layout(width, height, channels, colours + opacity, highest, len(header) + len(ending))

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -56,7 +56,7 @@ class PictureInfo:
     colour: Colour
     """what the values that `rows` yields mean: as the file says, or sRGB where CMYK was converted"""
     metadata: Metadata
-    """as the file has it: orientation and dimensions not yet updated"""
+    """as the file has it, the format's own resolution as seen: orientation and dimensions in EXIF not yet updated"""
     notes: tuple[str, ...] = ()
     """what of the file is not read, one line each"""
 
@@ -178,6 +178,7 @@ def _vips_info(path: Path, kind: str) -> PictureInfo:
     width, height = image.width, image.height
     if _orientation(raw) >= 5:
         width, height = height, width
+        blocks = replace(blocks, resolution=blocks.resolution.turned if blocks.resolution else None)
     return PictureInfo(
         path=path,
         kind=kind,

@@ -50,6 +50,11 @@ def load(path: Path, page: Page, access: str, fail_on: str) -> pyvips.Image:
     """
     if page.colours == 0 and page.photometric != PALETTE:
         raise PictureError(f"cannot read '{path}': {_UNKNOWN_COLOURS}; save it as RGB first")
+    if page.samples < page.colours:
+        raise PictureError(
+            f"cannot read '{path}': it has {page.samples} of the {page.colours} channels of its colours "
+            f"(PhotometricInterpretation {page.photometric}); save it as gray or RGB first"
+        )
     image = _load(path, page, access, fail_on)
     colours = page.colours or image.bands - max(0, page.samples - 1)
     if page.opacity is None or colours + page.opacity >= image.bands:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from iqsr.errors import PictureError
 from iqsr.images import jpeg, png
-from iqsr.images.tiff_pages import CIELAB, pages
+from iqsr.images.tiff_pages import CIELAB, TRANSPARENCY_MASK, pages
 
 _COMPRESSION = re.compile(
     r"((?:old-style )?\w+) compression support is not configured|compression scheme (\d+)", re.IGNORECASE
@@ -72,6 +72,8 @@ def _of_tiff(path: Path) -> str | None:
         return f"its samples have {bits} bits; {_READ}"
     if bits < 8 and page.samples > 1:
         return f"it has {page.samples} channels of {bits} bits; {_READ}"
+    if page.photometric == TRANSPARENCY_MASK and bits < 8:
+        return "it is a mask of transparency (PhotometricInterpretation 4); save it as gray first"
     if page.is_planar and page.is_tiled:
         return "it is tiled with a plane for each channel; save it with interleaved channels, or in strips, first"
     return None

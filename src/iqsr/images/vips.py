@@ -48,6 +48,13 @@ def image_of(pixels: NDArray[np.generic]) -> pyvips.Image:
     return image.copy(interpretation=(("grey16", "rgb16") if deep else ("b-w", "srgb"))[bands > 2])
 
 
+def upright(image: pyvips.Image, orientation: int) -> pyvips.Image:
+    """The image turned and mirrored as EXIF's orientation (1 to 8) says."""
+    image = image.copy()
+    image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    return image.autorot()
+
+
 def field(image: pyvips.Image, name: str) -> object | None:
     """The value of a header field, None where the picture has none."""
     return image.get(name) if image.get_typeof(name) else None

@@ -52,12 +52,26 @@ class _Tracer(fx.Tracer):
 
 
 def _copied(module: nn.Module) -> nn.Module:
-    """The same weights in a structure of their own: what a forward pass writes to it while it is traced is no value."""
-    weights = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    """The same weights in a structure of their own: what a forward pass writes to it while it is traced is no value.
+
+    torch's own layers are not copied attribute by attribute, which would take as long as a small picture.
+    """
+    known: dict[int, Any] = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     try:
-        return copy.deepcopy(module, weights)
+        for layer in reversed(list(module.modules())):  # parts before what holds them
+            if type(layer).__module__.startswith("torch.nn.modules."):
+                known.setdefault(id(layer), _copied_layer(layer, known))
+        return copy.deepcopy(module, known)
     except Exception as error:  # whatever an author keeps in a module
         raise NotStreamableError(f"cannot be copied: {error}") from error
+
+
+def _copied_layer(layer: nn.Module, known: dict[int, Any]) -> nn.Module:
+    """With weights, buffers, hooks and settings that can be set without changing the layer's own."""
+    made = object.__new__(type(layer))
+    made.__dict__ |= {name: copy.copy(value) for name, value in vars(layer).items()}
+    made.__dict__["_modules"] = {name: copy.deepcopy(part, known) for name, part in vars(layer)["_modules"].items()}
+    return made
 
 
 def _traced(module: nn.Module, modules: dict[str, nn.Module]) -> fx.Graph:

@@ -88,11 +88,13 @@ class Convolve:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Convolve:
         """The same convolution with weights on `device` in `dtype`."""
-        weight = self.weight.to(device, dtype, memory_format=torch.channels_last)
+        weight = self.weight.to(device, dtype)
         bias = None if self.bias is None else self.bias.to(device, dtype)
-        can = self.groups == 1 and has_fused(device, dtype)
-        fused = FusedConvolution(weight, bias, self.dilation) if can else None
-        return Convolve(weight, bias, self.dilation, self.groups, self.slope, fused)
+        if self.groups == 1 and has_fused(device, dtype):
+            fused = FusedConvolution(weight, bias, self.dilation)  # in an order of its own
+            return Convolve(weight, bias, self.dilation, self.groups, self.slope, fused)
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        return Convolve(weight, bias, self.dilation, self.groups, self.slope)
 
 
 @dataclass

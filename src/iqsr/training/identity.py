@@ -4,7 +4,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
+
+from iqsr.errors import IqsrError
+from iqsr.training.note import read_object
 
 _NAMED = 3
 
@@ -77,13 +81,17 @@ class Identity(dict[str, Mark]):
         )
 
     def to_json(self) -> str:
-        """As text; `from_json` reads it."""
+        """As text, for a file that `read` reads."""
         return json.dumps(self)
 
     @classmethod
-    def from_json(cls, text: str) -> "Identity":
-        """What `to_json` wrote. ValueError for other text."""
-        return cls({name: Mark(*mark) for name, mark in json.loads(text).items()})
+    def read(cls, path: Path) -> "Identity":
+        """From a file of what `to_json` wrote. IqsrError for a file that is damaged."""
+        advice = "remove it to go on without a look at whether the data is as it was"
+        try:
+            return cls({name: Mark(*mark) for name, mark in read_object(path, advice).items()})
+        except TypeError:
+            raise IqsrError(f"'{path}' is damaged: {advice}") from None
 
 
 def mark(sizes: Sequence[int], contents: Sequence[str] | None, said: object = None) -> Mark:

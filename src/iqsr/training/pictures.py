@@ -79,7 +79,7 @@ class _File(NamedTuple):
     path: str
     bytes: int
     changed: int
-    """In nanoseconds."""
+    """In nanoseconds; also where only its name, or its time of change, was set: copies can keep the time of another."""
 
 
 def _looked(path: Path, known: tuple[_File | None, Whole | None]) -> tuple[Path, _File | None, Whole | str]:
@@ -147,7 +147,7 @@ def _file(path: Path) -> _File | None:
         found = path.stat()
     except OSError:
         return None
-    return _File(str(path.resolve()), found.st_size, found.st_mtime_ns)
+    return _File(str(path.resolve()), found.st_size, max(found.st_mtime_ns, found.st_ctime_ns))
 
 
 def _cpus() -> int:

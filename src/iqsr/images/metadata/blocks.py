@@ -22,6 +22,11 @@ class Resolution(NamedTuple):
         """Whether pixels have a size at all, and numbers that fit into files."""
         return min(self.across, self.down) > 0 and max(self.across, self.down) < 1 << 31
 
+    @property
+    def turned(self) -> "Resolution":
+        """Of the picture with rows and columns in each other's place."""
+        return Resolution(self.down, self.across, self.unit)
+
 
 class Text(NamedTuple):
     """A text of a PNG, or the comment of a JPEG."""

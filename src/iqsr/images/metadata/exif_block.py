@@ -59,6 +59,17 @@ def texts(block: bytes | None) -> dict[int, str]:
     return found | {tag: value.value.rstrip(b"\0").decode(errors="replace") for tag, value in plain.items()}
 
 
+def orientation(block: bytes | None) -> int:
+    """What the block says, 1 to 8; 1, which is upright, where it says nothing that makes sense."""
+    if not block:
+        return 1
+    with suppress(struct.error, ValueError):
+        layout, main = parse(block)
+        said = (*integers(main, _ORIENTATION, layout), 1)[0]
+        return said if 1 <= said <= 8 else 1
+    return 1
+
+
 def updated(block: bytes, before: tuple[int, int], size: tuple[int, int]) -> bytes:
     """The block for a result: upright, of `size` = (width, height), without a thumbnail.
 
@@ -72,6 +83,9 @@ def updated(block: bytes, before: tuple[int, int], size: tuple[int, int]) -> byt
         changes = {tag: _long(layout, size[0]) for tag in _WIDTH if tag in directory.tags}
         changes |= {tag: _long(layout, size[1]) for tag in _HEIGHT if tag in directory.tags}
         changes |= geometry.changes(directory, layout, orientation=orientation, before=before, after=size)
+        across, down = (main.tags.get(tag) for tag in (_X_RESOLUTION, _Y_RESOLUTION))
+        if directory is main and orientation >= 5 and across and down:  # rows and columns change places
+            changes |= {_X_RESOLUTION: down, _Y_RESOLUTION: across}
         if directory is main and _ORIENTATION in main.tags:
             changes[_ORIENTATION] = Tag(_SHORT, struct.pack(layout.order + "H", 1))
         _put(data, layout, directory, changes)

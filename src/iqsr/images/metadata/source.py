@@ -8,11 +8,20 @@ import pyvips
 
 from iqsr.images import tiff_pages, vips
 from iqsr.images.header import Header
-from iqsr.images.metadata import colour, exif_block, heif_boxes, jpeg_segments, png_chunks, tiff_tags, webp_chunks
+from iqsr.images.metadata import (
+    colour,
+    exif_block,
+    gif_blocks,
+    heif_boxes,
+    jpeg_segments,
+    png_chunks,
+    tiff_tags,
+    webp_chunks,
+)
 from iqsr.images.metadata.blocks import Metadata, Resolution
 from iqsr.images.metadata.colour import Colour
 
-_READERS = {"jpeg": jpeg_segments.read, "png": png_chunks.read, "webp": webp_chunks.read}
+_READERS = {"jpeg": jpeg_segments.read, "png": png_chunks.read, "webp": webp_chunks.read, "gif": gif_blocks.read}
 _HEIF = ("avif", "heic")
 _GAIN_MAP = "the HDR gain map"
 _RGB = ("srgb", "rgb", "rgb16", "b-w", "grey16")
@@ -37,6 +46,7 @@ def of_header(path: Path, kind: str, header: Header) -> Metadata:
         Metadata(
             exif=header.exif,
             xmp=header.xmp,
+            iptc=header.iptc,
             resolution=_resolution(header.resolution),
             left_out=_gain_map(path, kind, told=header.has_gain_map),
         )
@@ -53,6 +63,8 @@ def colour_of_file(path: Path, kind: str, raw: pyvips.Image, plain: pyvips.Image
         found = colour.of_png(png_chunks.colour_chunks(path), own, gray=gray)
     elif kind == "tiff":
         found = colour.of_tiff(own, tiff_tags.colour(path, _directory(path)), gray=gray)
+    elif kind == "gif":
+        found = Colour(gif_blocks.profile(path))
     elif kind == "avif" and own is None:
         found = _of_heif(path, gray=gray)
     elif kind == "jpeg" and own is None and not gray and exif_block.is_adobe_rgb(blocks.exif):

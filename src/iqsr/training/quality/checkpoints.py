@@ -28,11 +28,25 @@ def write_checkpoint(
     average: the running average of the weights, a part of the state. weights: the result; by default the average.
     WriteError, NotFiniteError.
     """
-    halves = {k: v.half().contiguous() for k, v in (weights or average).items()}
+    halves = _halves(weights or average)
     check_finite({**state, "average": average, "weights": halves}, int(state.get("step", 0)))
     write_bytes(folder / "weights.safetensors", serialized(halves))
     with opened(folder / "checkpoint.pt") as file:  # last: a run that goes on from it needs no weights of before
         torch.save({**state, "average": average}, file)
+
+
+def keep_result(folder: Path, weights: Mapping[str, Tensor], step: int, steps: int) -> None:
+    """Write the weights of a run that has taken its steps, as its checkpoint has them, whatever file lies there.
+
+    It is told where the run has taken more steps than it is asked for. WriteError.
+    """
+    if step > steps:
+        logger.warning("the run has taken %d steps already, not %d: its result is that of all", step, steps)
+    write_bytes(folder / "weights.safetensors", serialized(_halves(weights)))
+
+
+def _halves(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.half().contiguous() for name, value in weights.items()}
 
 
 @contextmanager

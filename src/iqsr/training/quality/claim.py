@@ -36,7 +36,7 @@ def check_begin(folder: Path, begin: str) -> None:
 def check_data(folder: Path, data: Identity, of: str, *, accept: bool) -> Difference:
     """What is not as it was. of: `pairs`, or another word for it. IqsrError where there is something to accept."""
     path = folder / _DATA
-    found = data.since(Identity.from_json(path.read_text())) if path.exists() else Difference()
+    found = data.since(Identity.read(path)) if path.exists() else Difference()
     if found and not accept:
         raise IqsrError(refusal(folder, found, of))
     return found

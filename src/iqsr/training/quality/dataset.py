@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from iqsr.atomic import told, write_bytes, write_text
@@ -16,6 +16,7 @@ from iqsr.errors import IqsrError
 from iqsr.scoring.cache import content_hash
 from iqsr.tensor_files import serialized
 from iqsr.training.identity import Difference
+from iqsr.training.note import read_object
 from iqsr.training.quality.claim import refusal
 from iqsr.training.quality.recipe import DataRecipe
 from iqsr.training.quality.sources import Source, crops_by_area, photos_within
@@ -24,6 +25,7 @@ from iqsr.training.quality.versions import Upscalers, versions_of
 from iqsr.training.resume import changes, check_changes
 
 GRID = 8  # pixels of a picture to a place of its map, a side
+_ADVICE = "remove it to go on without a look at whether the work is as it was"
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,17 @@ def shard_names(photos: Sequence[Path]) -> dict[Path, str]:
 
 
 def read_shards(folder: Path) -> Iterator[Shard]:
-    """All shards of a folder, by name. IqsrError where there is none."""
+    """All shards of a folder, by name. IqsrError where there is none, or one is damaged."""
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise IqsrError(f"{folder}: no data there; make it first")
     for path in paths:
-        with safe_open(path, "pt") as file:
-            meta = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        try:
+            with safe_open(path, "pt") as file:
+                meta = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise IqsrError(f"'{path}' is damaged ({error}): remove it to have it made anew") from None
         yield Shard(meta["photo"], json.loads(meta["kinds"]), **tensors)
 
 
@@ -138,9 +143,9 @@ def _claim(out: Path, recipe: DataRecipe, photos: Mapping[str, str], *, accept: 
         out.mkdir(parents=True, exist_ok=True)
     recipe_note, photos_note = out / "data.json", out / "photos.json"
     if recipe_note.exists():
-        check_changes(changes(json.loads(recipe_note.read_text()), recipe), out)
+        check_changes(changes(read_object(recipe_note, _ADVICE), recipe), out)
     shards = {path.name for path in out.glob("*.safetensors")}
-    noted: dict[str, str] = json.loads(photos_note.read_text()) if photos_note.exists() else dict(photos)
+    noted: dict[str, str] = read_object(photos_note, _ADVICE) if photos_note.exists() else dict(photos)
     changed = [name for name in photos if name in noted and noted[name] != photos[name]]
     found = Difference(
         added=[name for name in photos if name not in noted],

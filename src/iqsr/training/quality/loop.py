@@ -14,7 +14,13 @@ from iqsr.device import bf16_pays
 from iqsr.quality.dense import Predictor, quality_of
 from iqsr.training.log_file import LogFile
 from iqsr.training.quality.batches import Batch, Versions, cut_and_turned
-from iqsr.training.quality.checkpoints import check_finite, kept_on_failure, read_checkpoint, write_checkpoint
+from iqsr.training.quality.checkpoints import (
+    check_finite,
+    keep_result,
+    kept_on_failure,
+    read_checkpoint,
+    write_checkpoint,
+)
 from iqsr.training.quality.ladders import random_ladders
 from iqsr.training.quality.measures import agreement, score_versions
 from iqsr.training.quality.objective import attacked, gaming_loss, ladder_loss, map_loss, rank_loss, score_loss
@@ -51,6 +57,8 @@ class Run:
         NotFiniteError where a step makes something that is not finite; the last checkpoint is from before.
         """
         self.log.cut_back(self.step)
+        if self.step >= self.recipe.steps:
+            keep_result(self.folder, self.result(), self.step, self.recipe.steps)
         while self.step < self.recipe.steps:
             started = time.perf_counter()
             rate = self.optimizer.param_groups[0]["lr"]
@@ -177,6 +185,9 @@ class Run:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        share = self.recipe.rate_at(state["step"])  # not as it was stored: the run may be longer by now
+        for group, rate in zip(self.optimizer.param_groups, self.schedule.base_lrs, strict=True):
+            group["lr"] = rate * share
         self.generator.set_state(state["generator"])
         self.average, self.halfway, self.step = state["average"], state["halfway"], state["step"]
         return True

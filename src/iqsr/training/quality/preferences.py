@@ -13,7 +13,13 @@ from iqsr.quality.dense import Predictor
 from iqsr.quality.srq import Srq, load_srq
 from iqsr.scoring.cache import content_hash
 from iqsr.training.log_file import LogFile
-from iqsr.training.quality.checkpoints import check_finite, kept_on_failure, read_checkpoint, write_checkpoint
+from iqsr.training.quality.checkpoints import (
+    check_finite,
+    keep_result,
+    kept_on_failure,
+    read_checkpoint,
+    write_checkpoint,
+)
 from iqsr.training.quality.claim import check_begin, check_data, check_settings, left_out, note_run
 from iqsr.training.quality.couples import couple, held_out, identity_of, whole_pairs
 from iqsr.training.quality.objective import preference_loss
@@ -61,11 +67,10 @@ def train_on_pairs(
         data = check_data(out, identity, "pairs", accept=accept_data)
         state = read_checkpoint(out, recipe)
         note_run(out, recipe, without, settings, data, identity=identity, begin=begin)
-        if state is None or state["step"] < recipe.steps:
-            run = _Run(new_predictor("srq") if scratch else load_srq(start), recipe, out)
-            if state is not None:
-                run.resume(state)
-            run.fit(table, learn, check, on_progress)
+        run = _Run(new_predictor("srq") if scratch else load_srq(start), recipe, out)
+        if state is not None:
+            run.resume(state)
+        run.fit(table, learn, check, on_progress)
     return out / "weights.safetensors"
 
 
@@ -85,6 +90,8 @@ class _Run:
         """Train to the recipe's last step; a checkpoint and a look at the pairs of `check` every so many."""
         recipe = self.recipe
         self.log.cut_back(self.step)
+        if self.step >= recipe.steps:
+            keep_result(self.folder, self.average, self.step, recipe.steps)
         while self.step < recipe.steps:
             with kept_on_failure(self.step, self.generator, self.save):
                 loss = self._loss(table, learn)

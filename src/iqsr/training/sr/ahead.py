@@ -9,12 +9,18 @@ from functools import partial
 from multiprocessing.sharedctypes import RawValue
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from iqsr.errors import IqsrError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from iqsr.training.sr.data import Batch, Batches
+
+    _Made = dict[str, NDArray[np.generic]] | IqsrError
 
 
 def made_ahead(batches: Batches, first: int, steps: int, workers: int) -> Generator[Batch]:
@@ -23,9 +29,10 @@ def made_ahead(batches: Batches, first: int, steps: int, workers: int) -> Genera
     Raises what making them raises. Close it when it is not read to the end: the processes wait to be told.
     """
     over = RawValue("b", 0)
-    loader: DataLoader[Batch | IqsrError] = DataLoader(
+    loader: DataLoader[_Made] = DataLoader(
         _Told(batches),
         batch_size=None,
+        collate_fn=_as_it_is,
         sampler=range(first, steps),
         num_workers=workers,
         prefetch_factor=2 if workers else None,
@@ -35,7 +42,7 @@ def made_ahead(batches: Batches, first: int, steps: int, workers: int) -> Genera
         for made in loader:
             if isinstance(made, IqsrError):
                 raise made
-            yield made
+            yield {name: torch.from_numpy(value) for name, value in made.items()}
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
@@ -44,20 +51,28 @@ def made_ahead(batches: Batches, first: int, steps: int, workers: int) -> Genera
         over.value = 1
 
 
-class _Told(Dataset["Batch | IqsrError"]):
-    """Errors as values: torch would add the traceback of the process to the message."""
+class _Told(Dataset["_Made"]):
+    """Errors as values: torch would add the traceback of the process to the message.
+
+    Arrays, which go through a pipe: tensors would take shared memory, of which containers have little, and where it is
+    full torch waits for ever.
+    """
 
     def __init__(self, batches: Batches) -> None:
         self._batches = batches
 
-    def __getitem__(self, step: int) -> Batch | IqsrError:
+    def __getitem__(self, step: int) -> _Made:
         try:
-            return self._batches[step]
+            return {name: value.numpy() for name, value in self._batches[step].items()}
         except IqsrError as error:
             return error
 
     def __len__(self) -> int:
         raise TypeError("batches go on for as many steps as the recipe says")
+
+
+def _as_it_is(made: Any) -> Any:
+    return made
 
 
 def _deaf(over: Any, worker: int) -> None:

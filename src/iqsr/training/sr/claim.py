@@ -61,7 +61,7 @@ def check_data(folder: Path, sets: Sets, *, accept: bool) -> Difference:
     """
     if not (folder / _DATA).exists():  # older runs do not say
         return Difference()
-    before = Identity.from_json((folder / _DATA).read_text())
+    before = Identity.read(folder / _DATA)
     for name in read_note(folder).get("unreadable", []):
         if name in before and name in sets.identity and before[name].content is None:
             before[name] = sets.identity[name]
@@ -84,10 +84,21 @@ def check_processes(folder: Path, processes: int) -> None:
         )
 
 
-def begin(folder: Path, recipe: TrainRecipe, sets: Sets, processes: int) -> None:
-    """Make a new run of the folder. processes: how many learn together."""
+def check_base(folder: Path, base: str | None, name: str) -> None:
+    """IqsrError where the folder's run has adapters on other weights. base: hash of those now; name: what they are."""
+    began = read_note(folder).get("base", base)  # older runs do not say
+    if began != base:
+        raise IqsrError(
+            f"'{folder}' holds a run of adapters on other weights: generator.start = '{name}' is not what it was; "
+            "give the network that the run began with, or name another folder"
+        )
+
+
+def begin(folder: Path, recipe: TrainRecipe, sets: Sets, processes: int, base: str | None) -> None:
+    """Make a new run of the folder. processes: how many learn together; base: hash of the weights below adapters."""
     check_free(folder, recipe, resume=False)  # again: now that nobody else works there
-    _write(folder, recipe, sets, origin(recipe) | {"processes": processes}, [])
+    note = origin(recipe) | {"processes": processes} | ({"base": base} if base else {})
+    _write(folder, recipe, sets, note, [])
 
 
 def go_on(
@@ -114,7 +125,7 @@ def _write(
 ) -> None:
     identity = sets.identity
     if read_note(folder) and (folder / _DATA).exists():
-        identity = identity.knowing(Identity.from_json((folder / _DATA).read_text()))
+        identity = identity.knowing(Identity.read(folder / _DATA))
     about: dict[str, Any] = {"data": identity.fingerprint, "settings": recipe.model_dump(mode="json")}
     about |= {"left out": sets.left_out, "changes": history}
     write_text(folder / _RECIPE, resolved_toml(recipe))

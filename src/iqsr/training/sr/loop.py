@@ -11,6 +11,7 @@ from typing import Any
 
 from iqsr.errors import IqsrError, WriteError
 from iqsr.finite import NotFiniteError
+from iqsr.generators.adapter import weights_sha256
 from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
 from iqsr.locks import LOCK_FILE, FolderLock
 from iqsr.training.identity import Difference
@@ -22,6 +23,7 @@ from iqsr.training.sr.checkpoint import Checkpoints
 from iqsr.training.sr.claim import (
     at_least,
     begin,
+    check_base,
     check_data,
     check_free,
     check_processes,
@@ -108,14 +110,16 @@ class Training(Learner):
     def _take_folder(self, settings: Sequence[Change], *, resume: bool, accept_data: bool) -> None:
         """Begin in the folder, or go on there. Late: a wrong command leaves no folder behind."""
         main, processes, other_data = self.accelerator.is_main_process, self.accelerator.num_processes, Difference()
+        base = weights_sha256(self.module) if main and self.recipe.lora else None
         with together(self.accelerator):
             if main:
                 self._lock = self._lock or hold(self.out, "iqsr train")
                 if resume:
                     check_processes(self.out, processes)
+                    check_base(self.out, base, self.recipe.generator.start)
                     other_data = check_data(self.out, self.sets, accept=accept_data)
                 else:
-                    begin(self.out, self.recipe, self.sets, processes)
+                    begin(self.out, self.recipe, self.sets, processes, base)
         if resume:
             looks = self._restore(found, other_data) if (found := self._last_good()) else False
             with together(self.accelerator):
