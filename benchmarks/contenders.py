@@ -13,15 +13,15 @@ import torch
 from spandrel import ImageModelDescriptor, ModelLoader
 from torch import Tensor
 
-from iqsr import Upscaler, rows
-from iqsr.backends import openvino
+from iqsr import Upscaler
 from iqsr.device import bf16_gain, bf16_pays, fastest_dtype
-from iqsr.engines import Precision, choose_precision
+from iqsr.engines import openvino, rows
+from iqsr.engines.choice import Precision, choose_precision
+from iqsr.engines.rows import Rows
+from iqsr.engines.streaming import StreamEngine, compile_rows
 from iqsr.export import export
-from iqsr.generators import Generator
-from iqsr.rows import Rows
-from iqsr.streaming import StreamEngine, compile_rows
-from iqsr.weights import locate
+from iqsr.io.weights import locate
+from iqsr.models import SRModel
 
 Network = Callable[[Tensor], Tensor]
 
@@ -61,35 +61,35 @@ _NCNN_FILES = {
 }
 
 
-def contenders(generator: Generator, height: int, width: int, threads: int) -> dict[str, Network]:
+def contenders(sr_model: SRModel, height: int, width: int, threads: int) -> dict[str, Network]:
     """All of them for one picture size; torch's fp32 comes first. Tiles only where the picture is larger than one."""
-    descriptor = ModelLoader(CPU).load_from_state_dict(generator.module.state_dict())
+    descriptor = ModelLoader(CPU).load_from_state_dict(sr_model.module.state_dict())
     assert isinstance(descriptor, ImageModelDescriptor)
     networks: dict[str, Network] = {
-        "torch eager fp32": generator.module,
+        "torch eager fp32": sr_model.module,
         "spandrel": descriptor.eval(),
-        "ONNX Runtime": onnx_runtime(generator, threads),
-        **open_vino(generator, height, width, threads),
-        "ncnn": ncnn_net(generator.name, threads, bf16=False),
-        "ncnn bf16": ncnn_net(generator.name, threads, bf16=True),
-        f"torch {FAST}": torch_fast(generator),
-        "iqsr": Upscaler(generator, device="cpu").upscale,
+        "ONNX Runtime": onnx_runtime(sr_model, threads),
+        **open_vino(sr_model, height, width, threads),
+        "ncnn": ncnn_net(sr_model.name, threads, bf16=False),
+        "ncnn bf16": ncnn_net(sr_model.name, threads, bf16=True),
+        f"torch {FAST}": torch_fast(sr_model),
+        "iqsr": Upscaler(sr_model, device="cpu").upscale,
     }
     if NATIVE_BF16:
-        networks |= {"torch bf16": torch_fast(generator, torch.bfloat16)}
-        other: Precision = "fp32" if "bf16" in Upscaler(generator, device="cpu").describe() else "bf16"
-        networks[f"iqsr {other}"] = Upscaler(generator, device="cpu", precision=other).upscale
-    return networks | (tiles(generator) if max(height, width) > TILE else {})
+        networks |= {"torch bf16": torch_fast(sr_model, torch.bfloat16)}
+        other: Precision = "fp32" if "bf16" in Upscaler(sr_model, device="cpu").describe() else "bf16"
+        networks[f"iqsr {other}"] = Upscaler(sr_model, device="cpu", precision=other).upscale
+    return networks | (tiles(sr_model) if max(height, width) > TILE else {})
 
 
-def torch_fast(generator: Generator, dtype: torch.dtype | None = None) -> Network:
+def torch_fast(sr_model: SRModel, dtype: torch.dtype | None = None) -> Network:
     """The plain module in the precision (if it is not told) and with the memory layout that suit the CPU."""
     dtype = dtype or fastest_dtype(CPU)
-    module = copy.deepcopy(generator.module).to(dtype, memory_format=torch.channels_last)
+    module = copy.deepcopy(sr_model.module).to(dtype, memory_format=torch.channels_last)
     return lambda x: module(x.to(dtype, memory_format=torch.channels_last)).float()
 
 
-def onnx_runtime(generator: Generator, threads: int) -> Network:
+def onnx_runtime(sr_model: SRModel, threads: int) -> Network:
     """ONNX Runtime on what `iqsr export` writes."""
     import onnxruntime
 
@@ -97,14 +97,14 @@ def onnx_runtime(generator: Generator, threads: int) -> Network:
     options.intra_op_num_threads = threads
     with TemporaryDirectory(prefix="iqsr-bench-") as folder:
         file = Path(folder) / "network.onnx"
-        export(generator, file)
+        export(sr_model, file)
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     return lambda x: torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
 
 
-def open_vino(generator: Generator, height: int, width: int, threads: int) -> dict[str, Network]:
+def open_vino(sr_model: SRModel, height: int, width: int, threads: int) -> dict[str, Network]:
     """OpenVINO with a fixed size, which it can plan for; bf16 where the CPU has it."""
-    model = openvino.convert(generator)
+    model = openvino.convert(sr_model)
     model.reshape([1, 3, height, width])
     fp32 = openvino.compile_network(model, threads=threads)
     networks: dict[str, Network] = {"OpenVINO fp32": lambda x: openvino.run(fp32, x)}
@@ -136,12 +136,12 @@ def ncnn_net(name: str, threads: int, *, bf16: bool) -> Network:
     return run
 
 
-def tiles(generator: Generator) -> dict[str, Network]:
+def tiles(sr_model: SRModel) -> dict[str, Network]:
     """How others bound memory, as they do it and as fast as torch can."""
-    fast = torch_fast(generator)
+    fast = torch_fast(sr_model)
     return {
-        "tiles fp32": lambda x: hard_tiles(generator.module, x, generator.scale),
-        f"tiles {FAST}": lambda x: hard_tiles(fast, x, generator.scale),
+        "tiles fp32": lambda x: hard_tiles(sr_model.module, x, sr_model.scale),
+        f"tiles {FAST}": lambda x: hard_tiles(fast, x, sr_model.scale),
     }
 
 
@@ -160,16 +160,16 @@ def hard_tiles(network: Network, picture: Tensor, scale: int) -> Tensor:
     return out
 
 
-def streaming_engine(generator: Generator, band_pixels: int | None = None) -> StreamEngine:
+def streaming_engine(sr_model: SRModel, band_pixels: int | None = None) -> StreamEngine:
     """The engine that `Upscaler` uses on a CPU. With `band_pixels` it always works in bands; None: it chooses."""
-    program = compile_rows(generator.module)
+    program = compile_rows(sr_model.module)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[choose_precision("auto", CPU, "torch", program)]
     return StreamEngine(program, CPU, dtype, memory_bytes=8_000_000_000, band_pixels=band_pixels)
 
 
-def direct_engine(generator: Generator) -> StreamEngine:
+def direct_engine(sr_model: SRModel) -> StreamEngine:
     """The same without a way of its own for the part before the enlargement: direct convolutions, in bands."""
-    engine = streaming_engine(generator)
+    engine = streaming_engine(sr_model)
     engine.trunk = None
     return engine
 

@@ -19,14 +19,14 @@ from torch import Tensor
 
 from iqsr.degrade import degrade, pipeline
 from iqsr.errors import ModelError
-from iqsr.generators import load_generator
-from iqsr.generators.adapter import read_adapter
-from iqsr.generators.lora import load_adapter, merge_adapter
 from iqsr.images import read_rgb
-from iqsr.quality import availability, card, load_metric
+from iqsr.metrics import availability, card, load_metric
+from iqsr.models import load_model
+from iqsr.models.adapter import read_adapter
+from iqsr.models.lora import load_adapter, merge_adapter
 from iqsr.report.page import ComparedPicture, Variant
 from iqsr.report.panel import write_panel
-from iqsr.training.quality.sources import find_photos
+from iqsr.training.predictor.sources import find_photos
 from iqsr.training.sr.losses import lr_consistency
 from measure import spread
 
@@ -77,11 +77,11 @@ def network(name: str) -> Network:
     """A name, a checkpoint, or an adapter of the base."""
     path = Path(name)
     if path.suffix == ".safetensors" and is_adapter(path):
-        module = load_generator(read_adapter(path).base).module
+        module = load_model(read_adapter(path).base).module
         load_adapter(module, path)
         module = merge_adapter(module)
     else:
-        module = load_generator(name).module
+        module = load_model(name).module
     module.to(memory_format=torch.channels_last)
     return module
 
@@ -101,8 +101,8 @@ def middle(path: Path, side: int) -> Tensor:
 
 
 def degraded(x: Tensor, kind: str, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return degrade(x, pipeline(kind).draw(1, x.shape[2], x.shape[3], generator))
+    sr_model = torch.Generator().manual_seed(seed)
+    return degrade(x, pipeline(kind).draw(1, x.shape[2], x.shape[3], sr_model))
 
 
 @torch.inference_mode()

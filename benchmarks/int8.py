@@ -34,11 +34,11 @@ from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
 from nncf.quantization.range_estimator import RangeEstimatorParameters, RangeEstimatorParametersSet
 from torch import Tensor
 
-from iqsr.backends.int8 import calibration as own_pictures
-from iqsr.backends.openvino import compile_network, convert, run
-from iqsr.generators import Generator, load_generator
+from iqsr.engines.int8 import calibration as own_pictures
+from iqsr.engines.openvino import compile_network, convert, run
 from iqsr.images import open_picture
-from iqsr.quality.lpips_st import LpipsSt
+from iqsr.metrics.lpips_st import LpipsSt
+from iqsr.models import SRModel, load_model
 
 Network = Callable[[Tensor], Tensor]
 
@@ -110,12 +110,12 @@ def main() -> None:
     if len(measure) < args.measure:
         raise SystemExit(f"{args.photos}: {len(photos)} photos, {first + args.measure} needed")
     nncf.set_log_level(logging.ERROR)  # else a line for every layer that is kept
-    generator = load_generator("realesrgan-x4plus")
-    networks, rows = references(generator, args.threads)
+    sr_model = load_model("realesrgan-x4plus")
+    networks, rows = references(sr_model, args.threads)
     crops = [reduced(photo)[0][..., : args.side, : args.side].contiguous() for photo in calibrate]
     for name in args.settings:
         calibration = own_pictures(side=args.side) if SETTINGS[name].own else crops
-        network, kept = quantised(generator, SETTINGS[name], calibration, args.threads)
+        network, kept = quantised(sr_model, SETTINGS[name], calibration, args.threads)
         networks[f"int8 {name}"] = network
         rows[f"int8 {name}"] = Row(f"int8 {name}", SETTINGS[name].about, kept)
     measure_quality(networks, rows, measure)
@@ -153,11 +153,11 @@ def smaller(picture: Tensor, factor: int) -> Tensor:
     return (lr.clamp(0, 1) * 255).round() / 255
 
 
-def references(generator: Generator, threads: int) -> tuple[dict[str, Network], dict[str, Row]]:
-    model = convert(generator)
+def references(sr_model: SRModel, threads: int) -> tuple[dict[str, Network], dict[str, Row]]:
+    model = convert(sr_model)
     fp32 = compile_network(model, threads=threads)
     bf16 = compile_network(model, precision="bf16", threads=threads)
-    module = load_generator(generator.name).module.to(torch.bfloat16, memory_format=torch.channels_last)
+    module = load_model(sr_model.name).module.to(torch.bfloat16, memory_format=torch.channels_last)
 
     def torch_bf16(x: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -171,9 +171,9 @@ def references(generator: Generator, threads: int) -> tuple[dict[str, Network], 
     return networks, {name: Row(name, "") for name in networks}
 
 
-def quantised(generator: Generator, setting: Setting, crops: list[Tensor], threads: int) -> tuple[Network, int]:
+def quantised(sr_model: SRModel, setting: Setting, crops: list[Tensor], threads: int) -> tuple[Network, int]:
     """The quantised network, the rest of it in bf16, and how many convolutions were kept."""
-    model = convert(generator)
+    model = convert(sr_model)
     kept = name_convolutions(model, setting.keep)
     advanced = AdvancedQuantizationParameters(disable_bias_correction=not setting.bias_correction)
     if setting.ranges is not None:

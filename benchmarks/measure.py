@@ -108,8 +108,8 @@ _PRODUCTS = 2
 
 def gemm(name: str, side: int) -> Work:
     """A few products of two square matrices of `side`."""
-    generator = torch.Generator().manual_seed(0)
-    a, b = (torch.rand(side, side, generator=generator).to(GEMMS[name]) for _ in range(2))
+    rng = torch.Generator().manual_seed(0)
+    a, b = (torch.rand(side, side, generator=rng).to(GEMMS[name]) for _ in range(2))
     out = torch.empty_like(a)
 
     def work() -> Tensor:

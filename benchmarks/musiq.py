@@ -21,7 +21,7 @@ from statistics import median, pstdev
 import torch
 from torch import Tensor, nn
 
-from iqsr.quality.musiq import Musiq
+from iqsr.metrics.musiq import Musiq
 from measure import Spread, Work, alternate
 from setting import Result, arguments, described, environment, measured, photo, write
 

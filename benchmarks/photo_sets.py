@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from iqsr.datasets import ANNOTATORS
 from iqsr.degrade import unsharp_mask
 from iqsr.images import read_rgb
-from iqsr.multigt import ANNOTATORS
-from iqsr.training.quality.sources import find_photos
+from iqsr.training.predictor.sources import find_photos
 from measure import spread
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from iqsr.quality.lpips_st import LpipsSt, Trunk
+from iqsr.metrics.lpips_st import LpipsSt, Trunk
 from iqsr.training.sr.data import Batch, mirrored
 
 LAYERS = r".*\.RDB[123]\.conv[1-5]\.0"

@@ -16,16 +16,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iqsr.generators import load_generator
-from iqsr.quality import availability, load_metric
-from iqsr.quality.srq import load_srq
-from iqsr.training.quality.batches import Versions
-from iqsr.training.quality.dataset import GRID, Shard, read_shards, write_shard
-from iqsr.training.quality.ladders import LADDERS
-from iqsr.training.quality.measures import CLEAR, Score, agreement, monotone, rise_under_attack, score_versions
-from iqsr.training.quality.sources import crops_of, find_photos
-from iqsr.training.quality.teachers import Teachers
-from iqsr.training.quality.versions import Upscalers, Version, versions_of
+from iqsr.metrics import availability, load_metric
+from iqsr.metrics.srq import load_srq
+from iqsr.models import load_model
+from iqsr.training.predictor.batches import Versions
+from iqsr.training.predictor.dataset import GRID, Shard, read_shards, write_shard
+from iqsr.training.predictor.ladders import LADDERS
+from iqsr.training.predictor.measures import CLEAR, Score, agreement, monotone, rise_under_attack, score_versions
+from iqsr.training.predictor.sources import crops_of, find_photos
+from iqsr.training.predictor.teachers import Teachers
+from iqsr.training.predictor.versions import Upscalers, Version, versions_of
 from measure import spread
 
 RESULTS = Path(__file__).parent / "results"
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="photographs that no predictor learned from")
     parser.add_argument("--photos", type=int, default=100)
-    parser.add_argument("--unguarded", type=Path, help="weights of recipes/quality/srq-unguarded.toml")
+    parser.add_argument("--unguarded", type=Path, help="weights of predictor/srq-unguarded")
     parser.add_argument("--data", type=Path, default=Path("predictor-data"), help="where the judged versions are kept")
     options = parser.parse_args()
     photos = spread(find_photos([options.folder]), options.photos)
@@ -60,15 +60,15 @@ def main() -> None:
 def make_versions(photos: list[Path], out: Path) -> None:
     """One crop a photo, as in training but for the seed, and two settings that training has not seen (x2)."""
     upscalers = Upscalers(("realesrgan-x4plus", "realesrgan-x4plus-anime", "realesr-animevideov3"))
-    double = load_generator("realesr-animevideov3-x2").module
+    double = load_model("realesr-animevideov3-x2").module
     teachers = Teachers()
     for number, photo in enumerate(photos):
         path = out / f"{photo.stem}.safetensors"
         if path.exists():
             continue
-        generator = torch.Generator().manual_seed(90_000 + number)
-        crop = next(crops_of(photo, SIDE, 1, generator)).crop[None]
-        made = [*versions_of(crop, upscalers, 7, generator), *unseen(crop, double)]
+        rng = torch.Generator().manual_seed(90_000 + number)
+        crop = next(crops_of(photo, SIDE, 1, rng)).crop[None]
+        made = [*versions_of(crop, upscalers, 7, rng), *unseen(crop, double)]
         stored = torch.cat([(v.picture * 255).round().byte() for v in made])
         judged = teachers.judge(stored / 255, crop, SIDE // GRID)
         kinds = [[v.kind for v in made]]

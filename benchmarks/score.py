@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from iqsr.device import bf16_pays
-from iqsr.quality import load_metric
+from iqsr.metrics import load_metric
 from iqsr.scoring import score_files
 from measure import Spread, Work, alternate
 from setting import RESULTS, Result, cores, described, environment, write

@@ -25,9 +25,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from iqsr.generators.lora import load_lora_state, lora_state
 from iqsr.memory import keep_freed_memory
-from iqsr.quality import load_metric
+from iqsr.metrics import load_metric
+from iqsr.models.lora import load_lora_state, lora_state
 from iqsr.recipes import read_recipe
 from iqsr.training.sr.data import Batch, Batches, Sets
 from iqsr.training.sr.loop import Training
@@ -73,7 +73,7 @@ ROUNDS = {
     "plain-musiq-4": 4,
 }
 FULL = Load((), 4, ROUNDS)
-TINY = ("generator.start=new:rrdbnet-tiny", "objective.perceptual_features=lpips-st-alex")
+TINY = ("model.start=new:rrdbnet-tiny", "objective.perceptual_features=lpips-st-alex")
 QUICK = Load((*TINY, "data.source=96", "data.patch=64"), 1, dict.fromkeys(FULL.rounds, 2))
 
 
@@ -105,7 +105,7 @@ class Bench:
         recipe = self.recipe(*changes)
         assert recipe.lora is not None
         return PlainLoop(
-            start(without_adapters(recipe)).module,
+            start(without_adapters(recipe), self.folder).module,
             metric or load_metric("srq"),
             rank=recipe.lora.rank,
             trunk="alex" if recipe.objective.perceptual_features == "lpips-st-alex" else "vgg",

@@ -30,7 +30,7 @@ def markdown(results: Result) -> str:
         "",
         described(results["environment"]),
         "",
-        f"`{recipe['generator']['start']}`, {recipe['batch']} patches of {recipe['data']['patch']} px, five ground "
+        f"`{recipe['model']['start']}`, {recipe['batch']} patches of {recipe['data']['patch']} px, five ground "
         f"truths each; L1 + {recipe['objective']['perceptual_features']} - lambda_q * srq; LoRA of rank "
         f"{recipe['lora']['rank']} on the dense blocks' convolutions; fp32. Times are medians over rounds in which all "
         "take turns; ratios are taken within a round: median (least to most). All have `iqsr.memory`'s setting, but "

@@ -21,7 +21,7 @@ import torch
 from busy import busy
 from contenders import ABOUT, FAST, Stream, contenders, direct_engine, streaming_engine, tiles, torch_fast
 from iqsr import Upscaler
-from iqsr.generators import Generator, load_generator
+from iqsr.models import SRModel, load_model
 from measure import GEMMS, Judge, Seconds, Spread, Work, alternate, flops_of, gemm, gemm_rates, untiled_flops
 from setting import Result, arguments, environment, photo, write
 from tables import markdown
@@ -82,17 +82,17 @@ def main() -> None:
 
 def side_by_side(network: Network, threads: int, side: int) -> Result:
     """All contenders on one picture."""
-    generator, picture, judge = load_generator(network.model), photo(*network.square), Judge()
-    runs = contenders(generator, *network.square, threads)
-    runs["iqsr, direct"] = Stream(direct_engine(generator))
+    sr_model, picture, judge = load_model(network.model), photo(*network.square), Judge()
+    runs = contenders(sr_model, *network.square, threads)
+    runs["iqsr, direct"] = Stream(direct_engine(sr_model))
     works = with_gemms({name: lambda run=run: run(picture) for name, run in runs.items()}, "iqsr", side)
     alternate(works, 1, on_output=judge)  # warms up, too
     seconds = alternate(works, network.rounds)
     rates = gemm_rates(seconds, side)
-    flops = untiled_flops(generator.module, *network.square)
+    flops = untiled_flops(sr_model.module, *network.square)
     small = photo(min(64, network.square[0]), min(64, network.square[1]))
-    done = flops_of(lambda: runs["iqsr"](small)) / untiled_flops(generator.module, *small.shape[2:])
-    kinds = {"iqsr": precision_of(generator), "iqsr fp32": "fp32", "iqsr bf16": "bf16"}
+    done = flops_of(lambda: runs["iqsr"](small)) / untiled_flops(sr_model.module, *small.shape[2:])
+    kinds = {"iqsr": precision_of(sr_model), "iqsr fp32": "fp32", "iqsr bf16": "bf16"}
     return {
         "model": network.model,
         "picture": network.square,
@@ -111,25 +111,25 @@ def side_by_side(network: Network, threads: int, side: int) -> Result:
 
 def tall(network: Network, side: int) -> Result:
     """Streaming against the untiled pass and against tiles, on a picture many times as tall as the delay lines."""
-    generator, picture, judge = load_generator(network.model), photo(*network.tall), Judge()
+    sr_model, picture, judge = load_model(network.model), photo(*network.tall), Judge()
     height, width = network.tall
-    stream = Stream(streaming_engine(generator, network.band_pixels))
+    stream = Stream(streaming_engine(sr_model, network.band_pixels))
     runs = {
-        "torch eager fp32": generator.module,
-        **tiles(generator),
-        f"untiled {FAST}": torch_fast(generator),
+        "torch eager fp32": sr_model.module,
+        **tiles(sr_model),
+        f"untiled {FAST}": torch_fast(sr_model),
         "streaming": stream,
-        "one band": Stream(streaming_engine(generator, band_pixels=height * width)),
-        "iqsr": Upscaler(generator, device="cpu").upscale,
+        "one band": Stream(streaming_engine(sr_model, band_pixels=height * width)),
+        "iqsr": Upscaler(sr_model, device="cpu").upscale,
     }
     works = with_gemms({name: lambda run=run: run(picture) for name, run in runs.items()}, "streaming", side)
     seconds = alternate(works, network.few, once=("torch eager fp32", "tiles fp32"), on_output=judge)
-    precision = precision_of(generator)
+    precision = precision_of(sr_model)
     rates = gemm_rates(seconds, side)[precision]
     if len(stream.seconds_a_row) != network.few:
         raise SystemExit(f"{height} rows are too few to fill the delay lines of {network.model}")
     steady = [s * height for s in stream.seconds_a_row]
-    flops = untiled_flops(generator.module, height, width)
+    flops = untiled_flops(sr_model.module, height, width)
     untiled = (f"untiled {FAST}", "one band")
     return {
         "model": network.model,
@@ -193,9 +193,9 @@ def speed(flops: float, seconds: list[float], rates: list[float]) -> dict[str, f
     return Spread.of_ratios([flops / rate for rate in rates], seconds).plain()
 
 
-def precision_of(generator: Generator) -> str:
+def precision_of(sr_model: SRModel) -> str:
     """bf16 or fp32: what `Upscaler` chooses here."""
-    return Upscaler(generator, device="cpu").describe().split(", ")[1]
+    return Upscaler(sr_model, device="cpu").describe().split(", ")[1]
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from torchvision.io import ImageReadMode, decode_image, decode_jpeg, encode_jpeg
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from iqsr import Upscaler
-from iqsr.quality import availability, card, load_metric
-from iqsr.quality.metric import Metric
+from iqsr.metrics import availability, card, load_metric
+from iqsr.metrics.metric import Metric
 from iqsr.report.page import Column, ComparedPicture, Row, Table, Variant, write_comparison
 from iqsr.report.panel import write_panel
 
@@ -51,10 +51,10 @@ def read_photo(name: str) -> Tensor:
     return photo[None, :, top : top + height, left : left + width] / 255
 
 
-def degrade(hr: Tensor, generator: torch.Generator) -> Tensor:
+def degrade(hr: Tensor, rng: torch.Generator) -> Tensor:
     """An old phone: soft lens, few pixels, noise, JPEG. (1, 3, H, W) -> (1, 3, H/4, W/4), both in [0, 1]."""
     lr = F.interpolate(gaussian_blur(hr, [7, 7], [0.8]), scale_factor=1 / SCALE, mode="area")
-    lr = lr + torch.randn(lr.shape, generator=generator) * 2 / 255
+    lr = lr + torch.randn(lr.shape, generator=rng) * 2 / 255
     levels = lr.clamp(0, 1).mul(255).round().to(torch.uint8)
     return decode_jpeg(encode_jpeg(levels[0], quality=85))[None] / 255
 

@@ -14,7 +14,7 @@ from exiftool import ExifTool, find_exiftool
 if TYPE_CHECKING:
     from torch import nn
 
-    from iqsr.quality.musiq import Musiq
+    from iqsr.metrics.musiq import Musiq
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -102,7 +102,7 @@ def musiq_file(iqa_musiq: "nn.Module", tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def musiq(musiq_file: Path) -> "Musiq":
     """Ours, with the same weights."""
-    from iqsr.quality.musiq import Musiq
+    from iqsr.metrics.musiq import Musiq
 
     return Musiq().load(musiq_file)
 

@@ -7,9 +7,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from iqsr.generators import Generator, load_generator
-from iqsr.generators.fresh import new_rrdbnet, new_swinir
-from iqsr.generators.lora import (
+from iqsr.models import SRModel, load_model
+from iqsr.models.fresh import new_rrdbnet, new_swinir
+from iqsr.models.lora import (
     add_lora,
     lora_state,
 )
@@ -25,16 +25,16 @@ def picture(height: int = 16, width: int = 24, *, seed: int = 0) -> Tensor:
     return torch.rand(1, 3, height, width, generator=seeded(seed))
 
 
-def tiny_rrdbnet(seed: int = 0) -> Generator:
+def tiny_rrdbnet(seed: int = 0) -> SRModel:
     return new_rrdbnet(blocks=2, features=16, seed=seed)
 
 
-def tiny_swinir(seed: int = 0) -> Generator:
+def tiny_swinir(seed: int = 0) -> SRModel:
     return new_swinir(depths=(2, 2), dim=12, heads=(2, 2), seed=seed)
 
 
-def compact() -> Generator:
-    return load_generator(ANIMEVIDEO)
+def compact() -> SRModel:
+    return load_model(ANIMEVIDEO)
 
 
 TINY = {
@@ -45,14 +45,14 @@ TINY = {
 }
 
 
-def trained(generator: Generator, targets: str, *, rank: int = 3, seed: int = 0) -> Generator:
+def trained(model: SRModel, targets: str, *, rank: int = 3, seed: int = 0) -> SRModel:
     """With adapters that change the output, as after training; on untrained networks it takes larger ones."""
-    std = 0.05 if generator.architecture == "Compact" else 1.0
-    add_lora(generator.module, rank, targets=targets, seed=seed)
-    for name, value in lora_state(generator.module).items():
+    std = 0.05 if model.architecture == "Compact" else 1.0
+    add_lora(model.module, rank, targets=targets, seed=seed)
+    for name, value in lora_state(model.module).items():
         if ".lora_B." in name:
             value.normal_(0, std, generator=seeded(seed))
-    return generator
+    return model
 
 
 def run(module: nn.Module, x: Tensor) -> Tensor:

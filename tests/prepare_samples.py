@@ -6,8 +6,8 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from iqsr.prepare import (
-    GeneratorEnhancer,
+from iqsr.preparation import (
+    ModelEnhancer,
     PatchRecipe,
     PrepareRecipe,
     UnsharpEnhancer,
@@ -17,15 +17,15 @@ CHEAP = "realesr-animevideov3"
 RECIPE = PrepareRecipe(
     patches=PatchRecipe(crop=128, step=96),
     enhancers=(
-        GeneratorEnhancer(model=CHEAP, strength=0.5),
-        GeneratorEnhancer(model=CHEAP),
+        ModelEnhancer(model=CHEAP, strength=0.5),
+        ModelEnhancer(model=CHEAP),
         UnsharpEnhancer(),
     ),
 )
 SETTINGS = (
     "--set=patches.crop=128",
     "--set=patches.step=96",
-    f'--set=enhancers=[{{kind="generator",model="{CHEAP}",strength=0.5}},{{kind="generator",model="{CHEAP}"}},'
+    f'--set=enhancers=[{{kind="model",model="{CHEAP}",strength=0.5}},{{kind="model",model="{CHEAP}"}},'
     '{kind="unsharp"}]',
 )
 """The same for the command."""

@@ -3,16 +3,16 @@
 import torch
 from torch import Tensor
 
-from iqsr.training.quality.batches import Versions
-from iqsr.training.quality.dataset import Shard
+from iqsr.training.predictor.batches import Versions
+from iqsr.training.predictor.dataset import Shard
 
 
 def picture(seed: int = 0, size: int = 96) -> Tensor:
     """Soft shapes and some texture, (1, 3, size, size) in [0, 1]."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(1, 3, 7, 7, generator=generator)
+    rng = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 7, 7, generator=rng)
     base = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic", align_corners=False)
-    return (base + 0.08 * torch.randn(1, 3, size, size, generator=generator)).clamp(0, 1)
+    return (base + 0.08 * torch.randn(1, 3, size, size, generator=rng)).clamp(0, 1)
 
 
 def made_versions(crops: int = 4, side: int = 64, seed: int = 0) -> Versions:
@@ -21,8 +21,8 @@ def made_versions(crops: int = 4, side: int = 64, seed: int = 0) -> Versions:
     for number in range(crops):
         clean = picture(seed + number, side)
         strengths = torch.linspace(0, 0.4, 6)
-        generator = torch.Generator().manual_seed(number)
-        noisy = torch.cat([(clean + s * torch.randn(clean.shape, generator=generator)).clamp(0, 1) for s in strengths])
+        rng = torch.Generator().manual_seed(number)
+        noisy = torch.cat([(clean + s * torch.randn(clean.shape, generator=rng)).clamp(0, 1) for s in strengths])
         places = strengths.view(1, 6, 1, 1).expand(1, 6, side // 8, side // 8).half()
         stored = (noisy * 255).round().byte()[None]
         kinds = [["original"] + ["noise"] * 5]

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from iqsr.multigt import ANNOTATORS
+from iqsr.datasets import ANNOTATORS
 
 VARIANTS = ("01", "02", "03", "04")
 

@@ -7,16 +7,16 @@ import torch
 from skimage.data import astronaut
 from torch import Tensor, nn
 
-from iqsr.generators import Generator, load_generator
-from iqsr.rows import of_tensor
-from iqsr.streaming import RowStream, StreamEngine, compile_rows
+from iqsr.engines.rows import of_tensor
+from iqsr.engines.streaming import RowStream, StreamEngine, compile_rows
+from iqsr.models import SRModel, load_model
 
 CPU = torch.device("cpu")
 
 
 @cache
-def generator(name: str) -> Generator:
-    return load_generator(name)
+def model(name: str) -> SRModel:
+    return load_model(name)
 
 
 def streamed(module: nn.Module, picture: Tensor, band: int) -> Tensor:

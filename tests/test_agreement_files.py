@@ -18,8 +18,8 @@ from hggt_samples import ENHANCED, N, P, S, add_set
 from iqsr.agreement import Pairs, Rate, agreement, misalignments, read_pairs
 from iqsr.agreement.accuracy import compare
 from iqsr.agreement.misalignment import compare_sets
+from iqsr.datasets import open_folders
 from iqsr.errors import PictureError, UnknownNameError, UsageError
-from iqsr.multigt import open_folders
 from iqsr.scoring import ScoreCache
 
 # --- files of pairs -------------------------------------------------------------------------------------------------

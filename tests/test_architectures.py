@@ -17,9 +17,9 @@ from torch import nn
 
 from commands import PATIENCE
 from iqsr import Upscaler
-from iqsr.generators import load_generator
-from iqsr.streaming import NotStreamableError, compile_rows
-from iqsr.tiles import probe
+from iqsr.engines.streaming import NotStreamableError, compile_rows
+from iqsr.engines.tiling import probe
+from iqsr.models import load_model
 
 pytestmark = pytest.mark.usefixtures("inference_mode")
 
@@ -116,8 +116,8 @@ def test_no_more_is_added_to_a_picture_than_the_network_needs(
     """spandrel asks for more: sides of two pixels, multiples of four behind a pixel-unshuffle of two."""
     torch.manual_seed(0)
     module = ESRGAN(num_filters=16, num_blocks=1, scale=4, **UNSHUFFLED[factor]).eval()
-    generator = load_generator(saved(module, tmp_path))
+    model = load_model(saved(module, tmp_path))
     picture = probe(*(size or least))
-    out, expected = Upscaler(generator, precision="fp32").upscale(picture), module(picture).clamp(0, 1)
+    out, expected = Upscaler(model, precision="fp32").upscale(picture), module(picture).clamp(0, 1)
     assert out.shape == expected.shape
     assert (out - expected).abs().max() <= 1e-5

@@ -16,9 +16,9 @@ from safetensors import safe_open
 from torchvision.utils import save_image
 
 from disks import full, read_only, small_disk
-from iqsr.atomic import append, disk_of, opened, part_of, remove_stale_parts, told, write_bytes, write_text
 from iqsr.errors import WeightsError, WriteError
-from iqsr.tensor_files import serialized
+from iqsr.io.atomic import append, disk_of, explained, opened, part_of, remove_stale_parts, write_bytes, write_text
+from iqsr.io.tensor_files import serialized
 
 LARGE = torch.rand(400, 1000)
 
@@ -90,9 +90,9 @@ def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_other_refusals_are_told(number: int, line: str, tmp_path: Path) -> None:
-    with pytest.raises(WriteError, match=rf"^cannot write '.*out': .*{line}"), told(tmp_path / "out"):
+    with pytest.raises(WriteError, match=rf"^cannot write '.*out': .*{line}"), explained(tmp_path / "out"):
         raise OSError(number, os.strerror(number))
-    with pytest.raises(WeightsError, match=line), told(tmp_path / "out", WeightsError):
+    with pytest.raises(WeightsError, match=line), explained(tmp_path / "out", WeightsError):
         raise OSError(number, os.strerror(number))
 
 
@@ -161,7 +161,7 @@ def test_what_is_appended_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 HALF = """
 import sys, time
 from pathlib import Path
-from iqsr.atomic import opened
+from iqsr.io.atomic import opened
 with opened(Path(sys.argv[1])) as file:
     file.write(b"half")
     print("now", flush=True)
@@ -193,7 +193,7 @@ def test_the_disk_of_a_path_is_the_innermost(tmp_path: Path) -> None:
 
 SAVED = """
 import sys, torch
-from iqsr.tensor_files import serialized
+from iqsr.io.tensor_files import serialized
 facts = {f"fact {number}": "\\u00e4" * number for number in range(20)}
 sys.stdout.buffer.write(serialized({"b": torch.arange(3.0), "a": torch.ones(2, dtype=torch.float16)}, facts))
 """

@@ -12,8 +12,8 @@ from PIL import Image
 from cli_pictures import FAST, names, picture
 from commands import Run
 from iqsr import Upscaler
-from iqsr.batch import plan, upscale_batch
 from iqsr.errors import UsageError
+from iqsr.upscaling.batch import plan, upscale_batch
 
 
 @pytest.fixture(autouse=True)

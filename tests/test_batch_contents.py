@@ -9,7 +9,7 @@ from PIL import Image
 import heic_samples
 from cli_pictures import FAST, names, picture
 from commands import Run
-from iqsr.batch import plan
+from iqsr.upscaling.batch import plan
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from cli_pictures import names
-from iqsr.batch import Job, plan
 from iqsr.errors import UsageError
 from iqsr.images import output_formats
+from iqsr.upscaling.batch import Job, plan
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from iqsr.generators.lora import load_lora_state, lora_state
+from iqsr.models.lora import load_lora_state, lora_state
 
 pytest.importorskip("skimage")
 

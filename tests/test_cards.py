@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from iqsr import quality
+from iqsr import metrics as quality
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
-from iqsr.quality import availability, card, load_metric, metric_names
-from iqsr.quality.card import ALIASES
-from iqsr.quality.taxonomy import groups, markdown
-from iqsr.weights import known_weights
+from iqsr.io.weights import known_weights
+from iqsr.metrics import availability, card, load_metric, metric_names
+from iqsr.metrics.card import ALIASES
+from iqsr.metrics.taxonomy import groups, markdown
 
 # arXiv:2504.18524, table 6, as spelled by IQA-PyTorch.
 # fmt: off
@@ -25,7 +25,7 @@ TABLE_6 = [
 ]
 # fmt: on
 
-DOC = Path(__file__).parents[1] / "docs" / "metrics.md"
+DOC = Path(__file__).parents[1] / "docs" / "guides" / "metrics.md"
 
 
 # Cards
@@ -120,12 +120,14 @@ def test_unknown_metric_lists_the_nearest_first():
 
 
 def test_the_doc_holds_the_table_of_the_cards():
-    assert markdown() in DOC.read_text(encoding="utf-8"), "docs/metrics.md: put in iqsr.quality.taxonomy.markdown()"
+    assert markdown() in DOC.read_text(encoding="utf-8"), (
+        "docs/guides/metrics.md: put in iqsr.metrics.taxonomy.markdown()"
+    )
 
 
 def test_looking_up_imports_no_torch_and_no_pyiqa():
     code = (
-        "import sys; from iqsr.quality import metric_names, availability\n"
+        "import sys; from iqsr.metrics import metric_names, availability\n"
         "states = [availability(n) for n in metric_names()]\n"
         "print([m for m in ('torch', 'pyiqa', 'pandas', 'timm') if m in sys.modules])"
     )
@@ -174,7 +176,10 @@ def test_weights_of_another_size_do_not_count(empty):
 @pytest.mark.parametrize("suffix", [".npz", ".pth"])
 def test_a_checkpoint_of_musiq_is_found_where_the_line_says_and_read(empty, variant, suffix):
     name = f"musiq-{variant}"
-    assert availability(name).how == f"save Google's checkpoint as {name}.npz in the weights folder (docs/musiq.md)"
+    assert (
+        availability(name).how
+        == f"save Google's checkpoint as {name}.npz in the weights folder (docs/reference/musiq.md)"
+    )
     (empty / "weights").mkdir()
     (empty / "weights" / f"{name}{suffix}").write_bytes(b"not it")
     assert availability(name).here

@@ -11,7 +11,7 @@ from cli_pictures import ESCAPE, FAST, everything, picture, process, size_of
 from commands import Run
 from iqsr.cli import app
 from iqsr.errors import ModelError
-from iqsr.generators import Generator
+from iqsr.models import SRModel
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,7 @@ def test_errors_are_one_line_and_their_exit_code(iqsr: Run, arguments: list[str]
 def test_a_precision_that_the_cpu_lacks_is_one_line_for_all_pictures(
     iqsr: Run, monkeypatch: pytest.MonkeyPatch, more: list[str]
 ) -> None:
-    monkeypatch.setattr("iqsr.backends.openvino.has_bf16", lambda: False)
+    monkeypatch.setattr("iqsr.engines.openvino.has_bf16", lambda: False)
     picture("in/a.png")
     picture("in/b.png")
     ended = iqsr("upscale", "in", "-o", "o", "--backend", "openvino", "--precision", "bf16", *FAST, *more)
@@ -125,10 +125,10 @@ def test_a_precision_that_the_cpu_lacks_is_one_line_for_all_pictures(
 def test_a_network_that_cannot_be_converted_is_one_line_for_all_pictures(
     iqsr: Run, monkeypatch: pytest.MonkeyPatch, more: list[str]
 ) -> None:
-    def failing(generator: Generator) -> None:
-        raise ModelError(f"{generator.name}: OpenVINO cannot convert this network")
+    def failing(model: SRModel) -> None:
+        raise ModelError(f"{model.name}: OpenVINO cannot convert this network")
 
-    monkeypatch.setattr("iqsr.backends.openvino.convert", failing)
+    monkeypatch.setattr("iqsr.engines.openvino.convert", failing)
     picture("in/a.png")
     picture("in/b.png")
     ended = iqsr("upscale", "in", "-o", "o", "--backend", "openvino", "--precision", "fp32", *FAST, *more)

@@ -12,7 +12,7 @@ from cli_pictures import picture
 from commands import Run
 from iqsr.cli import app
 from iqsr.cli.upscale import MODELS
-from iqsr.generators import generator_names
+from iqsr.models import model_names
 
 
 @pytest.fixture(autouse=True)
@@ -80,14 +80,14 @@ def test_the_examples_of_upscale_run(iqsr: Run) -> None:
 
 
 def test_help_names_every_model_and_keeps_brackets(iqsr: Run) -> None:
-    assert sorted(MODELS) == sorted(generator_names())
+    assert sorted(MODELS) == sorted(model_names())
     text = iqsr("upscale", "--help").out
     assert all(re.search(rf"{re.escape(name)}\b", text) for name in MODELS)
     assert "'iqsr[openvino]'" in text
 
 
 def test_the_docs_name_every_model() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "upscale.md").read_text()
+    text = (Path(__file__).parents[1] / "docs" / "guides" / "upscale.md").read_text()
     named = {name for line in text.splitlines() if line.startswith("| `") for name in re.findall(r"`([\w-]+)`", line)}
     assert set(MODELS) <= named
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from iqsr.quality import availability, card, metric_names
-from iqsr.quality.taxonomy import identifier
+from iqsr.metrics import availability, card, metric_names
+from iqsr.metrics.taxonomy import identifier
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from commands import Run
 from iqsr.cli import app
-from iqsr.multigt import check, open_sets
-from iqsr.prepare import (
+from iqsr.datasets import check, open_sets
+from iqsr.preparation import (
     PrepareRecipe,
     Summary,
     places,
@@ -110,7 +110,7 @@ def test_a_photo_that_cannot_be_read_is_told_and_tried_again(iqsr: Run, photos: 
         (("PHOTOS", "-o", "x", "--set", 'metrics=["psnr"]'), "psnr compares with a reference"),
         (("PHOTOS", "-o", "x", "--set", 'metrics=["srqq"]'), "unknown metric 'srqq'; known: srq"),
         (("PHOTOS", "-o", "x", "--set", 'enhancers=[{kind="unsharp",reduce=1}]'), "unknown key 'enhancers[0].reduce'"),
-        (("PHOTOS", "-o", "x", "--set", 'enhancers=[{kind="generator",model="x4"}]'), "unknown model 'x4'"),
+        (("PHOTOS", "-o", "x", "--set", 'enhancers=[{kind="model",model="x4"}]'), "unknown model 'x4'"),
         (("PHOTOS", "-o", "PHOTOS/wall.png"), "wall.png' is a file; name a folder"),
         (("PHOTOS", "-o", "PHOTOS"), "has files that `iqsr prepare` did not make"),
         (("PHOTOS", "-o", "MADE"), "was prepared with another recipe; choose another folder, or remove it"),
@@ -138,7 +138,7 @@ def test_photos_that_give_nothing_are_told_with_what_to_do(iqsr: Run, photos: Pa
 
 def test_a_recipe_that_gave_nothing_does_not_block_the_next(iqsr: Run, photos: Path) -> None:
     photo = str(photos / "cat-1.jpg")
-    for failing in ('enhancers=[{kind="generator",model="x4"}]', "patches.crop=512"):
+    for failing in ('enhancers=[{kind="model",model="x4"}]', "patches.crop=512"):
         assert iqsr("prepare", photo, "-o", "sets", f"--set={failing}").code in (1, 2)
     unsharp = '--set=enhancers=[{kind="unsharp"}]'
     ended = iqsr("prepare", photo, "-o", "sets", unsharp, "--set=patches.crop=128")
@@ -168,9 +168,8 @@ def test_every_example_of_the_help_parses(iqsr: Run) -> None:
         below.make_context(name, rest, parent=context)
 
 
-def test_the_recipes_of_the_repository_are_what_they_say() -> None:
-    folder = Path(__file__).parents[1] / "recipes/prepare"
-    assert read_recipe(folder / "default.toml", PrepareRecipe) == PrepareRecipe()
-    small = read_recipe(folder / "cpu-small.toml", PrepareRecipe)
+def test_the_recipes_that_ship_are_what_they_say() -> None:
+    assert read_recipe("prepare/default", PrepareRecipe) == PrepareRecipe()
+    small = read_recipe("prepare/cpu-small", PrepareRecipe)
     assert (small.patches.crop, small.patches.step) == (256, 144)
     assert len(places(321, 481, small.patches, torch.Generator().manual_seed(0))) >= 1

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from commands import PATIENCE, Run
-from iqsr import quality
+from iqsr import metrics as quality
 from iqsr.images import open_picture
-from iqsr.quality import availability, metric_names
+from iqsr.metrics import availability, metric_names
 from iqsr.scoring import ScoreCache, score_files
 
 
@@ -182,7 +182,7 @@ def test_srq_is_the_default(iqsr: Run) -> None:
 def without_srq(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """An installation that lacks srq's file; what it says brings it."""
     monkeypatch.setattr(quality, "__file__", str(tmp_path / "quality" / "__init__.py"))
-    return "this iqsr lacks srq.safetensors: install one that has it, or train it (docs/srq.md)"
+    return "this iqsr lacks srq.safetensors: install one that has it, or train it (docs/model-cards/srq.md)"
 
 
 def test_without_srq_a_line_says_how_to_get_it_and_what_else_is_here(iqsr: Run, without_srq: str) -> None:

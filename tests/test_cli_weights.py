@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from iqsr import weights
 from iqsr.cli.weights import app
 from iqsr.errors import WeightsError
+from iqsr.io import weights
 from weights_samples import FEW_NUMBERS, SMALL, published
 
 pytestmark = pytest.mark.usefixtures("weights_folder")
@@ -48,7 +48,7 @@ def test_listing_shows_every_fact(weights_folder):
 
 
 def test_the_docs_name_all_weights_with_their_licences():
-    text = (Path(__file__).parents[1] / "docs" / "weights.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[1] / "docs" / "guides" / "weights.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     for weight in weights.known_weights().values():
         (row,) = [line for line in rows if f"`{weight.name}`" in line.split("|")[1]]

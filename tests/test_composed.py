@@ -10,14 +10,14 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor, nn
 
 from counting import calls
-from iqsr.generators import load_generator
-from iqsr.generators.composed import Composed
-from iqsr.generators.composed_layer import Cost
-from iqsr.generators.dense_block import DenseBlock
-from iqsr.generators.dense_pass import Pass
-from iqsr.generators.fresh import new_rrdbnet, new_swinir
-from iqsr.generators.lora import adapted_layers, add_lora, lora_state, merge_adapter
-from iqsr.winograd import Tiling
+from iqsr.kernels.composed_layer import Cost
+from iqsr.kernels.dense_block import DenseBlock
+from iqsr.kernels.dense_pass import DenseBlockPass
+from iqsr.kernels.winograd import Tiling
+from iqsr.models import load_model
+from iqsr.models.composed import LoraAsOneConvolution
+from iqsr.models.fresh import new_rrdbnet, new_swinir
+from iqsr.models.lora import adapted_layers, add_lora, lora_state, merge_adapter
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -50,7 +50,7 @@ def adapted(module: nn.Module, targets: str, rank: int, *, dtype: torch.dtype = 
     return module
 
 
-def learned(module: nn.Module, x: Tensor, *, composed: Composed | None = None) -> list[Tensor]:
+def learned(module: nn.Module, x: Tensor, *, composed: LoraAsOneConvolution | None = None) -> list[Tensor]:
     """The output, and the gradients of the input and all that learns, for some objective."""
     x, parameters = x.clone().requires_grad_(True), [p for p in module.parameters() if p.requires_grad]
     if composed:
@@ -62,7 +62,7 @@ def learned(module: nn.Module, x: Tensor, *, composed: Composed | None = None) -
 
 
 def faster(module: nn.Module, x: Tensor) -> list[Tensor]:
-    return learned(module, x, composed=Composed(module))
+    return learned(module, x, composed=LoraAsOneConvolution(module))
 
 
 def largest_error(found: list[Tensor], wanted: list[Tensor]) -> float:
@@ -76,7 +76,7 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], str, tuple[int, ...]]] = {
     "RRDBNet, too small for tiles": (rrdbnet, "rrdb-convs", (1, 3, 9, 9)),
     "RRDBNet, some layers of each block": (rrdbnet, r".*conv[135]\.0", (1, 3, 8, 8)),
     "RRDBNet, every layer": (rrdbnet, "all-convs", (1, 3, 16, 16)),
-    "Compact": (lambda: load_generator("realesr-animevideov3-x4").module, "all-convs", (1, 3, 12, 12)),
+    "Compact": (lambda: load_model("realesr-animevideov3-x4").module, "all-convs", (1, 3, 12, 12)),
     "strides and other kernels": (strided, "all-convs", (2, 3, 31, 20)),
     "linear": (linear, "all-linears", (2, 50, 12)),
     "linear, a single token": (linear, "all-linears", (1, 12)),
@@ -143,9 +143,9 @@ def test_blocks_go_by_tiles_where_all_of_their_layers_have_adapters(monkeypatch:
 
 def test_memory_is_used_again_and_holds_nothing_of_the_step_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adapters that have learned, another picture, another size; gradients that were handed out stay what they were."""
-    made = calls(monkeypatch, Pass, "__init__")
+    made = calls(monkeypatch, DenseBlockPass, "__init__")
     module = adapted(rrdbnet(), "rrdb-convs", 2)
-    composed = Composed(module)
+    composed = LoraAsOneConvolution(module)
     found, copies = list[Tensor](), list[Tensor]()
     for step, size in enumerate([8, 8, 12, 12]):
         with torch.no_grad():
@@ -163,7 +163,7 @@ def test_several_pictures_are_on_their_way_at_once() -> None:
     module = adapted(rrdbnet(), "rrdb-convs", 2)
     sizes, parameters = (8, 8, 12, 8), [p for p in module.parameters() if p.requires_grad]
     alone = [learned(module, normal(1, 3, size, size, seed=n)) for n, size in enumerate(sizes)]
-    with Composed(module).applied():
+    with LoraAsOneConvolution(module).applied():
         ys = [module(normal(1, 3, size, size, seed=n)) for n, size in enumerate(sizes)]
     found = torch.autograd.grad(torch.stack([(y * normal(*y.shape, seed=9)).sum() for y in ys]).sum(), parameters)
     wanted = [torch.stack(parts).sum(0) for parts in zip(*(gradients[2:] for gradients in alone), strict=True)]
@@ -172,7 +172,7 @@ def test_several_pictures_are_on_their_way_at_once() -> None:
 
 def test_there_is_one_way_back() -> None:
     module = adapted(rrdbnet(), "rrdb-convs", 2)
-    with Composed(module).applied():
+    with LoraAsOneConvolution(module).applied():
         y = module(normal(1, 3, 8, 8)).sum()
     y.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="goes back once"):
@@ -193,7 +193,7 @@ def test_a_new_adapter_changes_nothing(kind: str) -> None:
     module, x = make(), normal(*shape, dtype=torch.float32)
     before = module(x)
     add_lora(module, 3, targets=targets, seed=0)
-    composed = Composed(module)
+    composed = LoraAsOneConvolution(module)
     with composed.applied():
         with torch.no_grad():
             assert torch.equal(module(x), before)
@@ -216,7 +216,7 @@ def test_autocast_goes_pefts_way() -> None:
 def test_nothing_is_left_behind() -> None:
     module = adapted(rrdbnet(), "rrdb-convs", 2)
     before = {name: set(vars(part)) for name, part in module.named_modules()}
-    composed = Composed(module)
+    composed = LoraAsOneConvolution(module)
     with pytest.raises(RuntimeError, match="channels"), composed.applied():
         module(normal(1, 4, 8, 8))
     with composed.applied():
@@ -229,7 +229,7 @@ def test_learning_is_the_same_and_what_was_learned_merges() -> None:
     for way in (True, False):
         module = rrdbnet().double()
         add_lora(module, 2, targets="rrdb-convs", seed=0)
-        composed, parameters = Composed(module), [p for p in module.parameters() if p.requires_grad]
+        composed, parameters = LoraAsOneConvolution(module), [p for p in module.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(parameters, lr=1e-2)
         for _ in range(4):
             if way:
@@ -250,7 +250,7 @@ def test_learning_is_the_same_and_what_was_learned_merges() -> None:
 def test_an_adapter_that_changes_before_its_gradient_is_asked_for_is_noticed() -> None:
     for make, targets, x in ((rrdbnet, "rrdb-convs", normal(1, 3, 8, 8)), (linear, "all-linears", normal(20, 12))):
         module = adapted(make(), targets, 2)
-        with Composed(module).applied():
+        with LoraAsOneConvolution(module).applied():
             y = module(x)
         with torch.no_grad():
             for parameter in module.parameters():

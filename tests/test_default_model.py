@@ -5,16 +5,16 @@ from pathlib import Path
 import torch
 
 import iqsr
-from iqsr.generators import generator_names, load_generator
-from iqsr.generators.merge import merge
-from iqsr.upscale import DEFAULT_MODEL
+from iqsr.models import load_model, model_names
+from iqsr.models.merge import merge
+from iqsr.upscaling.api import DEFAULT_MODEL
 
 WITHDRAWN = Path(__file__).parents[1] / "evaluation" / "iqsr-x4" / "adapter.safetensors"
 
 
 def test_default_is_the_base_that_blind_raters_preferred() -> None:
-    assert iqsr.Upscaler().generator.name == DEFAULT_MODEL == "realesrgan-x4plus"
-    assert "iqsr-x4" not in generator_names()
+    assert iqsr.Upscaler().model.name == DEFAULT_MODEL == "realesrgan-x4plus"
+    assert "iqsr-x4" not in model_names()
 
 
 def test_package_holds_no_adapter() -> None:
@@ -25,7 +25,7 @@ def test_package_holds_no_adapter() -> None:
 def test_withdrawn_adapter_still_merges_into_its_base(tmp_path: Path) -> None:
     merged = merge(WITHDRAWN, tmp_path / "iqsr-x4.safetensors")
     assert merged.base == "realesrgan-x4plus"
-    ours, base = (load_generator(model).module.state_dict() for model in (merged.path, merged.base))
+    ours, base = (load_model(model).module.state_dict() for model in (merged.path, merged.base))
     changed = {name for name in ours if not torch.equal(ours[name], base[name])}
     assert len(changed) == 345
     assert all(".RDB" in name and name.endswith(".weight") for name in changed)

@@ -95,8 +95,8 @@ def drawn(request: pytest.FixtureRequest) -> tuple[str, StageDraw]:
 
 @pytest.fixture(scope="module", params=list(STAGES))
 def batches(request: pytest.FixtureRequest) -> tuple[str, list[StageDraw]]:
-    generator, stage = seeded(1), STAGES[request.param]()
-    return request.param, [stage.draw(1, generator) for _ in range(1500)]
+    rng, stage = seeded(1), STAGES[request.param]()
+    return request.param, [stage.draw(1, rng) for _ in range(1500)]
 
 
 def test_kernels_have_the_published_kinds_and_sizes(drawn: tuple[str, StageDraw]) -> None:
@@ -193,8 +193,8 @@ def test_final_sinc_is_a_sinc_or_nothing(name: str, probability: float, sizes: s
 
 @pytest.mark.parametrize("name", TWO_STAGE)
 def test_order_is_a_fair_coin_and_the_last_interpolation_is_drawn(name: str) -> None:
-    generator = seeded(3)
-    draws = [two_stage(name).draw(1, 128, 128, generator) for _ in range(800)]
+    rng = seeded(3)
+    draws = [two_stage(name).draw(1, 128, 128, rng) for _ in range(800)]
     last = sum(draw.jpeg_last for draw in draws)
     assert has_frequencies([last, len(draws) - last], (0.5, 0.5))
     modes = [draw.final_mode for draw in draws]

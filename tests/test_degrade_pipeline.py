@@ -17,7 +17,7 @@ from iqsr.degrade.pipeline import resize, resize_by
 from iqsr.degrade.table import presets_table
 from iqsr.errors import UsageError
 
-DOC = Path(__file__).parents[1] / "docs" / "degradations.md"
+DOC = Path(__file__).parents[1] / "docs" / "reference" / "degradations.md"
 
 
 def pictures(n: int = 3, height: int = 96, width: int = 128) -> Tensor:
@@ -60,12 +60,12 @@ def test_results_are_quarter_size_eight_bit_and_the_input_is_untouched(name: str
 @pytest.mark.parametrize("name", pipeline_names())
 def test_the_same_generator_state_gives_the_same_bits(name: str) -> None:
     x = pictures()
-    generator = seeded(5)
-    state = generator.get_state()
-    first = [degrade(x, pipeline(name).draw(3, 96, 128, generator)) for _ in range(4)]
-    generator.set_state(state)
+    rng = seeded(5)
+    state = rng.get_state()
+    first = [degrade(x, pipeline(name).draw(3, 96, 128, rng)) for _ in range(4)]
+    rng.set_state(state)
     torch.manual_seed(123)  # the global state has no part in it
-    again = [degrade(x, pipeline(name).draw(3, 96, 128, generator)) for _ in range(4)]
+    again = [degrade(x, pipeline(name).draw(3, 96, 128, rng)) for _ in range(4)]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], first[1])
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
 from iqsr.errors import IqsrError, UsageError
-from iqsr.quality import load_metric
+from iqsr.metrics import load_metric
 from iqsr.report.page import Column, ComparedPicture, Row, Table, Variant, write_comparison
 
 DEMO = Path(__file__).parents[1] / "demo" / "demo.py"

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from iqsr import Upscaler, device, engines
-from iqsr.backends import openvino
+from iqsr import Upscaler, device
 from iqsr.device import bf16_gain, bf16_pays, fastest_dtype
-from iqsr.generators import load_generator
-from iqsr.streaming import compile_rows
+from iqsr.engines import choice, openvino
+from iqsr.engines.streaming import compile_rows
+from iqsr.models import load_model
 
 CPU = torch.device("cpu")
 RRDBNET, COMPACT = "realesrgan-x4plus-anime", "realesr-animevideov3-x4"
@@ -98,7 +98,7 @@ def test_bf16_pays_where_it_is_clearly_faster(gain: float, dtype: torch.dtype, g
 def test_auto_knows_that_winograds_convolutions_are_fast_in_fp32(
     gain: float, dense: str, other: str, gains, monkeypatch
 ) -> None:
-    monkeypatch.setattr("iqsr.streaming.engine.has_winograd", lambda device, dtype: dtype == torch.float32)
+    monkeypatch.setattr("iqsr.engines.streaming.engine.has_winograd", lambda device, dtype: dtype == torch.float32)
     gains(gain)
     assert Upscaler(RRDBNET, device="cpu").describe() == f"exact streaming, {dense}, cpu"
     assert Upscaler(COMPACT, device="cpu").describe() == f"exact streaming, {other}, cpu"
@@ -108,10 +108,10 @@ def test_auto_knows_that_winograds_convolutions_are_fast_in_fp32(
 def test_openvinos_auto_goes_by_it_too(gain: float, has: bool, expected: str, gains, monkeypatch) -> None:
     gains(gain)
     monkeypatch.setattr(openvino, "has_bf16", lambda: has)
-    assert engines.choose_precision("auto", CPU, "openvino") == expected
+    assert choice.choose_precision("auto", CPU, "openvino") == expected
 
 
 def test_a_precision_that_is_asked_for_is_taken(gains) -> None:
     gains(0.5)
-    program = compile_rows(load_generator(COMPACT).module)
-    assert engines.choose_precision("bf16", CPU, "torch", program) == "bf16"
+    program = compile_rows(load_model(COMPACT).module)
+    assert choice.choose_precision("bf16", CPU, "torch", program) == "bf16"

@@ -7,10 +7,10 @@ from skimage import data
 from torch import Tensor
 
 from iqsr.errors import UsageError
-from iqsr.quality import load_metric
-from iqsr.quality.emptiness import emptiness
-from iqsr.quality.srq import load_srq
-from iqsr.quality.srq_holdout import load_srq_holdout
+from iqsr.metrics import load_metric
+from iqsr.metrics.emptiness import emptiness
+from iqsr.metrics.srq import load_srq
+from iqsr.metrics.srq_holdout import load_srq_holdout
 from iqsr.sampling import Amo
 from iqsr.training.sr.scores import patch_scores
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from iqsr import engines
+from iqsr.engines import choice as engines
 
 
 @pytest.fixture

@@ -17,32 +17,32 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from torch import nn
 from typer.testing import CliRunner
 
-from iqsr.backends.openvino import core
-from iqsr.backends.tracing import TOLERANCE, TRACED, TRIED
 from iqsr.cli.export import command
+from iqsr.engines.openvino import core
+from iqsr.engines.tracing import TOLERANCE, TRACED, TRIED
 from iqsr.errors import ModelError, UnknownNameError, UsageError
 from iqsr.export import SUFFIXES, check_format, export
-from iqsr.generators import Generator, load_generator
+from iqsr.models import SRModel, load_model
 
 SIZES = [(1, 3, 15, 33), (2, 3, 27, 11)]
 
 
-def small_rrdbnet() -> Generator:
+def small_rrdbnet() -> SRModel:
     torch.manual_seed(0)
-    return as_generator("small-rrdbnet", "ESRGAN", ESRGAN(num_filters=16, num_blocks=2))
+    return as_model("small-rrdbnet", "ESRGAN", ESRGAN(num_filters=16, num_blocks=2))
 
 
-def small_compact() -> Generator:
+def small_compact() -> SRModel:
     torch.manual_seed(0)
-    return as_generator("small-compact", "Compact", Compact(num_feat=16, num_conv=3))
+    return as_model("small-compact", "Compact", Compact(num_feat=16, num_conv=3))
 
 
-def as_generator(name: str, architecture: str, module: nn.Module, scale: int = 4) -> Generator:
-    return Generator(name, module.eval().requires_grad_(False), scale, architecture, "CC0-1.0")
+def as_model(name: str, architecture: str, module: nn.Module, scale: int = 4) -> SRModel:
+    return SRModel(name, module.eval().requires_grad_(False), scale, architecture, "CC0-1.0")
 
 
 @pytest.fixture(params=[small_rrdbnet, small_compact], ids=["rrdbnet", "compact"])
-def generator(request) -> Generator:
+def sr_model(request) -> SRModel:
     return request.param()
 
 
@@ -50,12 +50,12 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def largest_difference(generator: Generator, run) -> float:
+def largest_difference(sr_model: SRModel, run) -> float:
     differences = []
     for size in SIZES:
         x = torch.rand(size, generator=torch.Generator().manual_seed(1))
         y = np.asarray(run(x.numpy()))
-        differences.append(np.abs(y - generator.module(x).numpy()).max())
+        differences.append(np.abs(y - sr_model.module(x).numpy()).max())
     return max(differences)
 
 
@@ -85,58 +85,58 @@ def test_probes_differ_and_fit_whatever_the_network_needs(multiple, minimum):
     assert all(side % multiple == 0 and side >= minimum for size in sizes for side in size)
 
 
-def test_onnx_equals_torch_at_other_sizes(generator, tmp_path):
+def test_onnx_equals_torch_at_other_sizes(sr_model, tmp_path):
     out = tmp_path / "a.onnx"
-    result = export(generator, out, "onnx")
+    result = export(sr_model, out, "onnx")
     session = onnxruntime.InferenceSession(out)
-    assert largest_difference(generator, lambda x: session.run(["output"], {"input": x})[0]) <= TOLERANCE
+    assert largest_difference(sr_model, lambda x: session.run(["output"], {"input": x})[0]) <= TOLERANCE
     assert result.files == (out,)
     assert 0 < result.verified.difference <= TOLERANCE
     assert names(tmp_path) == ["a.onnx"]
 
 
-def test_openvino_equals_torch_at_other_sizes(generator, tmp_path):
+def test_openvino_equals_torch_at_other_sizes(sr_model, tmp_path):
     out = tmp_path / "a.xml"
-    result = export(generator, out, "openvino")
+    result = export(sr_model, out, "openvino")
     network = core().compile_model(out, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    assert largest_difference(generator, lambda x: network({"input": x})["output"]) <= TOLERANCE
+    assert largest_difference(sr_model, lambda x: network({"input": x})["output"]) <= TOLERANCE
     assert result.files == (tmp_path / "a.bin", out)
     assert names(tmp_path) == ["a.bin", "a.xml"]
 
 
-def test_safetensors_round_trip_is_exact(generator, tmp_path):
+def test_safetensors_round_trip_is_exact(sr_model, tmp_path):
     out = tmp_path / "a.safetensors"
-    result = export(generator, out, "safetensors")
-    back = load_generator(out)
-    assert (back.name, back.scale, back.architecture) == ("a", 4, generator.architecture)
-    assert largest_difference(generator, lambda x: back.module(torch.from_numpy(x))) == 0
+    result = export(sr_model, out, "safetensors")
+    back = load_model(out)
+    assert (back.name, back.scale, back.architecture) == ("a", 4, sr_model.architecture)
+    assert largest_difference(sr_model, lambda x: back.module(torch.from_numpy(x))) == 0
     assert result.verified.difference == 0
     assert names(tmp_path) == ["a.safetensors"]
 
 
 def test_packaged_network_survives_a_chain_of_exports(tmp_path):
-    export(load_generator("realesr-animevideov3"), tmp_path / "a.safetensors")
-    back = load_generator(tmp_path / "a.safetensors")
+    export(load_model("realesr-animevideov3"), tmp_path / "a.safetensors")
+    back = load_model(tmp_path / "a.safetensors")
     result = export(back, tmp_path / "b.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "b.onnx")
-    original = load_generator("realesr-animevideov3")
+    original = load_model("realesr-animevideov3")
     assert largest_difference(original, lambda x: session.run(None, {"input": x})[0]) <= TOLERANCE
     assert result.verified.sizes == ((1, 3, 13, 23), (3, 3, 21, 6))
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])
 def test_reduced_network_keeps_its_scale(suffix, tmp_path):
-    generator = load_generator("realesr-animevideov3-x3")
+    sr_model = load_model("realesr-animevideov3-x3")
     out = tmp_path / f"a{suffix}"
-    export(generator, out)
+    export(sr_model, out)
     network = core().compile_model(out, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert network(np.zeros((1, 3, 15, 33), np.float32))[0].shape == (1, 3, 45, 99)
-    assert largest_difference(generator, lambda x: network(x)[0]) <= TOLERANCE
+    assert largest_difference(sr_model, lambda x: network(x)[0]) <= TOLERANCE
 
 
 def test_reduced_network_is_refused_as_weights(tmp_path):
     with pytest.raises(ModelError, match=r"realesr-animevideov3-x2: .*\(realesr-animevideov3-x4\)") as error:
-        export(load_generator("realesr-animevideov3-x2"), tmp_path / "a.safetensors")
+        export(load_model("realesr-animevideov3-x2"), tmp_path / "a.safetensors")
     assert "\n" not in str(error.value)
     assert names(tmp_path) == []
 
@@ -174,7 +174,7 @@ def test_new_files_are_readable_by_others_as_the_umask_says(suffix, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])
 def test_network_that_depends_on_the_traced_size_is_refused(suffix, tmp_path):
-    baked = as_generator("baked", "Own", AddsItsWidth(), scale=2)
+    baked = as_model("baked", "Own", AddsItsWidth(), scale=2)
     (tmp_path / f"a{suffix}").write_bytes(b"old")
     with pytest.raises(ModelError, match=r"baked: .* differs from torch .* apart at 1x13x23") as error:
         export(baked, tmp_path / f"a{suffix}")
@@ -186,13 +186,13 @@ def test_network_that_depends_on_the_traced_size_is_refused(suffix, tmp_path):
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])
 def test_network_that_cannot_be_converted(suffix, tmp_path):
     with pytest.raises(ModelError, match=r"broken: .* cannot convert") as error:
-        export(as_generator("broken", "Own", Refuses()), tmp_path / f"a{suffix}")
+        export(as_model("broken", "Own", Refuses()), tmp_path / f"a{suffix}")
     assert "\n" not in str(error.value)
     assert names(tmp_path) == []
 
 
 def test_network_that_spandrel_does_not_know_is_refused_as_weights(tmp_path):
-    unknown = as_generator("unknown", "Own", nn.Sequential(nn.Conv2d(3, 48, 3, padding=1), nn.PixelShuffle(4)))
+    unknown = as_model("unknown", "Own", nn.Sequential(nn.Conv2d(3, 48, 3, padding=1), nn.PixelShuffle(4)))
     with pytest.raises(ModelError, match=r"unknown: spandrel does not know .* onnx or openvino") as error:
         export(unknown, tmp_path / "a.safetensors")
     assert str(tmp_path) not in str(error.value)
@@ -232,8 +232,8 @@ import resource, sys
 from pathlib import Path
 from iqsr.errors import IqsrError
 from iqsr.export import export
-from iqsr.generators import load_generator
-generator = load_generator("realesr-animevideov3")
+from iqsr.models import load_model
+generator = load_model("realesr-animevideov3")
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 for out in sys.argv[1:]:
     try:

@@ -10,8 +10,8 @@ from PIL import Image
 from cli_pictures import FAST
 from commands import Run
 from iqsr.agreement import Rate, agreement
-from iqsr.multigt import open_folders
-from iqsr.prepare import prepare
+from iqsr.datasets import open_folders
+from iqsr.preparation import prepare
 from iqsr.scoring import score_files
 from png_samples import write_png
 from prepare_samples import RECIPE

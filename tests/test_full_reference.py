@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from iqsr.errors import UsageError
-from iqsr.quality import card, load_metric, planes
-from iqsr.quality.laplacian import laplacian
-from iqsr.quality.ms_ssim import ms_ssim
-from iqsr.quality.psnr import psnr, psnr_y
-from iqsr.quality.ssim import ssim, ssim_y
+from iqsr.metrics import card, load_metric, planes
+from iqsr.metrics.laplacian import laplacian
+from iqsr.metrics.ms_ssim import ms_ssim
+from iqsr.metrics.psnr import psnr, psnr_y
+from iqsr.metrics.ssim import ssim, ssim_y
 from reference_pictures import noisy, picture
 
 HERE = ("psnr", "psnr-y", "ssim", "ssim-y", "ms_ssim", "stlpips", "stlpips-vgg")

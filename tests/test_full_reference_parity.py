@@ -15,15 +15,15 @@ from PIL import Image
 from torch import Tensor
 
 from iqsr.errors import WeightsError
-from iqsr.quality import load_metric
-from iqsr.quality.dists import Dists, DistsNetwork
-from iqsr.quality.imagenet import load_stages
-from iqsr.quality.laplacian import laplacian
-from iqsr.quality.lpips import Lpips, LpipsNetwork
-from iqsr.quality.ms_ssim import ms_ssim
-from iqsr.quality.planes import gray, luma
-from iqsr.quality.psnr import psnr, psnr_y
-from iqsr.quality.ssim import ssim, ssim_maps, ssim_y
+from iqsr.metrics import load_metric
+from iqsr.metrics.dists import Dists, DistsNetwork
+from iqsr.metrics.imagenet import load_stages
+from iqsr.metrics.laplacian import laplacian
+from iqsr.metrics.lpips import Lpips, LpipsNetwork
+from iqsr.metrics.ms_ssim import ms_ssim
+from iqsr.metrics.planes import gray, luma
+from iqsr.metrics.psnr import psnr, psnr_y
+from iqsr.metrics.ssim import ssim, ssim_maps, ssim_y
 from reference_pictures import noisy, picture
 
 PAIRS = ("I03", "I04", "I06", "I08", "I19")
@@ -108,7 +108,7 @@ def test_ms_ssim_differs_from_pyiqa_only_in_places_of_negative_structure(monkeyp
     expected = theirs(x, y, is_prod=True).float()
     assert ssim_maps(x, y)[1].min() < 0
     assert ((ms_ssim(x, y) - expected) < -1e-5).all()
-    monkeypatch.setattr("iqsr.quality.ssim.ssim_maps", lambda x, y: tuple(m.relu() for m in ssim_maps(x, y)))
+    monkeypatch.setattr("iqsr.metrics.ssim.ssim_maps", lambda x, y: tuple(m.relu() for m in ssim_maps(x, y)))
     torch.testing.assert_close(ms_ssim(x, y), expected, atol=1e-5, rtol=0)
 
 
@@ -121,7 +121,7 @@ def test_ssim_differs_from_pyiqas_ssimc_only_in_places_of_negative_structure(mon
     expected = SSIM(test_y_channel=False)(x, y).float()
     negative = ssim_maps(x, y)[1].min() < 0
     assert ((ssim(x, y) - expected).abs() > 1e-5).all() == negative
-    monkeypatch.setattr("iqsr.quality.ssim.ssim_maps", lambda x, y: (ssim_maps(x, y)[0].relu(), ssim_maps(x, y)[1]))
+    monkeypatch.setattr("iqsr.metrics.ssim.ssim_maps", lambda x, y: (ssim_maps(x, y)[0].relu(), ssim_maps(x, y)[1]))
     torch.testing.assert_close(ssim(x, y), expected, atol=1e-5, rtol=0)
 
 
@@ -197,7 +197,7 @@ def test_dists_equals_pyiqas_architecture_with_the_same_weights(no_download):
 def test_stlpips_equals_pyiqas_architecture_with_the_same_weights(name, trunk):
     from pyiqa.archs.stlpips_arch import STLPIPS
 
-    from iqsr import weights
+    from iqsr.io import weights
 
     theirs = STLPIPS(net=trunk, pretrained_model_path=str(weights.locate(f"lpips-st-{trunk}")))
     x, y = picture(61, 83, count=2), noisy(picture(61, 83, count=2), 0.2)
@@ -212,7 +212,7 @@ def test_trunks_take_torchvisions_files(tmp_path, monkeypatch, trunk, build):
     """Random weights in torchvision's layout, in the place of the published file."""
     import torchvision
 
-    from iqsr import weights
+    from iqsr.io import weights
 
     torch.manual_seed(1)
     features = getattr(torchvision.models, build)(weights=None, num_classes=2).features.eval()
@@ -232,7 +232,7 @@ def test_trunks_take_torchvisions_files(tmp_path, monkeypatch, trunk, build):
 def test_lpips_and_dists_heads_are_the_files_that_pyiqa_names():
     from pyiqa.archs import dists_arch, lpips_arch
 
-    from iqsr.weights import known_weight
+    from iqsr.io.weights import known_weight
 
     urls = {f"lpips-heads-{trunk}": lpips_arch.default_model_urls[f"0.1_{trunk}"] for trunk in ("alex", "vgg")}
     urls["dists-weights"] = dists_arch.default_model_urls["url"]
@@ -249,7 +249,7 @@ HEADS = {
 
 @pytest.mark.parametrize("trunk", HEADS)
 def test_each_stage_of_lpips_has_its_published_head(monkeypatch, trunk):
-    monkeypatch.setattr("iqsr.quality.lpips.load_stages", lambda stages, name: None)
+    monkeypatch.setattr("iqsr.metrics.lpips.load_stages", lambda stages, name: None)
     for head, (channels, total, largest) in zip(Lpips(trunk).heads, HEADS[trunk], strict=True):
         assert head.shape == (channels,)
         assert head.min() >= 0  # so that it is a distance
@@ -259,7 +259,7 @@ def test_each_stage_of_lpips_has_its_published_head(monkeypatch, trunk):
 
 def test_weights_of_dists_are_the_published_ones_and_sum_to_1(monkeypatch):
     """Sums of alpha and beta in the authors' file, weights.pt; the paper has both together make 1."""
-    monkeypatch.setattr("iqsr.quality.dists.load_stages", lambda stages, name: None)
+    monkeypatch.setattr("iqsr.metrics.dists.load_stages", lambda stages, name: None)
     network = Dists()
     assert network.alpha.shape == network.beta.shape == (3 + 64 + 128 + 256 + 512 + 512,)
     assert min(network.alpha.min(), network.beta.min()) >= 0

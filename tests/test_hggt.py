@@ -21,8 +21,7 @@ from hggt_samples import (
     picture,
     three_sets,
 )
-from iqsr.errors import IqsrError, PictureError, UsageError
-from iqsr.multigt import (
+from iqsr.datasets import (
     Label,
     SetName,
     check,
@@ -36,6 +35,7 @@ from iqsr.multigt import (
     read_labels,
     vote,
 )
+from iqsr.errors import IqsrError, PictureError, UsageError
 
 
 @pytest.fixture

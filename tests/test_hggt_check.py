@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from hggt_samples import ENHANCED, MIXED, P, add_set, changed, label_file, picture, three_sets
-from iqsr.multigt import check
+from iqsr.datasets import check
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from PIL import Image
 from commands import PATIENCE
 from disks import small_disk
 from iqsr.errors import PictureError, UsageError
-from iqsr.images import check_output, remove_stale_parts, write_picture
+from iqsr.images import check_output, write_picture
+from iqsr.io.atomic import remove_stale_parts
 from picture_errors import SIZE, opened, photo, run_python, the_error
 
 # Outputs that cannot be
@@ -62,10 +63,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def noise_bands(seen: list[int], count: int = 400) -> Iterator[torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     for index in range(count):
         seen.append(index)
-        yield torch.rand(1, 3, 50, 1000, generator=generator)
+        yield torch.rand(1, 3, 50, 1000, generator=rng)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])

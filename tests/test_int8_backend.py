@@ -13,11 +13,11 @@ from spandrel.architectures.Compact import Compact
 
 from cli_pictures import picture
 from iqsr import Upscaler
-from iqsr.backends import int8
-from iqsr.backends.openvino import OpenVinoModule, core
-from iqsr.batch import plan, upscale_batch
+from iqsr.engines import int8
+from iqsr.engines.openvino import OpenVinoModule, core
 from iqsr.errors import ModelError, UsageError
-from iqsr.generators import Generator, load_generator
+from iqsr.models import SRModel, load_model
+from iqsr.upscaling.batch import plan, upscale_batch
 
 for package in ("nncf", "openvino", "skimage"):
     pytest.importorskip(package)
@@ -30,10 +30,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield tmp_path / "cache" / "int8"
 
 
-def compact(seed: int = 0) -> Generator:
+def compact(seed: int = 0) -> SRModel:
     torch.manual_seed(seed)
     module = Compact(num_feat=16, num_conv=2).eval().requires_grad_(False)
-    return Generator("small-compact", module, 4, "Compact", "CC0-1.0")
+    return SRModel("small-compact", module, 4, "Compact", "CC0-1.0")
 
 
 def test_calibration_pictures_are_many_and_always_the_same():
@@ -45,12 +45,12 @@ def test_calibration_pictures_are_many_and_always_the_same():
 
 
 def test_is_quantised_and_close_to_fp32():
-    generator = load_generator("realesr-animevideov3")
-    network = OpenVinoModule(generator, precision="int8", threads=1)
-    kinds = {node.get_type_name() for node in int8.quantised(generator).get_ops()}
+    model = load_model("realesr-animevideov3")
+    network = OpenVinoModule(model, precision="int8", threads=1)
+    kinds = {node.get_type_name() for node in int8.quantised(model).get_ops()}
     assert "FakeQuantize" in kinds
     x = int8._picture("coffee", 4)[..., :48, :56].contiguous()
-    error = (network(x).clamp(0, 1) - generator.module(x).clamp(0, 1)).square().mean()
+    error = (network(x).clamp(0, 1) - model.module(x).clamp(0, 1)).square().mean()
     assert 25 < -10 * error.log10() < 60
 
 
@@ -59,7 +59,7 @@ def test_is_made_once(cache: Path, capsys: pytest.CaptureFixture[str], monkeypat
     first = OpenVinoModule(compact(), precision="int8", threads=1)(x)
     assert sorted(path.suffix for path in cache.iterdir()) == [".bin", ".xml"]
     assert capsys.readouterr().out == ""  # results of --json go there
-    monkeypatch.setattr(int8, "_quantise", lambda generator: pytest.fail("made again"))
+    monkeypatch.setattr(int8, "_quantise", lambda model: pytest.fail("made again"))
     assert torch.equal(OpenVinoModule(compact(), precision="int8", threads=1)(x), first)
     with pytest.raises(pytest.fail.Exception):
         OpenVinoModule(compact(seed=1), precision="int8", threads=1)
@@ -72,7 +72,7 @@ def test_damaged_cache_is_made_again_and_gives_the_same(cache: Path, suffix: str
     (file,) = cache.glob(f"*{suffix}")
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert torch.equal(OpenVinoModule(compact(), precision="int8", threads=1)(x), first)
-    monkeypatch.setattr(int8, "_quantise", lambda generator: pytest.fail("what was made again was not kept"))
+    monkeypatch.setattr(int8, "_quantise", lambda model: pytest.fail("what was made again was not kept"))
     assert torch.equal(OpenVinoModule(compact(), precision="int8", threads=1)(x), first)
 
 
@@ -90,7 +90,7 @@ def test_a_batch_with_a_network_that_8_bits_spoil_ends_at_the_first_picture(
         picture(str(tmp_path / "in" / name))
     made, quantise = [], int8._quantise
     monkeypatch.setattr(int8, "LEAST", 200.0)
-    monkeypatch.setattr(int8, "_quantise", lambda generator: made.append(generator) or quantise(generator))
+    monkeypatch.setattr(int8, "_quantise", lambda model: made.append(model) or quantise(model))
     jobs = plan([str(tmp_path / "in")], str(tmp_path / "o"))
     with pytest.raises(ModelError, match="8 bits change its pictures too much"):
         list(upscale_batch(lambda: Upscaler(compact(), precision="int8", backend="openvino"), jobs))

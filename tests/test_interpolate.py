@@ -10,21 +10,21 @@ from typer.testing import CliRunner
 
 from iqsr.cli import app
 from iqsr.errors import IqsrError, ModelError, UnknownNameError, UsageError
-from iqsr.generators import Generator, load_generator
-from iqsr.generators.adapter import LORA_B, merge_into, read_adapter, write_adapter
-from iqsr.generators.interpolate import interpolate
-from iqsr.generators.lora import save_adapter
-from iqsr.generators.plain import save_plain
+from iqsr.models import SRModel, load_model
+from iqsr.models.adapter import LORA_B, merge_into, read_adapter, write_adapter
+from iqsr.models.interpolate import interpolate
+from iqsr.models.lora import save_adapter
+from iqsr.models.plain import save_plain
 from lora_networks import header, one_line, picture, run, tiny_rrdbnet, tiny_swinir, trained
 
 
-def saved(generator: Generator, path: Path) -> Path:
-    save_plain(generator.module, generator.architecture, path)
+def saved(model: SRModel, path: Path) -> Path:
+    save_plain(model.module, model.architecture, path)
     return path
 
 
 def weights(path: Path) -> dict[str, Tensor]:
-    return load_generator(path).module.state_dict()
+    return load_model(path).module.state_dict()
 
 
 @pytest.fixture
@@ -34,17 +34,17 @@ def runs(tmp_path) -> tuple[Path, Path, Path]:
     folders = []
     for seed, rank in enumerate((2, 4)):
         folder = tmp_path / f"run-{seed}"
-        made = trained(load_generator(base), "rrdb-convs", rank=rank, seed=seed)
+        made = trained(load_model(base), "rrdb-convs", rank=rank, seed=seed)
         save_adapter(made.module, folder / "adapter.safetensors", base=made.name, targets="rrdb-convs", half=False)
         adapter = read_adapter(folder / "adapter.safetensors")
         write_adapter(replace(adapter, alpha=3.0), folder / "adapter.safetensors", half=False)
-        (folder / "recipe.toml").write_text(f"[generator]\nstart = '{base}'\n")
+        (folder / "recipe.toml").write_text(f"[model]\nstart = '{base}'\n")
         folders.append(folder)
     return base, *folders
 
 
 def with_adapter(base: Path, adapter: Path) -> dict[str, Tensor]:
-    module, found = load_generator(base).module, read_adapter(adapter)
+    module, found = load_model(base).module, read_adapter(adapter)
     merge_into(module, found.tensors, found.scaling)
     return module.state_dict()
 
@@ -65,7 +65,7 @@ def test_plain_networks_are_averaged_weight_by_weight(share, tmp_path):
     assert made.kept is None
     assert far(weights(made.path), mean(weights(one), weights(other), share)) < 1e-6
     assert header(made.path)["interpolated"] == f"{one.name}, {other.name}: {share:g}"
-    assert run(load_generator(made.path).module, picture()).isfinite().all()
+    assert run(load_model(made.path).module, picture()).isfinite().all()
 
 
 def test_an_adapter_and_its_network_give_an_adapter_of_another_strength(runs, tmp_path):
@@ -101,9 +101,9 @@ def test_layers_smaller_than_the_rank_are_exact(make, targets, tmp_path):
     """An RRDBNet's last layer has three outputs; a layer whose rank suffices for both loses nothing."""
     base = saved(make(), tmp_path / "base.safetensors")
     paths = [tmp_path / f"{seed}.safetensors" for seed in (0, 1)]
-    (tmp_path / "recipe.toml").write_text(f"[generator]\nstart = '{base}'\n")
+    (tmp_path / "recipe.toml").write_text(f"[model]\nstart = '{base}'\n")
     for seed, path in enumerate(paths):
-        made = trained(load_generator(base), targets, rank=4, seed=seed)
+        made = trained(load_model(base), targets, rank=4, seed=seed)
         save_adapter(made.module, path, base=made.name, targets=targets)
     made = interpolate(*paths, tmp_path / "out.safetensors", share=-0.5)
     wanted = mean(*[with_adapter(base, path) for path in paths], -0.5)
@@ -120,7 +120,7 @@ def test_of_one_training_nothing_is_lost(runs, tmp_path):
     adapter = read_adapter(folder / "adapter.safetensors")
     later = {n: v + 0.3 * v.flip(0) if n.endswith(LORA_B) else v for n, v in adapter.tensors.items()}
     write_adapter(replace(adapter, tensors=later), tmp_path / "later.safetensors", half=False)
-    (tmp_path / "recipe.toml").write_text(f"[generator]\nstart = '{base}'\n")
+    (tmp_path / "recipe.toml").write_text(f"[model]\nstart = '{base}'\n")
     made = interpolate(folder, tmp_path / "later.safetensors", tmp_path / "out.safetensors")
     assert made.kept == pytest.approx(1, abs=1e-6)
     ends = [with_adapter(base, path) for path in (folder / "adapter.safetensors", tmp_path / "later.safetensors")]
@@ -148,7 +148,7 @@ def test_a_name_is_a_name_even_where_a_folder_is_called_so(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     Path("realesr-animevideov3").mkdir()
     made = interpolate("realesr-animevideov3", "realesr-animevideov3-x4", Path("out.safetensors"))
-    assert far(weights(made.path), load_generator("realesr-animevideov3").module.state_dict()) < 1e-7
+    assert far(weights(made.path), load_model("realesr-animevideov3").module.state_dict()) < 1e-7
 
 
 def test_the_header_says_what_it_was_made_of(runs, tmp_path):
@@ -203,6 +203,6 @@ def test_what_cannot_be_is_one_line_and_no_file(first, out, share, kind, line, r
 
 def test_an_adapter_as_a_model_says_what_to_do(runs):
     with pytest.raises(ModelError, match="an adapter, which is no network by itself: iqsr merge it first"):
-        load_generator(runs[1] / "adapter.safetensors")
+        load_model(runs[1] / "adapter.safetensors")
     with pytest.raises(UsageError, match="a folder, not a checkpoint"):
-        load_generator(runs[1])
+        load_model(runs[1])

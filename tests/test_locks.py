@@ -12,12 +12,12 @@ import pytest
 
 from disks import full, small_disk
 from iqsr.errors import IqsrError
-from iqsr.locks import LOCK_FILE, FolderLock, locked
+from iqsr.io.locks import LOCK_FILE, FolderLock, locked
 
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from iqsr.locks import FolderLock
+from iqsr.io.locks import FolderLock
 lock = FolderLock(Path(sys.argv[1]), "the work")
 if "fork" in sys.argv:
     read, write = os.pipe()

@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from iqsr.errors import ModelError, UsageError
-from iqsr.generators import Generator, load_generator, packaged
-from iqsr.generators.adapter import merge_into, read_adapter, weights_sha256
-from iqsr.generators.community import load_checkpoint
-from iqsr.generators.fresh import new_swinir
-from iqsr.generators.lora import (
+from iqsr.models import SRModel, load_model, packaged
+from iqsr.models.adapter import merge_into, read_adapter, weights_sha256
+from iqsr.models.community import load_checkpoint
+from iqsr.models.fresh import new_swinir
+from iqsr.models.lora import (
     add_lora,
     load_lora_state,
     lora_state,
@@ -26,7 +26,7 @@ from lora_networks import TINY, one_line, picture, run, seeded, tiny_rrdbnet, ti
 
 
 @pytest.fixture(params=TINY)
-def tiny(request) -> tuple[Generator, str]:
+def tiny(request) -> tuple[SRModel, str]:
     make, targets = TINY[request.param]
     return make(), targets
 
@@ -51,7 +51,7 @@ def test_rank_48_on_the_mlps_of_the_official_swinir(tmp_path):
 
 
 def test_rank_24_on_the_convolutions_of_realesrgan():
-    rrdbnet = load_generator("realesrgan-x4plus").module
+    rrdbnet = load_model("realesrgan-x4plus").module
     before = run(rrdbnet, picture(8, 12))
     layers = add_lora(rrdbnet, 24, targets="rrdb-convs", seed=0)
     assert (len(layers), trainable(rrdbnet)) == (345, 9_856_512)
@@ -64,7 +64,7 @@ def test_rank_24_on_the_convolutions_of_realesrgan():
 def test_rank_9_is_the_highest_whose_adapter_stays_below_8_mb(tmp_path):
     size = {}
     for rank in (9, 10):
-        rrdbnet = load_generator("realesrgan-x4plus").module
+        rrdbnet = load_model("realesrgan-x4plus").module
         add_lora(rrdbnet, rank, targets="rrdb-convs", seed=0)
         assert trainable(rrdbnet) == rank * 410_688
         save_adapter(rrdbnet, tmp_path / f"{rank}.safetensors", base="x", targets="rrdb-convs")
@@ -73,16 +73,16 @@ def test_rank_9_is_the_highest_whose_adapter_stays_below_8_mb(tmp_path):
 
 
 def test_a_new_adapter_changes_nothing(tiny):
-    generator, targets = tiny
-    kind, before = type(generator.module), run(generator.module, picture())
-    add_lora(generator.module, 4, targets=targets, alpha=7.5, seed=1)
-    assert type(generator.module) is kind
-    assert torch.equal(run(generator.module, picture()), before)
+    model, targets = tiny
+    kind, before = type(model.module), run(model.module, picture())
+    add_lora(model.module, 4, targets=targets, alpha=7.5, seed=1)
+    assert type(model.module) is kind
+    assert torch.equal(run(model.module, picture()), before)
 
 
 def test_training_moves_the_adapters_and_nothing_else(tiny):
-    generator, targets = tiny
-    module = generator.module
+    model, targets = tiny
+    module = model.module
     sha256, before = weights_sha256(module), run(module, picture())
     layers = add_lora(module, 2, targets=targets, seed=0)
     parameters = [p for p in module.parameters() if p.requires_grad]
@@ -102,7 +102,7 @@ def test_adapters_start_from_their_seed_alone():
     state = torch.get_rng_state()
     one, same, other = (trained(tiny_swinir(), "swinir-mlp", seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), state)
-    one, same, other = (lora_state(generator.module) for generator in (one, same, other))
+    one, same, other = (lora_state(model.module) for model in (one, same, other))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not any(torch.equal(one[name], other[name]) for name in one)
 
@@ -197,15 +197,15 @@ def test_without_peft_the_extra_is_named(monkeypatch):
 
 
 def test_merged_equals_unmerged(tiny):
-    generator, targets = tiny
-    plain = run(generator.module, picture())
-    names = list(generator.module.state_dict())
-    trained(generator, targets)
-    merged, adapted = merge_adapter(generator.module), run(generator.module, picture())
+    model, targets = tiny
+    plain = run(model.module, picture())
+    names = list(model.module.state_dict())
+    trained(model, targets)
+    merged, adapted = merge_adapter(model.module), run(model.module, picture())
     assert (adapted - plain).abs().max() > 1e-3
     assert (run(merged, picture()) - adapted).abs().max() <= 1e-5
     assert list(merged.state_dict()) == names
-    assert type(merged) is type(generator.module)
+    assert type(merged) is type(model.module)
     assert not merged.training
     assert not any(p.requires_grad for p in merged.parameters())
     assert not hasattr(merged, "peft_config")

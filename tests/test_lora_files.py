@@ -10,15 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from iqsr.errors import ModelError, UsageError, WriteError
-from iqsr.generators import Generator
-from iqsr.generators.adapter import weights_sha256
-from iqsr.generators.community import load_checkpoint
-from iqsr.generators.lora import (
+from iqsr.models import SRModel
+from iqsr.models.adapter import weights_sha256
+from iqsr.models.community import load_checkpoint
+from iqsr.models.lora import (
     load_adapter,
     lora_state,
     save_adapter,
 )
-from iqsr.generators.plain import save_plain
+from iqsr.models.plain import save_plain
 from lora_networks import (
     TINY,
     compact,
@@ -32,7 +32,7 @@ from lora_networks import (
 
 
 @pytest.fixture(params=TINY)
-def tiny(request) -> tuple[Generator, str]:
+def tiny(request) -> tuple[SRModel, str]:
     make, targets = TINY[request.param]
     return make(), targets
 
@@ -42,48 +42,48 @@ def tiny(request) -> tuple[Generator, str]:
 
 @pytest.mark.parametrize("half", [True, False])
 def test_an_adapter_comes_back_as_it_went(tiny, half, tmp_path):
-    generator, targets = tiny
-    base = deepcopy(generator.module)
-    trained(generator, targets)
+    model, targets = tiny
+    base = deepcopy(model.module)
+    trained(model, targets)
     path = tmp_path / "new" / "a.safetensors"
-    save_adapter(generator.module, path, base=generator.name, targets=targets, half=half, extra={"step": "7"})
+    save_adapter(model.module, path, base=model.name, targets=targets, half=half, extra={"step": "7"})
     found = load_adapter(base, path)
-    assert (found.base, found.rank, found.alpha, found.targets) == (generator.name, 3, 3.0, (targets,))
+    assert (found.base, found.rank, found.alpha, found.targets) == (model.name, 3, 3.0, (targets,))
     assert found.extra == {"step": "7"}
     assert {value.dtype for value in load_file(path).values()} == {torch.float16 if half else torch.float32}
-    expected = {k: v.half().float() if half else v for k, v in lora_state(generator.module).items()}
+    expected = {k: v.half().float() if half else v for k, v in lora_state(model.module).items()}
     loaded = lora_state(base)
     assert loaded.keys() == expected.keys()
     assert all(torch.equal(loaded[name], value) for name, value in expected.items())
     if not half:
-        assert torch.equal(run(base, picture()), run(generator.module, picture()))
+        assert torch.equal(run(base, picture()), run(model.module, picture()))
 
 
 def test_an_adapter_is_as_small_as_its_tensors(tmp_path):
-    generator = trained(compact(), "all-convs", rank=2)
+    model = trained(compact(), "all-convs", rank=2)
     path = tmp_path / "a.safetensors"
-    save_adapter(generator.module, path, base=generator.name, targets="all-convs")
-    numbers = sum(value.numel() for value in lora_state(generator.module).values())
+    save_adapter(model.module, path, base=model.name, targets="all-convs")
+    numbers = sum(value.numel() for value in lora_state(model.module).values())
     assert 2 * numbers < path.stat().st_size < 2 * numbers + 8000
     assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
 
 
 def test_weights_have_one_hash_wherever_they_come_from(tmp_path):
-    generator = tiny_rrdbnet()
-    sha256 = weights_sha256(generator.module)
-    save_plain(generator.module, "ESRGAN", tmp_path / "official.safetensors")
-    torch.save({"params_ema": generator.module.state_dict()}, tmp_path / "old.pth")
+    model = tiny_rrdbnet()
+    sha256 = weights_sha256(model.module)
+    save_plain(model.module, "ESRGAN", tmp_path / "official.safetensors")
+    torch.save({"params_ema": model.module.state_dict()}, tmp_path / "old.pth")
     assert weights_sha256(load_checkpoint(tmp_path / "official.safetensors").module) == sha256
     assert weights_sha256(load_checkpoint(tmp_path / "old.pth").module) == sha256
-    assert weights_sha256(generator.module.to(memory_format=torch.channels_last)) == sha256
-    assert weights_sha256(trained(generator, "rrdb-convs").module) == sha256
-    next(generator.module.parameters()).data[0, 0, 0, 0] += 1e-6
-    assert weights_sha256(generator.module) != sha256
+    assert weights_sha256(model.module.to(memory_format=torch.channels_last)) == sha256
+    assert weights_sha256(trained(model, "rrdb-convs").module) == sha256
+    next(model.module.parameters()).data[0, 0, 0, 0] += 1e-6
+    assert weights_sha256(model.module) != sha256
 
 
 def saved_adapter(path: Path, *, seed: int = 0) -> Path:
-    generator = trained(tiny_rrdbnet(seed), "rrdb-convs")
-    save_adapter(generator.module, path, base="tiny", targets="rrdb-convs")
+    model = trained(tiny_rrdbnet(seed), "rrdb-convs")
+    save_adapter(model.module, path, base="tiny", targets="rrdb-convs")
     return path
 
 

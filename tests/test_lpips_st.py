@@ -9,7 +9,7 @@ import torch
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from iqsr.errors import UsageError
-from iqsr.quality.lpips_st import LpipsSt, Trunk
+from iqsr.metrics.lpips_st import LpipsSt, Trunk
 from textured_pictures import picture
 
 TRUNKS: list[Trunk] = ["alex", "vgg"]

@@ -43,7 +43,7 @@ def test_freed_memory_is_kept() -> None:
 
 def test_the_command_keeps_it_before_it_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = calls(monkeypatch, memory, "keep_freed_memory")
-    recipe = Path(__file__).parents[1] / "recipes" / "cpu-first.toml"
+    recipe = "ablation/cpu-first"
     with pytest.raises(IqsrError, match="nowhere"):
         command(recipe, [tmp_path / "nowhere"], tmp_path / "run")
     assert len(kept) == 1

@@ -16,21 +16,21 @@ from typer.testing import CliRunner
 from iqsr import Upscaler
 from iqsr.cli import app
 from iqsr.errors import IqsrError, ModelError, UsageError, WriteError
-from iqsr.generators import Generator, load_generator, packaged
-from iqsr.generators import lora as lora_module
-from iqsr.generators.adapter import merge_into, read_adapter, weights_sha256
-from iqsr.generators.community import as_generator, load_checkpoint, recognise
-from iqsr.generators.lora import (
+from iqsr.models import SRModel, load_model, packaged
+from iqsr.models import lora as lora_module
+from iqsr.models.adapter import merge_into, read_adapter, weights_sha256
+from iqsr.models.community import as_model, load_checkpoint, recognise
+from iqsr.models.lora import (
     load_lora_state,
     save_adapter,
 )
-from iqsr.generators.merge import merge
-from iqsr.generators.plain import save_plain
+from iqsr.models.merge import merge
+from iqsr.models.plain import save_plain
 from lora_networks import ANIMEVIDEO, TINY, header, one_line, picture, run, tiny_rrdbnet, tiny_swinir, trained
 
 
 @pytest.fixture(params=TINY)
-def tiny(request) -> tuple[Generator, str]:
+def tiny(request) -> tuple[SRModel, str]:
     make, targets = TINY[request.param]
     return make(), targets
 
@@ -39,13 +39,13 @@ def tiny(request) -> tuple[Generator, str]:
 
 
 def test_real_esrgan_is_written_under_its_official_names(tmp_path):
-    generator = load_generator("realesrgan-x4plus")
-    save_plain(generator.module, generator.architecture, tmp_path / "x.safetensors", metadata={"scale": "4"})
+    sr_model = load_model("realesrgan-x4plus")
+    save_plain(sr_model.module, sr_model.architecture, tmp_path / "x.safetensors", metadata={"scale": "4"})
     found = {name: tuple(value.shape) for name, value in load_file(tmp_path / "x.safetensors").items()}
     assert found == dict(packaged.rrdbnet_shapes(23))  # what Real-ESRGAN's own checkpoint holds
     assert header(tmp_path / "x.safetensors") == {"format": "pt", "scale": "4"}
     loaded = load_checkpoint(tmp_path / "x.safetensors").module.state_dict()
-    assert all(torch.equal(loaded[name], value) for name, value in generator.module.state_dict().items())
+    assert all(torch.equal(loaded[name], value) for name, value in sr_model.module.state_dict().items())
 
 
 PLAIN = {
@@ -62,11 +62,11 @@ PLAIN = {
 
 @pytest.mark.parametrize("kind", PLAIN)
 def test_a_plain_checkpoint_is_the_same_network(kind, tmp_path):
-    generator = as_generator(recognise(PLAIN[kind]().state_dict(), Path("x")), name="x", licence="unknown")
-    save_plain(generator.module, generator.architecture, tmp_path / "x.safetensors")
-    loaded = load_generator(tmp_path / "x.safetensors")
-    assert (loaded.architecture, loaded.scale) == (generator.architecture, generator.scale)
-    assert torch.equal(run(loaded.module, picture()), run(generator.module, picture()))
+    sr_model = as_model(recognise(PLAIN[kind]().state_dict(), Path("x")), name="x", licence="unknown")
+    save_plain(sr_model.module, sr_model.architecture, tmp_path / "x.safetensors")
+    loaded = load_model(tmp_path / "x.safetensors")
+    assert (loaded.architecture, loaded.scale) == (sr_model.architecture, sr_model.scale)
+    assert torch.equal(run(loaded.module, picture()), run(sr_model.module, picture()))
     names = set(load_file(tmp_path / "x.safetensors"))
     assert ("conv_first.weight" in names) == (kind not in ("ESRGAN+", "SRVGGNetCompact"))
 
@@ -76,7 +76,7 @@ def test_what_spandrel_cannot_rebuild_is_not_written(tmp_path):
     with pytest.raises(ModelError, match="spandrel does not know this ESRGAN network by its weights alone"):
         save_plain(nn.Sequential(nn.Conv2d(3, 3, 3)), "ESRGAN", path)
     with pytest.raises(ModelError, match="spandrel"):  # its last step is not in its weights
-        save_plain(load_generator("realesr-animevideov3-x2").module, "Compact", path)
+        save_plain(load_model("realesr-animevideov3-x2").module, "Compact", path)
     with pytest.raises(UsageError, match="merge them first"):
         save_plain(trained(tiny_rrdbnet(), "rrdb-convs").module, "ESRGAN", path)
     assert not list(tmp_path.iterdir())
@@ -91,65 +91,65 @@ def iqsr(*arguments: object) -> str:
     return ended.output
 
 
-def base_and_adapter(folder: Path, make, targets: str) -> tuple[Generator, Path, Path]:
+def base_and_adapter(folder: Path, make, targets: str) -> tuple[SRModel, Path, Path]:
     """A base in a file, an adapter in the folder of a run, and both as one unmerged network."""
     base, path = make(), folder / "my base.safetensors"
     save_plain(base.module, base.architecture, path)
-    generator = trained(load_generator(path), targets)
-    save_adapter(generator.module, folder / "run" / "adapter.safetensors", base=generator.name, targets=targets)
-    load_lora_state(generator.module, read_adapter(folder / "run" / "adapter.safetensors").tensors)  # in fp16 as saved
-    return generator, path, folder / "run"
+    sr_model = trained(load_model(path), targets)
+    save_adapter(sr_model.module, folder / "run" / "adapter.safetensors", base=sr_model.name, targets=targets)
+    load_lora_state(sr_model.module, read_adapter(folder / "run" / "adapter.safetensors").tensors)  # in fp16 as saved
+    return sr_model, path, folder / "run"
 
 
 @pytest.mark.parametrize("kind", ["RRDBNet", "SwinIR", "Compact"])
 def test_merge_then_upscale_equals_the_unmerged_network(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    generator, base, folder = base_and_adapter(tmp_path, *TINY[kind])
+    sr_model, base, folder = base_and_adapter(tmp_path, *TINY[kind])
     said = iqsr("merge", folder, "-o", "merged.safetensors", "--model", base)
     assert "merged with my base; largest difference to the unmerged output" in said
     x = picture(20, 28)
-    expected = run(generator.module, x)
-    assert (expected - run(load_generator(base).module, x)).abs().max() > 1e-3
-    assert (run(load_generator("merged.safetensors").module, x) - expected).abs().max() <= 1e-5
+    expected = run(sr_model.module, x)
+    assert (expected - run(load_model(base).module, x)).abs().max() > 1e-3
+    assert (run(load_model("merged.safetensors").module, x) - expected).abs().max() <= 1e-5
     upscaled = Upscaler("merged.safetensors", precision="fp32").upscale(x)
     assert (upscaled - expected.clamp(0, 1)).abs().max() <= 1e-5
 
 
 def test_the_commands_together_on_a_16_bit_picture(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    generator, base, folder = base_and_adapter(tmp_path, tiny_rrdbnet, "rrdb-convs")
+    sr_model, base, folder = base_and_adapter(tmp_path, tiny_rrdbnet, "rrdb-convs")
     iqsr("merge", folder / "adapter.safetensors", "-o", "merged.safetensors", "-m", base)
     levels = (picture(20, 28)[0].permute(1, 2, 0).numpy() * 65535).round().astype(np.uint16)
     pyvips.Image.new_from_array(levels, interpretation="rgb16").write_to_file("x.png")
     iqsr("upscale", "x.png", "-o", "y.png", "--model", "merged.safetensors", "--precision", "fp32")
     x = torch.from_numpy(levels.astype(np.float32) / 65535).permute(2, 0, 1)[None]
-    expected = run(generator.module, x).clamp(0, 1)[0].permute(1, 2, 0).numpy()
+    expected = run(sr_model.module, x).clamp(0, 1)[0].permute(1, 2, 0).numpy()
     found = pyvips.Image.new_from_file("y.png").numpy()
     assert found.dtype == np.uint16
     assert np.abs(found / 65535 - expected).max() <= 1e-5 + 0.5 / 65535
 
 
 def test_a_packaged_base_is_found_by_its_name(tmp_path):
-    generator = trained(load_generator(ANIMEVIDEO), "all-convs")
+    sr_model = trained(load_model(ANIMEVIDEO), "all-convs")
     run_folder = tmp_path / "run"
     adapter = run_folder / "adapter.safetensors"
-    save_adapter(generator.module, adapter, base=ANIMEVIDEO, targets="all-convs", extra={"recipe": "r"})
+    save_adapter(sr_model.module, adapter, base=ANIMEVIDEO, targets="all-convs", extra={"recipe": "r"})
     merged = merge(run_folder, tmp_path / "out.safetensors")
     assert merged.base == ANIMEVIDEO
     assert merged.difference <= 1e-5
     about = header(tmp_path / "out.safetensors")
-    assert about["base_sha256"] == weights_sha256(load_generator(ANIMEVIDEO).module)
+    assert about["base_sha256"] == weights_sha256(load_model(ANIMEVIDEO).module)
     assert (about["architecture"], about["scale"], about["recipe"]) == ("Compact", "4", "r")
     assert about["licence"] == "BSD-3-Clause"
 
 
 def test_the_base_of_a_run_is_where_its_recipe_says(tmp_path):
-    generator, base, run_folder = base_and_adapter(tmp_path, tiny_rrdbnet, "rrdb-convs")
-    (run_folder / "recipe.toml").write_text(f"[generator]\nstart = '{base}'\n")
+    sr_model, base, run_folder = base_and_adapter(tmp_path, tiny_rrdbnet, "rrdb-convs")
+    (run_folder / "recipe.toml").write_text(f"[model]\nstart = '{base}'\n")
     assert merge(run_folder, tmp_path / "out.safetensors").base == "my base"
     x = picture(20, 28)
-    merged = load_generator(tmp_path / "out.safetensors").module
-    assert (run(merged, x) - run(generator.module, x)).abs().max() <= 1e-5
+    merged = load_model(tmp_path / "out.safetensors").module
+    assert (run(merged, x) - run(sr_model.module, x)).abs().max() <= 1e-5
     base.unlink()
     with pytest.raises(
         UsageError, match=r"its run started from '.*my base\.safetensors', which is not here\); give --m"
@@ -158,12 +158,12 @@ def test_the_base_of_a_run_is_where_its_recipe_says(tmp_path):
 
 
 def test_a_run_without_lora_holds_the_whole_network(tmp_path):
-    generator = tiny_swinir(seed=7)
-    save_plain(generator.module, generator.architecture, tmp_path / "weights.safetensors")
+    sr_model = tiny_swinir(seed=7)
+    save_plain(sr_model.module, sr_model.architecture, tmp_path / "weights.safetensors")
     said = iqsr("merge", tmp_path, "-o", tmp_path / "out.safetensors")
     assert "a whole generator, nothing to merge" in said
-    loaded = load_generator(tmp_path / "out.safetensors").module
-    assert torch.equal(run(loaded, picture()), run(generator.module, picture()))
+    loaded = load_model(tmp_path / "out.safetensors").module
+    assert torch.equal(run(loaded, picture()), run(sr_model.module, picture()))
 
 
 def test_an_adapter_that_peft_applies_otherwise_than_it_was_merged_is_not_written(tmp_path, monkeypatch):

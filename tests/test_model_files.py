@@ -14,11 +14,11 @@ from cli_pictures import picture
 from commands import Run
 from iqsr.errors import IqsrError, ModelError, UsageError, WeightsError
 from iqsr.finite import not_finite
-from iqsr.generators import load_generator
-from iqsr.generators.interpolate import interpolate
-from iqsr.prepare.enhance import load_enhancer
-from iqsr.quality.musiq import Musiq
-from iqsr.quality.srq import load_srq
+from iqsr.metrics.musiq import Musiq
+from iqsr.metrics.srq import load_srq
+from iqsr.models import load_model
+from iqsr.models.interpolate import interpolate
+from iqsr.preparation.enhance import load_enhancer
 from model_samples import CUT, FOREIGN, OPENVINO, OTHER, PAGE, PARAM, flipped, saved, weights, with_value, write
 
 AGAIN = "damaged, or its training failed; fetch it again, or take an earlier one"
@@ -27,7 +27,7 @@ AGAIN = "damaged, or its training failed; fetch it again, or take an earlier one
 def told(path: Path) -> str:
     """What is said of a file, after its name."""
     with pytest.raises(ModelError) as error:
-        load_generator(path)
+        load_model(path)
     text = str(error.value)
     assert text.startswith(f"{path}: ")
     assert "\n" not in text
@@ -53,7 +53,7 @@ def test_weights_without_a_mark_of_their_own_go_by_what_lies_beside(
 
 
 def test_weights_of_pytorch_called_bin_are_read(tmp_path: Path) -> None:
-    assert load_generator(write(tmp_path, "pytorch_model.bin", saved(weights()))).scale == 2
+    assert load_model(write(tmp_path, "pytorch_model.bin", saved(weights()))).scale == 2
 
 
 @pytest.mark.parametrize("kind", OTHER)
@@ -71,7 +71,7 @@ def test_a_cut_or_lengthened_file_is_damaged(name: str, tmp_path: Path) -> None:
 
 def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"a folder, not a checkpoint \(iqsr merge makes one of a run's\)"):
-        load_generator(tmp_path)
+        load_model(tmp_path)
 
 
 # Values that are no numbers
@@ -104,7 +104,7 @@ def test_double_precision_that_float32_cannot_hold_is_named(tmp_path: Path) -> N
 
 def test_what_is_not_used_may_be_broken(tmp_path: Path) -> None:
     content = saved({"params": with_value(float("nan")), "params_ema": weights()})
-    module = load_generator(write(tmp_path, "net.pth", content)).module
+    module = load_model(write(tmp_path, "net.pth", content)).module
     assert all(torch.equal(module.state_dict()[name], value) for name, value in weights().items())
 
 
@@ -137,7 +137,7 @@ def test_a_mean_that_overflows_is_named(tmp_path: Path) -> None:
 
 
 def test_a_predictors_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
-    state = load_file(Path(__file__).parents[1] / "src" / "iqsr" / "quality" / "srq.safetensors")
+    state = load_file(Path(__file__).parents[1] / "src" / "iqsr" / "metrics" / "srq.safetensors")
     state["head.out.bias"][0] = float("nan")
     save_file(state, tmp_path / "srq.safetensors")
     with pytest.raises(WeightsError, match=r"srq\.safetensors: head\.out\.bias holds NaN \(1 of 2 values\)"):
@@ -171,7 +171,7 @@ def test_no_flipped_bit_changes_the_weights(tmp_path: Path) -> None:
     for _ in range(150):
         path = write(tmp_path, "net.pth", flipped(data, draw.randrange(len(data)), draw.randrange(8)))
         try:
-            state = load_generator(path).module.state_dict()
+            state = load_model(path).module.state_dict()
         except IqsrError:
             refused += 1
             continue
@@ -191,7 +191,7 @@ def test_checkpoints_without_checksums_are_read(tmp_path: Path) -> None:
         content = saved(weights())
     finally:
         torch.serialization.set_crc32_options(True)
-    assert load_generator(write(tmp_path, "net.pth", content)).scale == 2
+    assert load_model(write(tmp_path, "net.pth", content)).scale == 2
 
 
 def test_a_flipped_bit_in_googles_arrays_is_seen(tmp_path: Path) -> None:

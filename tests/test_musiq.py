@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
-from iqsr.quality.musiq import Musiq
-from iqsr.quality.musiq_tokens import tokens
+from iqsr.metrics.musiq import Musiq
+from iqsr.metrics.musiq_tokens import tokens
 from musiq_networks import network
 from textured_pictures import picture
 
@@ -88,12 +88,12 @@ def test_a_picture_in_a_mixed_batch_does_not_see_the_others(musiq):
 
 def test_a_training_step_moves_the_picture_and_not_the_metric(musiq):
     before = {name: value.clone() for name, value in musiq.state_dict().items()}
-    generator = nn.Conv2d(3, 3, 1)
-    optimizer = torch.optim.SGD(generator.parameters(), lr=0.01)
+    model = nn.Conv2d(3, 3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     x = picture(1, 64, 64)
     scores = []
     for _ in range(3):
-        score = musiq.train()(generator(x).sigmoid())
+        score = musiq.train()(model(x).sigmoid())
         optimizer.zero_grad()
         (-score.mean()).backward()
         optimizer.step()
@@ -123,7 +123,7 @@ def test_bf16_is_close_and_returns_float32(musiq, musiq_file):
     assert quick.dtype == automatic.dtype == torch.float32
     for rounded in (quick, automatic):
         error = (rounded - exact).square().mean().sqrt()
-        assert 0 < error < 0.1 * exact.std(), "as docs/musiq.md says"
+        assert 0 < error < 0.1 * exact.std(), "as docs/reference/musiq.md says"
 
 
 def test_never_scores_without_weights():

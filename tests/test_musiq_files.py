@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from iqsr.errors import UnknownNameError, WeightsError
-from iqsr.quality.musiq import Musiq, load_musiq
+from iqsr.metrics.musiq import Musiq, load_musiq
 from textured_pictures import picture
 
 pytest.importorskip("pyiqa")

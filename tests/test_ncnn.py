@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from iqsr.errors import ModelError
-from iqsr.generators import load_generator
-from iqsr.generators.ncnn import read_ncnn
-from iqsr.generators.packaged import NETWORKS, BicubicReduce, compact_shapes
-from iqsr.weights import locate
+from iqsr.io.weights import locate
+from iqsr.models import load_model
+from iqsr.models.ncnn import read_ncnn
+from iqsr.models.packaged import NETWORKS, BicubicReduce, compact_shapes
 
 ncnn = pytest.importorskip("ncnn")
 
@@ -57,11 +57,11 @@ def photo_crop() -> torch.Tensor:
 @pytest.mark.parametrize("name", NCNN_FILES)
 @pytest.mark.parametrize("picture", [random_picture, photo_crop])
 def test_output_equals_ncnn(name, picture):
-    generator, x = load_generator(name), picture()
+    model, x = load_model(name), picture()
     with torch.inference_mode():
-        ours = generator.module(x[None])[0]
+        ours = model.module(x[None])[0]
     theirs = ncnn_output(name, x)
-    assert ours.shape == theirs.shape == (3, 37 * generator.scale, 45 * generator.scale)
+    assert ours.shape == theirs.shape == (3, 37 * model.scale, 45 * model.scale)
     assert theirs.std() > 0.05
     print(f"{name} {picture.__name__}: max abs difference {(ours - theirs).abs().max():.2e}")
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)

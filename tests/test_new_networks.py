@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from iqsr.errors import UsageError
-from iqsr.generators import Generator
-from iqsr.generators.adapter import weights_sha256
-from iqsr.generators.fresh import new_rrdbnet, new_swinir
+from iqsr.models import SRModel
+from iqsr.models.adapter import weights_sha256
+from iqsr.models.fresh import new_rrdbnet, new_swinir
 from lora_networks import TINY, one_line, picture, run, seeded, tiny_rrdbnet, tiny_swinir
 
 
 @pytest.fixture(params=TINY)
-def tiny(request) -> tuple[Generator, str]:
+def tiny(request) -> tuple[SRModel, str]:
     make, targets = TINY[request.param]
     return make(), targets
 
@@ -28,9 +28,9 @@ def test_new_networks_come_from_their_seed_alone(make):
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 30), (64, 40)])
 def test_a_new_swinir_takes_pictures_of_any_size_from_16(height, width):
-    generator = tiny_swinir()
-    assert (generator.scale, generator.size_multiple, generator.minimum_size) == (4, 1, 16)
-    assert run(generator.module, picture(height, width)).shape == (1, 3, 4 * height, 4 * width)
+    model = tiny_swinir()
+    assert (model.scale, model.size_multiple, model.minimum_size) == (4, 1, 16)
+    assert run(model.module, picture(height, width)).shape == (1, 3, 4 * height, 4 * width)
 
 
 def test_swinir_drops_branches_in_training_only():

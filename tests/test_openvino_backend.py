@@ -12,30 +12,30 @@ from spandrel.architectures.Compact import Compact
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor, nn
 
-from iqsr.backends.openvino import OpenVinoModule, has_bf16
-from iqsr.backends.tracing import TOLERANCE
+from iqsr.engines.openvino import OpenVinoModule, has_bf16
+from iqsr.engines.tracing import TOLERANCE
 from iqsr.errors import ModelError, UsageError
-from iqsr.generators import Generator, load_generator
+from iqsr.models import SRModel, load_model
 
 needs_bf16 = pytest.mark.skipif(not has_bf16(), reason="this CPU has no bf16")
 
 
-def small_rrdbnet() -> Generator:
+def small_rrdbnet() -> SRModel:
     torch.manual_seed(0)
     module = ESRGAN(num_filters=16, num_blocks=2).eval().requires_grad_(False)
-    return Generator("small-rrdbnet", module, 4, "ESRGAN", "CC0-1.0")
+    return SRModel("small-rrdbnet", module, 4, "ESRGAN", "CC0-1.0")
 
 
-def small_compact() -> Generator:
+def small_compact() -> SRModel:
     torch.manual_seed(0)
     module = Compact(num_feat=16, num_conv=3).eval().requires_grad_(False)
-    return Generator("small-compact", module, 4, "Compact", "CC0-1.0")
+    return SRModel("small-compact", module, 4, "Compact", "CC0-1.0")
 
 
 @pytest.fixture(scope="module", params=[small_rrdbnet, small_compact], ids=["rrdbnet", "compact"])
-def both(request) -> tuple[Generator, OpenVinoModule]:
-    generator = request.param()
-    return generator, OpenVinoModule(generator, threads=1)
+def both(request) -> tuple[SRModel, OpenVinoModule]:
+    model = request.param()
+    return model, OpenVinoModule(model, threads=1)
 
 
 def picture(*size: int) -> Tensor:
@@ -43,21 +43,21 @@ def picture(*size: int) -> Tensor:
 
 
 def test_equals_torch_at_any_size(both):
-    generator, network = both
+    model, network = both
     for size in ((1, 3, 17, 33), (2, 3, 30, 11), (1, 3, 1, 1), (1, 3, 17, 33)):
         x = picture(*size)
-        assert torch.allclose(network(x), generator.module(x), rtol=0, atol=TOLERANCE)
+        assert torch.allclose(network(x), model.module(x), rtol=0, atol=TOLERANCE)
 
 
 def test_takes_any_memory_format_and_leaves_the_input_alone(both):
-    generator, network = both
+    model, network = both
     x = picture(1, 3, 24, 20)
-    expected = generator.module(x)
+    expected = model.module(x)
     channels_last = x.contiguous(memory_format=torch.channels_last)
     cut = picture(1, 3, 48, 40)[..., 3:27, 5:25]
     before = cut.clone()
     assert torch.allclose(network(channels_last), expected, rtol=0, atol=TOLERANCE)
-    assert torch.allclose(network(cut), generator.module(before), rtol=0, atol=TOLERANCE)
+    assert torch.allclose(network(cut), model.module(before), rtol=0, atol=TOLERANCE)
     assert torch.equal(cut, before)
 
 
@@ -70,23 +70,23 @@ def test_results_are_kept_apart(both):
 
 
 def test_takes_the_place_of_the_module(both):
-    generator, network = both
-    swapped = replace(generator, module=network)
+    model, network = both
+    swapped = replace(model, module=network)
     assert swapped.module(picture(1, 3, 9, 10)).shape == (1, 3, 36, 40)
     assert list(network.parameters()) == []
 
 
 @needs_bf16
 def test_bf16_is_used_and_close_to_fp32():
-    generator = load_generator("realesr-animevideov3")
+    model = load_model("realesr-animevideov3")
     x = picture(1, 3, 24, 32)
-    difference = (OpenVinoModule(generator, precision="bf16")(x) - generator.module(x)).abs()
+    difference = (OpenVinoModule(model, precision="bf16")(x) - model.module(x)).abs()
     assert difference.max() > TOLERANCE
     assert difference.mean() < 0.01
 
 
 def test_bf16_is_refused_where_the_cpu_has_none(monkeypatch):
-    monkeypatch.setattr("iqsr.backends.openvino.has_bf16", lambda: False)
+    monkeypatch.setattr("iqsr.engines.openvino.has_bf16", lambda: False)
     with pytest.raises(UsageError, match="no bf16"):
         OpenVinoModule(small_compact(), precision="bf16")
 
@@ -120,9 +120,9 @@ class DependsOnSize(nn.Module):
 
 
 def test_network_that_tracing_breaks_is_refused():
-    generator = Generator("tricky", DependsOnSize(), 1, "Own", "CC0-1.0")
+    model = SRModel("tricky", DependsOnSize(), 1, "Own", "CC0-1.0")
     with pytest.raises(ModelError, match="tricky: OpenVINO differs from torch") as error:
-        OpenVinoModule(generator)
+        OpenVinoModule(model)
     assert "\n" not in str(error.value)
 
 
@@ -135,7 +135,7 @@ def test_missing_openvino_names_its_extra(monkeypatch):
 ENDING = """
 import gc, os, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have it ignored
-from iqsr.backends.openvino import OpenVinoModule
+from iqsr.engines.openvino import OpenVinoModule
 from test_openvino_backend import small_compact
 
 first = OpenVinoModule(small_compact(), threads=1)

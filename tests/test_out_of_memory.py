@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from commands import PATIENCE
+from iqsr.engines.tiling import TileEngine, out_of_memory, probe
 from iqsr.errors import ModelError
-from iqsr.tiles import TileEngine, out_of_memory, probe
 from tile_networks import local, run
 
 pytestmark = pytest.mark.usefixtures("inference_mode")
@@ -79,8 +79,8 @@ SCARCE = """
 import logging, resource, sys
 import torch
 from torch import nn
-from iqsr import Generator, Upscaler
-from iqsr.tiles import probe
+from iqsr import SRModel, Upscaler
+from iqsr.engines.tiling import probe
 
 def address_space():
     with open("/proc/self/statm") as file:
@@ -111,7 +111,7 @@ def test_tiles_survive_real_shortage_of_memory():
     said = run_scarce("""
 wide = nn.Sequential(nn.Conv2d(3, 256, 1), nn.LeakyReLU(0.2), nn.Conv2d(256, 12, 1), nn.PixelShuffle(2)).eval()
 wide.requires_grad_(False)
-generator = Generator("wide", wide, 2, "test", "unknown")
+generator = SRModel("wide", wide, 2, "test", "unknown")
 picture = probe(400, 400)
 with torch.inference_mode():
     expected = wide(picture).clamp(0, 1)
@@ -131,7 +131,7 @@ def test_streaming_survives_real_shortage_of_memory():
     said = run_scarce("""
 wide = nn.Sequential(nn.Conv2d(3, 1024, 1), nn.Conv2d(1024, 12, 1), nn.PixelShuffle(2)).eval()
 wide.requires_grad_(False)
-generator = Generator("wide", wide, 2, "test", "unknown")
+generator = SRModel("wide", wide, 2, "test", "unknown")
 picture = probe(100, 100)
 with torch.inference_mode():
     expected = wide(picture).clamp(0, 1)
@@ -153,7 +153,7 @@ def test_hopeless_shortage_of_memory_is_one_line(tile: int | None):
 from iqsr.errors import ModelError
 wide = nn.Sequential(nn.Conv2d(3, 4096, 1), nn.Conv2d(4096, 12, 1), nn.PixelShuffle(2)).eval()
 wide.requires_grad_(False)
-upscaler = Upscaler(Generator("wide", wide, 2, "test", "unknown"), precision="fp32", tile={tile})
+upscaler = Upscaler(SRModel("wide", wide, 2, "test", "unknown"), precision="fp32", tile={tile})
 upscaler._runner.engine()
 limited(3 << 20)
 try:

@@ -5,15 +5,14 @@ learns at first, and the paper's (CVPR 2025, sections 4.1 to 4.3 and 8.1 to 8.3)
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from iqsr.configs import overlay_names, recipe_names
 from iqsr.recipes import read_recipe
 from iqsr.training.sr.recipe import TrainRecipe
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 Numbers = Mapping[str, Any]
 
 EVERYWHERE: Numbers = {
@@ -107,13 +106,13 @@ def expected() -> dict[str, Numbers]:
         found[f"{network}-l1"] = {**common, **L1, **SAMPLED["origins-only"]}
         trained = {**common, **TRAINED, "optimiser.milestones": MILESTONES[network]}
         for name, sampled in SAMPLED.items():
-            start = f"runs/{network}-l1/weights.safetensors"
-            found[f"{network}-{name}"] = {**trained, **sampled, "generator.start": start}
+            start = f"run:{network}-l1"
+            found[f"{network}-{name}"] = {**trained, **sampled, "model.start": start}
         for name in ("upos", "amo"):
             tuned = {**common, **SAMPLED[name], **TUNED, **TUNED_NETWORKS[network]}
-            tuned["generator.start"] = f"runs/{network}-{name}/weights.safetensors"
+            tuned["model.start"] = f"run:{network}-{name}"
             for variant, changed in VARIANTS.items():
-                found[f"{network}-{name}-{variant}"] = _without_lora({**tuned, **changed})
+                found[f"{network}-{name}-{variant}".replace("-ft-", "-ft+")] = _without_lora({**tuned, **changed})
     return found
 
 
@@ -130,12 +129,13 @@ def value(recipe: TrainRecipe, setting: str) -> Any:
 
 
 def test_the_paper_has_these_recipes_and_no_others() -> None:
-    there = {path.stem for network in NETWORKS for path in RECIPES.glob(f"{network}-*.toml")}
-    assert there == expected().keys()
+    plain = {name.removeprefix("paper/") for name in recipe_names() if name.startswith("paper/")}
+    varied = {f"{name}+{overlay}" for name in plain if name.endswith("-ft") for overlay in overlay_names("paper")}
+    assert plain | varied == expected().keys()
 
 
 @pytest.mark.parametrize("name", expected())
 def test_a_recipe_of_the_paper_has_its_numbers(name: str) -> None:
-    recipe = read_recipe(RECIPES / f"{name}.toml", TrainRecipe)
+    recipe = read_recipe(f"paper/{name}", TrainRecipe)
     wanted = expected()[name]
     assert {setting: value(recipe, setting) for setting in wanted} == wanted

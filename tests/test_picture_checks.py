@@ -7,11 +7,11 @@ from torch import Tensor
 
 from iqsr.degrade import degrade, pipeline
 from iqsr.errors import UsageError
+from iqsr.metrics import load_metric
+from iqsr.metrics.musiq import Musiq
+from iqsr.metrics.srq import load_srq
+from iqsr.metrics.srq_holdout import load_srq_holdout
 from iqsr.picture_checks import HIGHEST, LOWEST, check_batch, check_values
-from iqsr.quality import load_metric
-from iqsr.quality.musiq import Musiq
-from iqsr.quality.srq import load_srq
-from iqsr.quality.srq_holdout import load_srq_holdout
 from iqsr.scoring import score_pictures
 from iqsr.scoring.overlay import overlay
 from textured_pictures import picture

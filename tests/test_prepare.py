@@ -16,19 +16,19 @@ from PIL import Image
 from spandrel.architectures.Compact import Compact
 
 from commands import PATIENCE
+from iqsr.datasets import SetName, check, open_sets
 from iqsr.errors import IqsrError, UsageError
 from iqsr.images import read_rgb
-from iqsr.multigt import SetName, check, open_sets
-from iqsr.prepare import (
+from iqsr.metrics import load_metric
+from iqsr.preparation import (
     Enhancers,
-    GeneratorEnhancer,
+    ModelEnhancer,
     PatchRecipe,
     PrepareRecipe,
     Summary,
     UnsharpEnhancer,
     prepare,
 )
-from iqsr.quality import load_metric
 from iqsr.recipes import recipe_hash
 from prepare_samples import CHEAP, RECIPE, SETTINGS, save_photos, stripes, tree
 
@@ -232,7 +232,7 @@ def test_one_run_at_a_time_works_in_a_folder(photos: Path) -> None:
 
 
 def test_a_checkpoint_that_changed_makes_another_recipe(tmp_path: Path, photos: Path) -> None:
-    recipe = PrepareRecipe(patches=RECIPE.patches, enhancers=(GeneratorEnhancer(model="own.pth"),))
+    recipe = PrepareRecipe(patches=RECIPE.patches, enhancers=(ModelEnhancer(model="own.pth"),))
     for seed in (0, 1):
         torch.manual_seed(seed)
         torch.save(Compact(num_feat=8, num_conv=1, upscale=1).state_dict(), "own.pth")

@@ -14,10 +14,10 @@ from spandrel.architectures.DnCNN import DnCNN
 
 from iqsr.degrade import unsharp_mask
 from iqsr.errors import ModelError, UsageError
-from iqsr.generators import load_generator
-from iqsr.prepare import (
+from iqsr.models import load_model
+from iqsr.preparation import (
     Enhancers,
-    GeneratorEnhancer,
+    ModelEnhancer,
     PatchRecipe,
     Redrawer,
     UnsharpEnhancer,
@@ -25,8 +25,8 @@ from iqsr.prepare import (
     load_enhancer,
     places,
 )
-from iqsr.prepare.enhance import resized, sharpened
-from iqsr.prepare.patches import gray, laplacian
+from iqsr.preparation.enhance import resized, sharpened
+from iqsr.preparation.patches import gray, laplacian
 from prepare_samples import CHEAP, RECIPE, stripes
 
 # Patches
@@ -73,8 +73,8 @@ def test_a_patch_needs_contrast_and_detail() -> None:
 @pytest.mark.parametrize(("side", "latest"), [(1199, 32), (1200, 64), (2399, 64), (2400, 128)])
 def test_a_grid_starts_at_random_within_what_the_side_allows(side: int, latest: int) -> None:
     recipe = PatchRecipe(jitter=0)
-    generator = torch.Generator().manual_seed(0)
-    grids = [places(side, 600, recipe, generator) for _ in range(600)]
+    rng = torch.Generator().manual_seed(0)
+    grids = [places(side, 600, recipe, rng) for _ in range(600)]
     starts = {grid[0][0] for grid in grids}
     assert (min(starts), max(starts)) == (0, latest)
     rows = sorted({row for row, _ in grids[0]})
@@ -83,7 +83,7 @@ def test_a_grid_starts_at_random_within_what_the_side_allows(side: int, latest: 
 
 
 def test_every_place_is_jittered_on_both_axes_and_fits() -> None:
-    recipe, generator = PatchRecipe(), torch.Generator().manual_seed(1)
+    recipe, rng = PatchRecipe(), torch.Generator().manual_seed(1)
     plain = PatchRecipe(jitter=0)
     shifts: set[int] = set()
     for seed in range(60):
@@ -94,7 +94,7 @@ def test_every_place_is_jittered_on_both_axes_and_fits() -> None:
     assert min(shifts) >= -16
     assert max(shifts) <= 16
     assert len(shifts) > 20
-    assert places(511, 4000, recipe, generator) == []
+    assert places(511, 4000, recipe, rng) == []
     assert places(2000, 1400, recipe, torch.Generator().manual_seed(7)) == places(
         2000, 1400, recipe, torch.Generator().manual_seed(7)
     )
@@ -121,10 +121,10 @@ def test_versions_have_the_size_of_the_photo_and_strength_is_a_blend() -> None:
 @torch.inference_mode()
 def test_a_photo_is_drawn_again_from_its_reduced_copy() -> None:
     """Against the network on the whole copy and one reduction of the whole output: band by band is the same."""
-    photo, generator = photo_tensor(240, 330), load_generator(CHEAP)
+    photo, rng = photo_tensor(240, 330), load_model(CHEAP)
     small = resized(photo, (180, 248))
-    plain = resized(generator.module(small).clamp(0, 1), (240, 330))
-    assert torch.allclose(Redrawer(generator, precision="fp32", device="cpu").redraw(photo, 0.75), plain, atol=2e-5)
+    plain = resized(rng.module(small).clamp(0, 1), (240, 330))
+    assert torch.allclose(Redrawer(rng, precision="fp32", device="cpu").redraw(photo, 0.75), plain, atol=2e-5)
 
 
 def test_what_networks_make_is_computed_once_for_all_strengths(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_what_networks_make_is_computed_once_for_all_strengths(monkeypatch: pyte
         return original(self, photo, reduce)
 
     monkeypatch.setattr(Redrawer, "redraw", counted)
-    recipes = [GeneratorEnhancer(model=CHEAP, reduce=r, strength=s) for r, s in ((0.5, 1), (0.25, 1), (0.5, 0.2))]
+    recipes = [ModelEnhancer(model=CHEAP, reduce=r, strength=s) for r, s in ((0.5, 1), (0.25, 1), (0.5, 0.2))]
     assert len(list(Enhancers(recipes).versions(photo_tensor()))) == 3
     assert calls == [0.5, 0.25]
 
@@ -148,9 +148,9 @@ def test_restorers_of_scale_one_work_on_the_photo_itself(tmp_path: Path) -> None
     torch.save(DnCNN(in_nc=3, out_nc=3, nc=8, nb=4, mode="DnCNN").state_dict(), tmp_path / "dncnn.pth")
     photo = photo_tensor()
     for name in ("compact.pth", "dncnn.pth"):
-        generator = load_enhancer(str(tmp_path / name))
-        assert generator.scale == 1
-        (version,) = Enhancers([GeneratorEnhancer(model=str(tmp_path / name))]).versions(photo)
+        rng = load_enhancer(str(tmp_path / name))
+        assert rng.scale == 1
+        (version,) = Enhancers([ModelEnhancer(model=str(tmp_path / name))]).versions(photo)
         expected = ModelLoader("cpu").load_from_file(tmp_path / name)(photo)
         assert torch.allclose(version, expected, atol=1e-4)
         assert not torch.equal(version, photo)
@@ -158,9 +158,9 @@ def test_restorers_of_scale_one_work_on_the_photo_itself(tmp_path: Path) -> None
 
 def test_networks_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"set reduce to 0.25 or more"):
-        Enhancers([GeneratorEnhancer(model=CHEAP, reduce=0.2)])
+        Enhancers([ModelEnhancer(model=CHEAP, reduce=0.2)])
     with pytest.raises(UsageError, match="unknown model 'realesrgan-x4pluss'"):
-        Enhancers([GeneratorEnhancer(model="realesrgan-x4pluss")])
+        Enhancers([ModelEnhancer(model="realesrgan-x4pluss")])
     torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(
         ModelError, match="not a super-resolution network that spandrel knows: its tensors are called 'a'"
@@ -173,7 +173,7 @@ def test_networks_that_cannot_be_used_are_told(tmp_path: Path) -> None:
 
 def test_sharpening_in_strips_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     photo, recipe = photo_tensor(200, 90), UnsharpEnhancer(radius=30, threshold=4)
-    monkeypatch.setattr("iqsr.prepare.enhance._STRIP", 48)
+    monkeypatch.setattr("iqsr.preparation.enhance._STRIP", 48)
     whole = unsharp_mask(photo, weight=recipe.weight, radius=30, threshold=4)
     assert torch.allclose(sharpened(photo, recipe), whole, atol=1e-6)
     assert not torch.allclose(whole, photo, atol=1e-2)

@@ -7,8 +7,8 @@ import torch
 
 from disks import small_disk
 from iqsr.errors import IqsrError
-from iqsr.training.quality.checkpoints import read_checkpoint, write_checkpoint
-from iqsr.training.quality.recipe import PreferenceRecipe
+from iqsr.training.predictor.checkpoints import read_checkpoint, write_checkpoint
+from iqsr.training.predictor.recipe import PreferenceRecipe
 
 
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path: Path) -> None:

@@ -7,15 +7,15 @@ import skimage.data
 import torch
 
 from iqsr.errors import IqsrError, UsageError
-from iqsr.quality.lpips_st import LpipsSt
-from iqsr.training.quality import dataset
-from iqsr.training.quality.batches import Versions
-from iqsr.training.quality.dataset import Shard, make_data, read_shards, shard_names
-from iqsr.training.quality.defects import DEFECTS
-from iqsr.training.quality.recipe import DataRecipe
-from iqsr.training.quality.sources import find_photos, is_held_out, photos_within
-from iqsr.training.quality.teachers import Teachers
-from iqsr.training.quality.versions import interpolate
+from iqsr.metrics.lpips_st import LpipsSt
+from iqsr.training.predictor import dataset
+from iqsr.training.predictor.batches import Versions
+from iqsr.training.predictor.dataset import Shard, make_data, read_shards, shard_names
+from iqsr.training.predictor.defects import DEFECTS
+from iqsr.training.predictor.recipe import DataRecipe
+from iqsr.training.predictor.sources import find_photos, is_held_out, photos_within
+from iqsr.training.predictor.teachers import Teachers
+from iqsr.training.predictor.versions import interpolate
 from quality_samples import made_versions, picture
 
 
@@ -139,14 +139,14 @@ def test_another_photo_of_the_same_name_is_another(tmp_path: Path) -> None:
 
 def test_a_window_is_cut_and_turned_alike_from_pictures_and_maps() -> None:
     """The map holds the mean of each cell, so a cut in the wrong place, or a turn of one alone, shows."""
-    generator = torch.Generator().manual_seed(4)
-    coarse = torch.rand(1, 3, 3, 16, 16, generator=generator)
+    rng = torch.Generator().manual_seed(4)
+    coarse = torch.rand(1, 3, 3, 16, 16, generator=rng)
     pictures = (coarse.repeat_interleave(8, 3).repeat_interleave(8, 4) * 255).round().byte()
     places = coarse.mean(2).half()
     whole = places.float().mean((2, 3))
     versions = Versions([Shard("a.png", [["original", "b", "c"]], pictures, whole, whole, places)])
     for _ in range(8):
-        batch = versions.draw(1, 3, generator, 64)
+        batch = versions.draw(1, 3, rng, 64)
         assert batch.pictures.shape == (3, 3, 64, 64)
         cells = torch.nn.functional.avg_pool2d(batch.pictures.mean(1, keepdim=True), 8)
         assert torch.allclose(cells, batch.places, atol=4e-3)

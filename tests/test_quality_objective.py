@@ -5,12 +5,12 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from iqsr.quality.dense import Prediction, quality_of
-from iqsr.training.quality.batches import Versions
-from iqsr.training.quality.gaming import tuned_outputs
-from iqsr.training.quality.measures import agreement, monotone, rise_under_attack
-from iqsr.training.quality.objective import attacked, gaming_loss, preference_loss, rank_loss
-from iqsr.training.quality.recipe import GamingRecipe
+from iqsr.metrics.dense import Prediction, quality_of
+from iqsr.training.predictor.batches import Versions
+from iqsr.training.predictor.gaming import tuned_outputs
+from iqsr.training.predictor.measures import agreement, monotone, rise_under_attack
+from iqsr.training.predictor.objective import attacked, gaming_loss, preference_loss, rank_loss
+from iqsr.training.predictor.recipe import GamingRecipe
 from quality_samples import picture
 
 
@@ -97,9 +97,9 @@ def test_a_ladder_is_climbed_by_what_measures_the_defect() -> None:
 
 
 def test_a_tuned_generator_pleases_the_predictor_it_is_tuned_for() -> None:
-    generator = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 48, 3, padding=1), nn.PixelShuffle(4))
-    lrs, originals = torch.rand(4, 3, 16, 16, generator=generator), torch.rand(4, 3, 64, 64, generator=generator)
+    lrs, originals = torch.rand(4, 3, 16, 16, generator=rng), torch.rand(4, 3, 64, 64, generator=rng)
     recipe = GamingRecipe(moments=(1, 40), batch=4, lr=1e-2, l1_weight=0.0)
-    early, late = tuned_outputs(module, lrs, originals, Mean(), recipe, generator)
+    early, late = tuned_outputs(module, lrs, originals, Mean(), recipe, rng)
     assert Mean().predict(late).score.mean() > Mean().predict(early).score.mean() + 5

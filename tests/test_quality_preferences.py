@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from commands import Run as Command
 from iqsr.agreement import Pairs
 from iqsr.errors import IqsrError, PictureError, UsageError
-from iqsr.quality.srq import load_srq
-from iqsr.training.quality import preferences
-from iqsr.training.quality.couples import held_out
-from iqsr.training.quality.defects import DEFECTS
-from iqsr.training.quality.preferences import accuracy, train_on_pairs
-from iqsr.training.quality.recipe import PreferenceRecipe
+from iqsr.metrics.srq import load_srq
+from iqsr.training.predictor import preferences
+from iqsr.training.predictor.defects import DEFECTS
+from iqsr.training.predictor.preference_pairs import held_out
+from iqsr.training.predictor.preferences import accuracy, train_on_pairs
+from iqsr.training.predictor.recipe import PreferenceRecipe
 from quality_samples import picture
 
 

@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from iqsr.errors import IqsrError, PictureError, UsageError
-from iqsr.training.quality import dataset, preferences, train
-from iqsr.training.quality.dataset import Shard, make_data, read_shards
-from iqsr.training.quality.preferences import train_on_pairs
-from iqsr.training.quality.recipe import DataRecipe, PredictorRecipe, PreferenceRecipe, TrainingRecipe
-from iqsr.training.quality.train import train_quality
+from iqsr.training.predictor import dataset, preferences, train
+from iqsr.training.predictor.dataset import Shard, make_data, read_shards
+from iqsr.training.predictor.preferences import train_on_pairs
+from iqsr.training.predictor.recipe import DataRecipe, PredictorRecipe, PreferenceRecipe, TrainingRecipe
+from iqsr.training.predictor.train import train_quality
 from iqsr.training.resume import OnResume, marks
 from quality_samples import picture
 

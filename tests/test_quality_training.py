@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from iqsr.errors import IqsrError, UsageError
 from iqsr.finite import NotFiniteError, first_not_finite
-from iqsr.locks import locked
-from iqsr.quality.dense import DenseHead, Prediction, quality_of
-from iqsr.quality.efficientnet_lite import CHANNELS, EfficientNetLite0
-from iqsr.quality.srq import Srq, load_srq
-from iqsr.training.quality import loop
-from iqsr.training.quality.batches import Versions
-from iqsr.training.quality.dataset import make_data, read_shards
-from iqsr.training.quality.ladders import clean_crops
-from iqsr.training.quality.loop import Run
-from iqsr.training.quality.recipe import (
+from iqsr.io.locks import locked
+from iqsr.metrics.dense import DenseHead, Prediction, quality_of
+from iqsr.metrics.efficientnet_lite import CHANNELS, EfficientNetLite0
+from iqsr.metrics.srq import Srq, load_srq
+from iqsr.training.predictor import loop
+from iqsr.training.predictor.batches import Versions
+from iqsr.training.predictor.dataset import make_data, read_shards
+from iqsr.training.predictor.ladders import clean_crops
+from iqsr.training.predictor.loop import Run
+from iqsr.training.predictor.recipe import (
     AttackRecipe,
     DataRecipe,
     GamingRecipe,
@@ -29,8 +29,8 @@ from iqsr.training.quality.recipe import (
     PreferenceRecipe,
     TrainingRecipe,
 )
-from iqsr.training.quality.sources import is_held_out
-from iqsr.training.quality.train import ladder_crops, new_predictor, train_quality
+from iqsr.training.predictor.sources import is_held_out
+from iqsr.training.predictor.train import ladder_crops, new_predictor, train_quality
 from quality_samples import made_versions, picture
 
 
@@ -176,7 +176,7 @@ def test_one_process_works_in_a_folder(photos: Path, tmp_path: Path) -> None:
 def test_a_run_that_goes_on_in_another_precision_says_so(before: bool, now: bool, tmp_path: Path, monkeypatch, caplog):
     versions = made_versions()
     for pays, steps in ((before, 4), (now, 4)):
-        monkeypatch.setattr("iqsr.training.quality.loop.bf16_pays", lambda device, pays=pays: pays)
+        monkeypatch.setattr("iqsr.training.predictor.loop.bf16_pays", lambda device, pays=pays: pays)
         run = Run(tiny(), small(steps, bf16=True), tmp_path)
         run.resume()
         run.fit(versions, versions, lambda *_: None)
@@ -331,11 +331,12 @@ def test_photos_that_the_recipe_leaves_out_are_told(photos: Path, tmp_path: Path
 
 
 def test_shipped_recipes_can_be_read() -> None:
+    from iqsr.configs import recipe_names
     from iqsr.recipes import read_recipe
 
-    folder = Path(__file__).parents[1] / "recipes" / "quality"
-    read_recipe(folder / "people.toml", PreferenceRecipe)
-    found = {p.stem: read_recipe(p, PredictorRecipe, []) for p in folder.glob("srq*.toml")}
+    read_recipe("preferences/people", PreferenceRecipe)
+    names = [name for name in recipe_names() if name.startswith("predictor/")]
+    found = {name.removeprefix("predictor/"): read_recipe(name, PredictorRecipe) for name in names}
     assert set(found) == {"srq", "srq-unguarded", "srq-holdout"}
     assert found["srq"].data == found["srq-unguarded"].data
     assert found["srq"].data.photos[1] <= found["srq-holdout"].data.photos[0]

@@ -174,7 +174,7 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     assert told(tmp_path / "none.toml") == f"cannot read recipe '{tmp_path}/none.toml': No such file or directory"
     heir = write(tmp_path, 'base = "none.toml"', "heir.toml")
     assert told(heir) == f"cannot read recipe '{tmp_path}/none.toml', the base of '{heir}': No such file or directory"
-    assert "'base' must be the path of another recipe, got 3" in told(write(tmp_path, "base = 3"))
+    assert "'base' must be a path or a name of another recipe, got 3" in told(write(tmp_path, "base = 3"))
     assert "is not TOML: " in told(write(tmp_path, "steps = "))
     assert "(at line 2, column " in told(write(tmp_path, 'name = "a"\nsteps == 1'))
     binary = tmp_path / "binary.toml"
@@ -308,3 +308,17 @@ def test_the_hash_depends_on_settings_alone(tmp_path: Path) -> None:
     hashes = {recipe_hash(read_recipe(write(tmp_path, FULL), Training, [f"steps={n}"])) for n in range(1, 20)}
     assert len(hashes) == 19
     assert all(len(digits) == 16 for digits in hashes)
+
+
+def test_unset_takes_inherited_settings_and_sections_out(tmp_path: Path) -> None:
+    write(tmp_path, 'name = "a"\nsteps = 3\n[optimiser]\nlearning_rate = 1.0\nbetas = [0.5, 0.6]', "base.toml")
+    heir = read_recipe(write(tmp_path, 'base = "base.toml"\nunset = ["steps", "optimiser.betas"]'), Training)
+    assert (heir.steps, heir.optimiser.betas, heir.optimiser.learning_rate) == (1000, (0.9, 0.99), 1.0)
+    whole = read_recipe(
+        write(tmp_path, 'base = "base.toml"\nunset = ["optimiser"]\n[optimiser]\nbetas = [0.1, 0.2]'), Training
+    )
+    assert (whole.optimiser.learning_rate, whole.optimiser.betas) == (1e-4, (0.1, 0.2))
+    assert "'unset' names 'stepz', which its base does not set" in told(
+        write(tmp_path, 'base = "base.toml"\nunset = ["stepz"]')
+    )
+    assert "'unset' must be a list of settings, got \"steps\"" in told(write(tmp_path, 'unset = "steps"'))

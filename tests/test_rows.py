@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iqsr import rows as row_streams
-from iqsr.rows import NotFiniteError, Rows, of_tensor, rebanded
+from iqsr.engines import rows as row_streams
+from iqsr.engines.rows import NotFiniteError, Rows, of_tensor, rebanded
 
 
 def picture(height: int, width: int) -> Tensor:

@@ -98,7 +98,7 @@ def test_a_run_that_cannot_be_noted_has_not_begun(left: int, named: str, sets: P
 
 
 def test_scores_of_patches_that_do_not_fit_are_told(sets: Path, disk: Path) -> None:
-    recipe, run = tiny("cpu-amo", "sampling.grid=64", "steps=4"), disk / "run"
+    recipe, run = tiny("ablation/cpu-amo", "sampling.grid=64", "steps=4"), disk / "run"
     said = refusal(recipe, sets, run, None, ("scores", 2), 0)
     assert "/patch-scores/" in said
     assert len(list((run / "patch-scores").iterdir())) == 2

@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from iqsr.datasets import Label
 from iqsr.errors import UnknownNameError, UsageError
-from iqsr.multigt import Label
 from iqsr.sampling import choose, sampler
 
 SCORES = torch.tensor([[50.0, 60.0, 70.0], [30.0, 30.0, 10.0]])
@@ -72,11 +72,11 @@ def test_draws_follow_the_probabilities(name: str) -> None:
 
 def test_one_number_is_drawn_a_row_whatever_the_sampler() -> None:
     for name in ("origins-only", "upos", "sma", "smp", "amo"):
-        generator = gen(5)
-        choose(sampler(name), SCORES, LABELS, generator)
+        rng = gen(5)
+        choose(sampler(name), SCORES, LABELS, rng)
         other = gen(5)
         torch.rand(2, 1, dtype=torch.float64, generator=other)
-        assert torch.equal(generator.get_state(), other.get_state())
+        assert torch.equal(rng.get_state(), other.get_state())
 
 
 @pytest.mark.parametrize("name", ["upos", "smp"])

@@ -17,9 +17,9 @@ from torch import Tensor
 from commands import PATIENCE
 from iqsr.images import Picture, open_picture
 from iqsr.images.find import find_pictures
-from iqsr.quality import card
-from iqsr.quality.metric import Metric
-from iqsr.scoring import Judges, ScoreCache, score_files, score_pictures
+from iqsr.metrics import card
+from iqsr.metrics.metric import Metric
+from iqsr.scoring import MetricSet, ScoreCache, score_files, score_pictures
 from iqsr.scoring.files import scores_of
 from iqsr.scoring.pictures import batches
 from iqsr.scoring.references import References
@@ -137,8 +137,8 @@ def test_each_picture_is_decoded_once_whatever_the_number_of_metrics(decoded: li
 def test_an_original_of_many_is_decoded_once(decoded: list[str]) -> None:
     some_pictures([(48, 40)] * 6)
     picture("original.png", seed=9)
-    found, judges = find_pictures(["sr"]), Judges(["psnr"])
-    done = list(scores_of(found, judges, references=References(Path("original.png")), pixels=2 * 48 * 40))
+    found, metric_set = find_pictures(["sr"]), MetricSet(["psnr"])
+    done = list(scores_of(found, metric_set, references=References(Path("original.png")), pixels=2 * 48 * 40))
     assert len(done) == 6
     assert decoded.count("original.png") == 1
 
@@ -272,13 +272,13 @@ def test_a_damaged_original_costs_only_the_scores_that_need_it() -> None:
 
 
 def test_a_score_that_is_not_finite_is_an_error_of_that_picture_alone() -> None:
-    judges = Judges(["laplacian"])
+    metric_set = MetricSet(["laplacian"])
     # A metric as others write them: it divides by the picture's contrast.
-    judges._loaded["laplacian"] = Metric(card("laplacian"), lambda x: x.flatten(1).sum(1) * 0 / x.flatten(1).std(1))
+    metric_set._loaded["laplacian"] = Metric(card("laplacian"), lambda x: x.flatten(1).sum(1) * 0 / x.flatten(1).std(1))
     some_pictures([(48, 40)] * 3)
     Image.new("RGB", (48, 40)).save("sr/01.png")
     with ScoreCache(Path("c.sqlite")) as cache:
-        done = dict(scores_of(find_pictures(["sr"]), judges, cache=cache))
+        done = dict(scores_of(find_pictures(["sr"]), metric_set, cache=cache))
         assert len(cache) == 2
     assert [done[i].errors for i in range(3)] == [[], ["'sr/01.png': laplacian gave nan, which is no score"], []]
     assert [done[i].scores for i in range(3)] == [{"laplacian": 0.0}, {}, {"laplacian": 0.0}]
@@ -290,7 +290,7 @@ def test_a_metric_that_fails_for_one_picture_of_a_batch_scores_the_others() -> N
             raise RuntimeError("cannot digest black\nat line 7")
         return x.flatten(1).mean(1)
 
-    judges = Judges(["laplacian"])
-    judges._loaded["laplacian"] = Metric(card("laplacian"), picky)
+    metric_set = MetricSet(["laplacian"])
+    metric_set._loaded["laplacian"] = Metric(card("laplacian"), picky)
     x = torch.stack([torch.ones(3, 8, 8), torch.zeros(3, 8, 8), torch.ones(3, 8, 8)])
-    assert judges.measure("laplacian", x) == [1.0, "laplacian failed: cannot digest black", 1.0]
+    assert metric_set.measure("laplacian", x) == [1.0, "laplacian failed: cannot digest black", 1.0]

@@ -10,7 +10,7 @@ import pytest
 
 from commands import PATIENCE
 from iqsr.errors import IqsrError, PictureError, UnknownNameError
-from iqsr.quality import metric_names
+from iqsr.metrics import metric_names
 from iqsr.scoring.cache import (
     CacheKey,
     ScoreCache,
@@ -19,7 +19,7 @@ from iqsr.scoring.cache import (
     meaning,
     metric_fingerprint,
 )
-from iqsr.scoring.pictures import Judges
+from iqsr.scoring.pictures import MetricSet
 
 A = CacheKey("picture-a", "", "laplacian", "f1")
 
@@ -259,11 +259,11 @@ def test_a_file_that_is_not_loaded_is_no_part_of_the_fingerprint(weights_folder:
 
 def test_a_run_keeps_the_fingerprint_that_it_began_with(weights_folder: Path) -> None:
     """The network stays in memory when its file is replaced: what it says is not the new file's score."""
-    judges = Judges(["musiq-ava"])
-    before = judges.fingerprint("musiq-ava")
+    metric_set = MetricSet(["musiq-ava"])
+    before = metric_set.fingerprint("musiq-ava")
     weights_folder.mkdir()
     (weights_folder / "musiq-ava.npz").write_bytes(b"new")
-    assert judges.fingerprint("musiq-ava") == before != Judges(["musiq-ava"]).fingerprint("musiq-ava")
+    assert metric_set.fingerprint("musiq-ava") == before != MetricSet(["musiq-ava"]).fingerprint("musiq-ava")
 
 
 def test_an_unknown_metric_has_none() -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from iqsr import quality
+from iqsr import metrics as quality
 from iqsr.errors import IqsrError, PictureError, UnknownNameError, UsageError
-from iqsr.scoring import Judges, Scored, score_files, score_pictures, summaries, write_table
+from iqsr.scoring import MetricSet, Scored, score_files, score_pictures, summaries, write_table
 from iqsr.scoring.pictures import default_metrics
 from iqsr.scoring.references import References
 from iqsr.scoring.table import to_table
@@ -95,7 +95,7 @@ def test_wrong_arguments_are_one_line(options: dict, line: str) -> None:
 
 
 def test_the_default_metric_is_srq() -> None:
-    assert default_metrics() == Judges().names == ["srq"]
+    assert default_metrics() == MetricSet().names == ["srq"]
 
 
 def test_without_srq_a_line_names_the_metrics_that_are_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -105,18 +105,18 @@ def test_without_srq_a_line_names_the_metrics_that_are_here(monkeypatch: pytest.
 
 
 def test_an_alias_is_its_metric_and_a_metric_named_twice_counts_once() -> None:
-    assert Judges(["lpips_st", "psnr", "stlpips"]).names == ["stlpips", "psnr"]
+    assert MetricSet(["lpips_st", "psnr", "stlpips"]).names == ["stlpips", "psnr"]
     with pytest.raises(UnknownNameError):
-        Judges(["lpips_xx"])
+        MetricSet(["lpips_xx"])
 
 
 # Tensors
 
 
 def test_tensors_of_any_size_come_back_in_their_order() -> None:
-    generator = torch.Generator().manual_seed(0)
-    pictures = [torch.rand(3, *size, generator=generator) for size in ((32, 40), (40, 32), (32, 40))]
-    originals = [torch.rand(x.shape, generator=generator) for x in pictures]
+    rng = torch.Generator().manual_seed(0)
+    pictures = [torch.rand(3, *size, generator=rng) for size in ((32, 40), (40, 32), (32, 40))]
+    originals = [torch.rand(x.shape, generator=rng) for x in pictures]
     scores = score_pictures(pictures, COMPARING, references=originals)
     assert list(scores.columns) == COMPARING
     for i, (x, y) in enumerate(zip(pictures, originals, strict=True)):

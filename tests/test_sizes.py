@@ -3,31 +3,31 @@
 import pytest
 
 from iqsr.errors import UsageError
-from iqsr.sizes import Wish, passes_for
+from iqsr.upscaling.target_size import TargetSize, passes_for
 
 # Wishes
 
 
 @pytest.mark.parametrize(("wish", "picture", "size"), [
-    (Wish(), (100, 50), (400, 200)),
-    (Wish(), (30, 20), (120, 80)),
-    (Wish(scale=1), (100, 50), (100, 50)),
-    (Wish(scale=1), (1, 9000), (1, 9000)),
-    (Wish(scale=1.5), (100, 50), (150, 75)),
-    (Wish(scale=2.5), (31, 21), (78, 52)),
-    (Wish(scale=16), (100, 50), (1600, 800)),
-    (Wish(width=250), (100, 50), (250, 125)),
-    (Wish(width=100), (30, 20), (100, 67)),
-    (Wish(height=100), (100, 50), (200, 100)),
-    (Wish(height=100), (30, 20), (150, 100)),
-    (Wish(width=100, height=800), (100, 50), (100, 800)),
-    (Wish(width=45, height=99), (30, 20), (45, 99)),
-    (Wish(width=160), (10, 10), (160, 160)),
-    (Wish(width=10), (100, 50), (10, 5)),
-    (Wish(width=1), (100, 50), (1, 1)),
-    (Wish(width=1), (9000, 1), (1, 1)),
+    (TargetSize(), (100, 50), (400, 200)),
+    (TargetSize(), (30, 20), (120, 80)),
+    (TargetSize(scale=1), (100, 50), (100, 50)),
+    (TargetSize(scale=1), (1, 9000), (1, 9000)),
+    (TargetSize(scale=1.5), (100, 50), (150, 75)),
+    (TargetSize(scale=2.5), (31, 21), (78, 52)),
+    (TargetSize(scale=16), (100, 50), (1600, 800)),
+    (TargetSize(width=250), (100, 50), (250, 125)),
+    (TargetSize(width=100), (30, 20), (100, 67)),
+    (TargetSize(height=100), (100, 50), (200, 100)),
+    (TargetSize(height=100), (30, 20), (150, 100)),
+    (TargetSize(width=100, height=800), (100, 50), (100, 800)),
+    (TargetSize(width=45, height=99), (30, 20), (45, 99)),
+    (TargetSize(width=160), (10, 10), (160, 160)),
+    (TargetSize(width=10), (100, 50), (10, 5)),
+    (TargetSize(width=1), (100, 50), (1, 1)),
+    (TargetSize(width=1), (9000, 1), (1, 1)),
 ])  # fmt: skip
-def test_a_wish_and_a_picture_give_a_size(wish: Wish, picture: tuple[int, int], size: tuple[int, int]):
+def test_a_wish_and_a_picture_give_a_size(wish: TargetSize, picture: tuple[int, int], size: tuple[int, int]):
     assert wish.size(picture, 4) == size
 
 
@@ -47,17 +47,17 @@ def test_a_wish_and_a_picture_give_a_size(wish: Wish, picture: tuple[int, int], 
 ])  # fmt: skip
 def test_impossible_wish_is_refused(wish: dict[str, float], message: str):
     with pytest.raises(UsageError) as error:
-        Wish(**wish)
+        TargetSize(**wish)
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize(("wish", "picture", "message"), [
-    (Wish(width=161), (10, 10), "161 x 161 is 16.1 times the picture's 10 x 10; the most is 16"),
-    (Wish(width=1601), (100, 50), "1601 x 800 is 16.01 times the picture's 100 x 50; the most is 16"),
-    (Wish(height=801), (100, 50), "1602 x 801 is 16.02 times the picture's 100 x 50; the most is 16"),
-    (Wish(width=100, height=900), (100, 50), "100 x 900 is 18 times the picture's 100 x 50; the most is 16"),
+    (TargetSize(width=161), (10, 10), "161 x 161 is 16.1 times the picture's 10 x 10; the most is 16"),
+    (TargetSize(width=1601), (100, 50), "1601 x 800 is 16.01 times the picture's 100 x 50; the most is 16"),
+    (TargetSize(height=801), (100, 50), "1602 x 801 is 16.02 times the picture's 100 x 50; the most is 16"),
+    (TargetSize(width=100, height=900), (100, 50), "100 x 900 is 18 times the picture's 100 x 50; the most is 16"),
 ])  # fmt: skip
-def test_wish_for_more_than_16_times_is_refused(wish: Wish, picture: tuple[int, int], message: str):
+def test_wish_for_more_than_16_times_is_refused(wish: TargetSize, picture: tuple[int, int], message: str):
     with pytest.raises(UsageError) as error:
         wish.size(picture, 4)
     assert str(error.value) == message

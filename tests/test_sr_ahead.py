@@ -11,8 +11,8 @@ import pytest
 from commands import PATIENCE
 from iqsr.errors import PictureError
 from iqsr.recipes import resolved_toml
-from iqsr.training.sr.ahead import made_ahead
 from iqsr.training.sr.data import Batches, Sets
+from iqsr.training.sr.prefetch import prefetched
 from iqsr.training.sr.recipe import DataRecipe
 from sets import write_sets
 from tiny_runs import tiny
@@ -30,7 +30,7 @@ def damaged(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_is_that_of_the_batch(workers: int, damaged: Path) -> None:
     recipe = DataRecipe(source=96, patch=64, workers=workers)
-    made = made_ahead(Batches(Sets(damaged, recipe), recipe, batch=2, seed=1), 0, 4, workers)
+    made = prefetched(Batches(Sets(damaged, recipe), recipe, batch=2, seed=1), 0, 4, workers)
     with pytest.raises(PictureError) as error:
         next(made)
     assert str(error.value).startswith("cannot read '")
@@ -39,7 +39,7 @@ def test_an_error_is_that_of_the_batch(workers: int, damaged: Path) -> None:
 
 def test_a_run_on_a_damaged_picture_ends_with_one_line(damaged: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text(resolved_toml(tiny("cpu-origins", "steps=3", "data.workers=1", "data.check=false")))
+    recipe.write_text(resolved_toml(tiny("ablation/cpu-origins", "steps=3", "data.workers=1", "data.check=false")))
     command = [sys.executable, "-m", "iqsr", "train", recipe, "--data", damaged, "-o", tmp_path / "run"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, env=environment)
@@ -52,7 +52,7 @@ def test_processes_that_wait_can_be_ended(sets: Path) -> None:
     """As Python does when the first process ends: it signals them, and waits for them."""
     recipe = DataRecipe(source=96, patch=64, workers=2)
     before = set(multiprocessing.active_children())
-    made = made_ahead(Batches(Sets(sets, recipe), recipe, batch=2, seed=1), 0, 100, 2)
+    made = prefetched(Batches(Sets(sets, recipe), recipe, batch=2, seed=1), 0, 100, 2)
     next(made)
     workers = set(multiprocessing.active_children()) - before
     assert len(workers) == 2

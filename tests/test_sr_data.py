@@ -9,11 +9,11 @@ from torch import Tensor
 
 from counting import calls
 from iqsr.errors import UsageError
-from iqsr.quality import card, load_metric
+from iqsr.metrics import card, load_metric
 from iqsr.sampling import choose, sampler
 from iqsr.training.sr import scores
-from iqsr.training.sr.ahead import made_ahead
 from iqsr.training.sr.data import Batch, Batches, Sets, load_set, mirrored, seed_of
+from iqsr.training.sr.prefetch import prefetched
 from iqsr.training.sr.recipe import DataRecipe
 from iqsr.training.sr.scores import SeenPatches, grid_scores, patch_scores, picture_scores
 from iqsr.training.sr.targets import Targets
@@ -46,7 +46,7 @@ def test_a_batch_depends_on_its_number_alone(folder: Path) -> None:
 
 def test_processes_that_make_batches_ahead_make_the_same(folder: Path) -> None:
     alone = [batches(folder)[step] for step in range(2, 6)]
-    ahead = list(made_ahead(batches(folder), 2, 6, workers=2))
+    ahead = list(prefetched(batches(folder), 2, 6, workers=2))
     assert all(same(a, b) for a, b in zip(alone, ahead, strict=True))
 
 
@@ -114,8 +114,8 @@ def test_amo_chooses_the_same_online_and_from_the_grid(folder: Path, tmp_path: P
         batch = made[step]
         online = patch_scores(metric, batch["gts"])
         assert torch.allclose(online, batch["scores"], atol=1e-3)
-        generator = torch.Generator()
-        assert torch.equal(choose(amo, online, None, generator), choose(amo, batch["scores"], None, generator))
+        rng = torch.Generator()
+        assert torch.equal(choose(amo, online, None, rng), choose(amo, batch["scores"], None, rng))
 
 
 def test_grid_scores_are_kept_and_used_again(folder: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_of_patches_that_were_drawn_before_only_new_ones_are_scored(folder: Path
 def test_a_grid_is_scored_beforehand_where_as_many_patches_are_drawn(
     steps: int, ahead: bool, folder: Path, tmp_path: Path
 ) -> None:
-    recipe = tiny("cpu-amo", f"steps={steps}", "sampling.grid=32")
+    recipe = tiny("ablation/cpu-amo", f"steps={steps}", "sampling.grid=32")
     told = list[int]()
     known = Targets(recipe, Sets(folder, recipe.data), "cpu", "fp32").known(tmp_path, told.append)
     assert (known is not None) == ahead

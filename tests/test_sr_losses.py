@@ -12,8 +12,8 @@ from torchvision.models import vgg19
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
-from iqsr.quality import card, load_metric
-from iqsr.quality.metric import Metric
+from iqsr.metrics import card, load_metric
+from iqsr.metrics.metric import Metric
 from iqsr.training.sr import quality_term
 from iqsr.training.sr.discriminator import UNetDiscriminator, gan_loss
 from iqsr.training.sr.losses import (
@@ -81,7 +81,7 @@ def test_the_negative_term_pushes_away_where_the_negative_differs() -> None:
     gts, labels, votes = rand(1, 2, 3, 16, 16, seed=8), torch.tensor([[0, 3]]), torch.tensor([[3, 3]])
     gts[0, 1, :, :, 8:] = gts[0, 0, :, :, 8:]  # the right half was left alone
     output = gts[:, 0].clone().requires_grad_(True)
-    negative_loss(output, gts, labels, votes, generator=torch.Generator()).backward()
+    negative_loss(output, gts, labels, votes, rng=torch.Generator()).backward()
     assert output.grad is not None
     assert output.grad.isfinite().all()
     assert float(output.grad[..., 9:].abs().max()) == 0
@@ -99,7 +99,7 @@ def test_the_negative_term_by_hand() -> None:
     better = 3 / 3 * variance_by_hand(np.abs(original - positive).sum(0), 3) ** 0.75
     mask = np.where(better >= worse, 0, worse)
     wanted = -300 * np.abs(mask * output[0].numpy() - mask * negative).mean() / 2  # the second sample has no negative
-    found = negative_loss(output, gts, labels, votes, generator=torch.Generator())
+    found = negative_loss(output, gts, labels, votes, rng=torch.Generator())
     assert float(found) == pytest.approx(wanted)
 
 
@@ -108,7 +108,7 @@ def test_without_a_positive_the_whole_negative_counts() -> None:
     labels, votes = torch.tensor([[0, 3]]), torch.tensor([[3, 3]])
     original, negative = gts[0].numpy()
     mask = variance_by_hand(np.abs(original - negative).sum(0), 3) ** 0.75
-    found = negative_loss(output, gts, labels, votes, generator=torch.Generator())
+    found = negative_loss(output, gts, labels, votes, rng=torch.Generator())
     assert float(found) == pytest.approx(-300 * np.abs(mask * (output[0].numpy() - negative)).mean())
 
 
@@ -199,7 +199,7 @@ def test_vgg19_gives_its_named_layers_before_the_rectifier(tmp_path: Path, monke
         network = vgg19(weights=None)
     path = tmp_path / "vgg19.pth"
     torch.save(network.state_dict(), path)
-    monkeypatch.setattr("iqsr.weights.locate", lambda name: path)
+    monkeypatch.setattr("iqsr.io.weights.locate", lambda name: path)
     convolutions = [n for n, layer in enumerate(network.features) if isinstance(layer, nn.Conv2d)]
     counted = {"conv1_2": 1, "conv2_2": 3, "conv3_4": 7, "conv4_4": 11, "conv5_4": 15}  # of 16 convolutions
     assert [convolutions[n] for n in counted.values()] == list(VGG19_LAYERS)

@@ -9,7 +9,7 @@ from torch import nn
 from iqsr.errors import IqsrError
 from iqsr.training.sr.average import Average
 from iqsr.training.sr.checkpoint import Checkpoints
-from iqsr.training.sr.guard import Guard, Look
+from iqsr.training.sr.guard import Guard, ValidationResult
 from iqsr.training.sr.recipe import GuardRecipe, OptimiserRecipe
 
 
@@ -87,8 +87,10 @@ def test_the_average_is_the_exponential_one_of_what_is_trained() -> None:
     assert torch.equal(module[0].weight, start + 1)
 
 
-def look(*quality: float, lpips: float = 0.2, consistency: float = 40.0, originals: tuple[float, ...] = ()) -> Look:
-    return Look(list(quality), list(originals or [70.0] * len(quality)), {"stlpips": lpips}, consistency)
+def look(
+    *quality: float, lpips: float = 0.2, consistency: float = 40.0, originals: tuple[float, ...] = ()
+) -> ValidationResult:
+    return ValidationResult(list(quality), list(originals or [70.0] * len(quality)), {"stlpips": lpips}, consistency)
 
 
 def test_the_guard_stops_outputs_that_score_above_their_originals() -> None:

@@ -15,7 +15,7 @@ from tiny_runs import tiny
 def test_a_run_that_goes_on_in_another_precision_says_so(
     changes: bool, sets: Path, tmp_path: Path, monkeypatch, caplog
 ) -> None:
-    recipe = tiny("cpu-origins", "steps=1", "bf16=true")
+    recipe = tiny("ablation/cpu-origins", "steps=1", "bf16=true")
     for pays in (False, changes):
         monkeypatch.setattr("iqsr.training.sr.processes.bf16_pays", lambda device, pays=pays: pays)
         train(recipe, sets, tmp_path / "run", resume=(tmp_path / "run").exists())
@@ -25,7 +25,7 @@ def test_a_run_that_goes_on_in_another_precision_says_so(
 def test_the_averaged_network_does_not_lend_its_weights(sets: Path, tmp_path: Path, monkeypatch) -> None:
     """Autocast remembers weights that it has rounded: those of the average must not be taken for the network's own."""
     monkeypatch.setattr("iqsr.training.sr.processes.bf16_pays", lambda device: True)
-    training = Training(tiny("realesrgan-upos", "objective.ldl=1.0", "bf16=true"), sets, tmp_path / "run")
+    training = Training(tiny("paper/realesrgan-upos", "objective.ldl=1.0", "bf16=true"), sets, tmp_path / "run")
     training.average.values = {name: torch.zeros_like(value) for name, value in training.average.values.items()}
     terms, seen = training.objective.terms, []
 
@@ -49,4 +49,4 @@ def test_the_averaged_network_does_not_lend_its_weights(sets: Path, tmp_path: Pa
 def test_all_processes_compute_in_the_precision_of_the_first(sets: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("iqsr.training.sr.processes.bf16_pays", lambda device: True)
     monkeypatch.setattr("iqsr.training.sr.processes.broadcast_object_list", lambda told: [False])
-    assert Training(tiny("cpu-origins", "bf16=true"), sets, tmp_path / "run").precision == "fp32"
+    assert Training(tiny("ablation/cpu-origins", "bf16=true"), sets, tmp_path / "run").precision == "fp32"

@@ -17,10 +17,10 @@ from iqsr.errors import IqsrError, PictureError, UsageError
 from iqsr.recipes import resolved_toml
 from iqsr.training.pictures import look_at
 from iqsr.training.resume import OnResume, changes, marks
-from iqsr.training.sr.ahead import made_ahead
 from iqsr.training.sr.data import Batches, Sets
 from iqsr.training.sr.loop import Training
 from iqsr.training.sr.objective import Objective
+from iqsr.training.sr.prefetch import prefetched
 from iqsr.training.sr.recipe import LoraRecipe, TrainRecipe
 from iqsr.training.sr.train import train
 from sets import NONE_IS_BETTER, write_photos, write_sets
@@ -31,7 +31,7 @@ LIGHT = ("objective.perceptual=0.0", "objective.gan=0.0", "objective.l1=1.0", "v
 
 def light(*settings: str) -> TrainRecipe:
     """A recipe without networks beside the one that learns."""
-    return tiny("cpu-origins", *LIGHT, *settings)
+    return tiny("ablation/cpu-origins", *LIGHT, *settings)
 
 
 def run_of(folder: Path) -> dict[str, object]:
@@ -201,7 +201,7 @@ def test_adapters_go_on_over_the_weights_that_they_began_on(sets: Path, tmp_path
     base, run = tmp_path / "base.safetensors", tmp_path / "run"
     shutil.copy(train(quick("steps=1"), sets, tmp_path / "one"), base)
     other = train(quick("steps=1", "seed=1"), sets, tmp_path / "two")
-    settings = (f"generator.start={base}", "lora.rank=1", "lora.targets=all-convs")
+    settings = (f"model.start={base}", "lora.rank=1", "lora.targets=all-convs")
     whole = train(light("steps=2", *settings), sets, run)
     began = whole.read_bytes()
     shutil.copy(other, base)
@@ -367,10 +367,10 @@ def test_a_picture_that_one_process_cannot_read_ends_all_of_them(own_sets: Path,
     assert equal(run, tmp_path / "whole")
 
 
-def test_batches_made_ahead_take_no_shared_memory(sets: Path) -> None:
+def test_batches_prefetched_take_no_shared_memory(sets: Path) -> None:
     recipe = quick()
     batches = Batches(Sets(sets, recipe.data), recipe.data, batch=2, seed=0)
-    with closing(made_ahead(batches, 0, 2, 1)) as made:  # containers have little, and torch waits where it is full
+    with closing(prefetched(batches, 0, 2, 1)) as made:  # containers have little, and torch waits where it is full
         for step, batch in enumerate(made):
             assert not any(value.is_shared() for value in batch.values())
             assert all(torch.equal(value, batch[name]) for name, value in batches[step].items())

@@ -6,8 +6,8 @@ import pytest
 
 from commands import Run
 from iqsr.errors import UsageError
-from iqsr.quality import Precision, load_metric
-from iqsr.quality.metric import Metric
+from iqsr.metrics import Precision, load_metric
+from iqsr.metrics.metric import Metric
 from iqsr.recipes import resolved_toml
 from iqsr.training.sr import processes, targets
 from iqsr.training.sr.loop import Training
@@ -21,14 +21,14 @@ from tiny_runs import lines, tiny
         (("recipes/none.toml", "--data", "{sets}"), "none.toml", 2),
         (("{recipe}", "--data", "nowhere"), "no such folder: 'nowhere'", 2),
         (("{recipe}", "--data", "{sets}", "--set", "objective.lambda=1"), "lambda_q", 2),
-        (("{recipe}", "--data", "{sets}", "--set", "generator.start=new:swinr"), "new:swinir", 2),
+        (("{recipe}", "--data", "{sets}", "--set", "model.start=new:swinr"), "new:swinir", 2),
         (("{recipe}", "--data", "{sets}", "--set", "lora.targets=mlps"), "no layer of this network matches", 2),
         (("{recipe}", "--data", "{sets}", "--set", "data.source=128"), "is 96x96, data.source is 128", 2),
         (("{recipe}", "--data", "{sets}", "--set", "data.degradations=['reel-esrgan']"), "real-esrgan", 2),
         (("{recipe}", "--data", "{sets}", "--set", "sampling.metric=nime"), "nima", 2),
         (("{recipe}", "--data", "{sets}", "--resume"), "holds no run to go on with", 2),
         (
-            ("{recipe}", "--data", "{sets}", "--set", "generator.start=realesr-animevideov3-x2"),
+            ("{recipe}", "--data", "{sets}", "--set", "model.start=realesr-animevideov3-x2"),
             "enlarges x2, 'hggt-one-stage' reduces by 4: choose a network of x4",
             2,
         ),
@@ -78,7 +78,7 @@ def test_wrong_arguments_are_one_line_and_leave_no_folder(
 )
 def test_a_metric_that_cannot_score_patches_is_told_with_its_setting(changes: tuple[str, ...], told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        tiny("cpu-amo", *changes)
+        tiny("ablation/cpu-amo", *changes)
 
 
 @pytest.mark.parametrize(
@@ -94,17 +94,17 @@ def test_a_metric_that_cannot_score_patches_is_told_with_its_setting(changes: tu
 )
 def test_numbers_that_cannot_be_are_told_by_the_recipe(change: str, told: str) -> None:
     with pytest.raises(UsageError, match=told) as error:
-        tiny("cpu-amo-ft", change)
+        tiny("ablation/cpu-amo-ft", change)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "judges"),
     [
-        ("realesrgan-upos", ("objective.lambda_q=0.05", "objective.quality={musiq=0.0, srq=1.0}"), {"srq"}),
-        ("realesrgan-upos", (), set()),
-        ("cpu-amo", ("sampling.metric=musiq-koniq",), {"musiq"}),
-        ("cpu-amo-ft", ("objective.quality={srq=0.5, lpips=0.0}",), {"srq"}),
+        ("paper/realesrgan-upos", ("objective.lambda_q=0.05", "objective.quality={musiq=0.0, srq=1.0}"), {"srq"}),
+        ("paper/realesrgan-upos", (), set()),
+        ("ablation/cpu-amo", ("sampling.metric=musiq-koniq",), {"musiq"}),
+        ("ablation/cpu-amo-ft", ("objective.quality={srq=0.5, lpips=0.0}",), {"srq"}),
     ],
 )
 def test_metrics_that_are_optimised_for_or_choose_targets_are_trained_on(
@@ -114,7 +114,7 @@ def test_metrics_that_are_optimised_for_or_choose_targets_are_trained_on(
 
 
 def test_a_metric_that_chooses_targets_is_no_judge(sets: Path, photos: Path, tmp_path: Path) -> None:
-    recipe = tiny("cpu-amo", "steps=1", "validation.every=1", "validation.metrics=['srq', 'psnr']")
+    recipe = tiny("ablation/cpu-amo", "steps=1", "validation.every=1", "validation.metrics=['srq', 'psnr']")
     train(recipe, sets, tmp_path / "run", validation=photos)
     (figures, *_) = [line for line in lines(tmp_path / "run") if line["group"] == "validation"]
     assert {"srq (trained on)", "psnr"} <= figures.keys()
@@ -133,15 +133,15 @@ def test_amo_scores_patches_in_the_precision_of_the_run(
 
     monkeypatch.setattr(targets, "load_metric", load)
     monkeypatch.setattr(processes, "bf16_pays", lambda device: True)
-    Training(tiny("cpu-amo", f"bf16={str(bf16).lower()}", f"sampling.grid={grid}"), sets, tmp_path / "run")
+    Training(tiny("ablation/cpu-amo", f"bf16={str(bf16).lower()}", f"sampling.grid={grid}"), sets, tmp_path / "run")
     assert loaded == [asked]
 
 
 def test_a_metric_that_nothing_asks_for_may_be_any() -> None:
-    recipe = tiny("cpu-origins", "sampling.metric=psnr", "data.patch=32", "objective.lambda_q=0.0")
+    recipe = tiny("ablation/cpu-origins", "sampling.metric=psnr", "data.patch=32", "objective.lambda_q=0.0")
     assert recipe.sampling.metric == "psnr"
 
 
 def test_labels_that_a_sampler_needs_are_asked_for() -> None:
     with pytest.raises(UsageError, match="need people's labels"):
-        tiny("cpu-amo", "sampling.sampler=upos")
+        tiny("ablation/cpu-amo", "sampling.sampler=upos")

@@ -14,16 +14,16 @@ import torch
 from commands import PATIENCE, Run
 from counting import calls
 from iqsr.errors import IqsrError, UsageError
-from iqsr.generators import load_generator
-from iqsr.generators.composed import Composed
-from iqsr.generators.dense_block import DenseBlock
-from iqsr.generators.merge import merge
+from iqsr.kernels.dense_block import DenseBlock
+from iqsr.models import load_model
+from iqsr.models.composed import LoraAsOneConvolution
+from iqsr.models.merge import merge
 from iqsr.recipes import read_recipe, resolved_toml
 from iqsr.training.sr.loop import GamedError, Training
 from iqsr.training.sr.recipe import TrainRecipe
 from iqsr.training.sr.train import train
 from sets import NONE_IS_BETTER, SHARPER_IS_BETTER, write_sets
-from tiny_runs import RECIPES, equal, lines, tiny, weights
+from tiny_runs import equal, lines, sr_recipes, tiny, weights
 
 
 def stopped(recipe: TrainRecipe, sets: Path, photos: Path, out: Path, after: int) -> None:
@@ -46,11 +46,11 @@ def seen_in(run: Path, step: int) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("cpu-amo-ft", ()),
-        ("cpu-amo-ft", ("sampling.grid=0", "data.workers=1")),
-        ("cpu-amo-ft", ("sampling.grid=64",)),
-        ("realesrgan-upos", ()),
-        ("swinir-amo-ft", ("generator.start=new:swinir-tiny", "objective.ldl=1.0")),
+        ("ablation/cpu-amo-ft", ()),
+        ("ablation/cpu-amo-ft", ("sampling.grid=0", "data.workers=1")),
+        ("ablation/cpu-amo-ft", ("sampling.grid=64",)),
+        ("paper/realesrgan-upos", ()),
+        ("paper/swinir-amo-ft", ("model.start=new:swinir-tiny", "objective.ldl=1.0")),
     ],
 )
 def test_a_run_that_was_stopped_equals_one_that_was_not(
@@ -68,7 +68,7 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
 
 
 def test_a_damaged_last_checkpoint_costs_steps_and_nothing_else(sets: Path, photos: Path, tmp_path: Path) -> None:
-    recipe = tiny("cpu-amo-ft", "checkpoint_every=1")
+    recipe = tiny("ablation/cpu-amo-ft", "checkpoint_every=1")
     train(recipe, sets, tmp_path / "whole", validation=photos)
     parts = tmp_path / "parts"
     stopped(recipe, sets, photos, parts, after=3)
@@ -79,7 +79,7 @@ def test_a_damaged_last_checkpoint_costs_steps_and_nothing_else(sets: Path, phot
 
 
 def test_steps_taken_one_by_one_are_those_of_a_run(sets: Path, tmp_path: Path) -> None:
-    recipe = tiny("cpu-amo-ft")
+    recipe = tiny("ablation/cpu-amo-ft")
     train(recipe, sets, tmp_path / "run")
     training = Training(recipe, sets, tmp_path / "steps")
     terms = [training.step(training.draw()) for _ in range(recipe.steps)]
@@ -102,7 +102,7 @@ def objective_of(training: Training) -> float:
 
 
 def test_only_adapters_learn_and_the_objective_falls(sets: Path, tmp_path: Path) -> None:
-    recipe = tiny("cpu-first", "steps=30", "optimiser.lr=5e-3", "optimiser.warmup=10", "validation.every=100")
+    recipe = tiny("ablation/cpu-first", "steps=30", "optimiser.lr=5e-3", "optimiser.warmup=10", "validation.every=100")
     training = Training(recipe, sets, tmp_path / "run")
     before = {n: p.detach().clone() for n, p in training.module.named_parameters()}
     at_start = objective_of(training)
@@ -115,11 +115,11 @@ def test_only_adapters_learn_and_the_objective_falls(sets: Path, tmp_path: Path)
 def test_learning_by_composed_adapters_is_learning_by_pefts(
     sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = tiny("cpu-amo-ft", "optimiser.lr=5e-3")
+    recipe = tiny("ablation/cpu-amo-ft", "optimiser.lr=5e-3")
     blocks = calls(monkeypatch, DenseBlock, "forward")
     train(recipe, sets, tmp_path / "composed")
     assert len(blocks) == 4 * 3
-    monkeypatch.setattr(Composed, "applied", lambda self: nullcontext())
+    monkeypatch.setattr(LoraAsOneConvolution, "applied", lambda self: nullcontext())
     train(recipe, sets, tmp_path / "peft")
     assert len(blocks) == 4 * 3
     found, wanted = (weights(tmp_path / kind) for kind in ("composed", "peft"))
@@ -127,10 +127,10 @@ def test_learning_by_composed_adapters_is_learning_by_pefts(
         assert (found[name] - wanted[name]).norm() < 0.02 * wanted[name].norm(), name
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
-def test_every_recipe_takes_two_steps(path: Path, sets: Path, tmp_path: Path) -> None:
-    start = "new:swinir-tiny" if path.stem.startswith("swinir") else "new:rrdbnet-tiny"
-    recipe = tiny(path.stem, "steps=2", f"generator.start={start}")
+@pytest.mark.parametrize("name", sr_recipes())
+def test_every_recipe_takes_two_steps(name: str, sets: Path, tmp_path: Path) -> None:
+    start = "new:swinir-tiny" if "/swinir" in name else "new:rrdbnet-tiny"
+    recipe = tiny(name, "steps=2", f"model.start={start}")
     kept = train(recipe, sets, tmp_path / "run")
     assert kept.name == ("adapter.safetensors" if recipe.lora else "weights.safetensors")
     written = lines(tmp_path / "run")
@@ -138,13 +138,13 @@ def test_every_recipe_takes_two_steps(path: Path, sets: Path, tmp_path: Path) ->
     asked = {t for t in terms if getattr(recipe.objective, "lambda_q" if t == "quality" else t)}
     assert [terms & line.keys() for line in written] == [asked, asked]
     if recipe.lora is None:
-        assert load_generator(kept).scale == 4
+        assert load_model(kept).scale == 4
     assert read_recipe(tmp_path / "run" / "recipe.toml", TrainRecipe) == recipe
 
 
 def test_hggts_pos_and_neg_learns_from_the_original_where_nothing_is_better(tmp_path: Path) -> None:
     mixed = write_sets(tmp_path / "sets", count=2, labelled=True, said=(SHARPER_IS_BETTER, NONE_IS_BETTER))
-    recipe = tiny("realesrgan-upos", "data.sets=verdict", "objective.negative=1.0", "steps=2")
+    recipe = tiny("paper/realesrgan-upos", "data.sets=verdict", "objective.negative=1.0", "steps=2")
     train(recipe, mixed, tmp_path / "run")
     for line in lines(tmp_path / "run"):  # a batch has one set of each kind
         assert line["original chosen"] == 0.5
@@ -152,19 +152,19 @@ def test_hggts_pos_and_neg_learns_from_the_original_where_nothing_is_better(tmp_
 
 
 def test_the_guard_ends_a_run_and_what_was_reached_is_kept(sets: Path, photos: Path, tmp_path: Path) -> None:
-    recipe = tiny("cpu-amo-ft", "guard.margin=-1000.0", "guard.on=true")
+    recipe = tiny("ablation/cpu-amo-ft", "guard.margin=-1000.0", "guard.on=true")
     with pytest.raises(GamedError, match=r"stopped at step 2: outputs score .* points above"):
         train(recipe, sets, tmp_path / "run", validation=photos)
     assert (tmp_path / "run" / "adapter.safetensors").exists()
-    train(tiny("cpu-amo-ft", "guard.margin=-1000.0"), sets, tmp_path / "free", validation=photos)
+    train(tiny("ablation/cpu-amo-ft", "guard.margin=-1000.0"), sets, tmp_path / "free", validation=photos)
 
 
 def test_a_folder_with_a_run_is_not_overwritten(sets: Path, tmp_path: Path) -> None:
-    train(tiny("cpu-amo", "steps=1"), sets, tmp_path / "run")
+    train(tiny("ablation/cpu-amo", "steps=1"), sets, tmp_path / "run")
     with pytest.raises(IqsrError, match="add --resume"):
-        train(tiny("cpu-amo", "steps=1"), sets, tmp_path / "run")
+        train(tiny("ablation/cpu-amo", "steps=1"), sets, tmp_path / "run")
     with pytest.raises(UsageError, match=r"another recipe \(optimiser\.lr: 0\.5 here, 0\.0002 in the run\)"):
-        train(tiny("cpu-amo", "steps=1", "optimiser.lr=0.5"), sets, tmp_path / "run", resume=True)
+        train(tiny("ablation/cpu-amo", "steps=1", "optimiser.lr=0.5"), sets, tmp_path / "run", resume=True)
 
 
 def test_a_run_learns_from_several_folders(sets: Path, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_run_learns_from_several_folders(sets: Path, tmp_path: Path) -> None:
     more, run, recipe = (
         write_sets(tmp_path / "more", count=2, labelled=True, prefix="more"),
         tmp_path / "run",
-        tiny("cpu-amo", "steps=2"),
+        tiny("ablation/cpu-amo", "steps=2"),
     )
     training = Training(recipe, [sets, more], run)
     assert len(training.sets) == 6 + 2
@@ -183,7 +183,7 @@ def test_a_run_learns_from_several_folders(sets: Path, tmp_path: Path) -> None:
 
 
 def test_an_adapter_on_random_weights_is_merged_by_itself(sets: Path, tmp_path: Path) -> None:
-    train(tiny("cpu-first", "steps=1"), sets, tmp_path / "run")
+    train(tiny("ablation/cpu-first", "steps=1"), sets, tmp_path / "run")
     assert merge(tmp_path / "run", tmp_path / "merged.safetensors").difference <= 1e-5
 
 
@@ -193,18 +193,18 @@ def test_there_is_nothing_to_resume_where_no_run_was(sets: Path, tmp_path: Path,
     if made:
         run.mkdir()
     with pytest.raises(UsageError, match="holds no run to go on with: leave --resume out"):
-        train(tiny("cpu-amo"), sets, run, resume=True)
+        train(tiny("ablation/cpu-amo"), sets, run, resume=True)
     assert not made or not list(run.iterdir())
 
 
 def test_a_run_without_a_checkpoint_is_resumed_from_its_start(sets: Path, tmp_path: Path) -> None:
-    recipe = tiny("cpu-origins", "steps=1")
+    recipe = tiny("ablation/cpu-origins", "steps=1")
     Training(recipe, sets, tmp_path / "run", validation=None, resume=False)
     assert train(recipe, sets, tmp_path / "run", resume=True).exists()
 
 
 def test_an_objective_that_is_not_finite_is_told(sets: Path, tmp_path: Path) -> None:
-    recipe = tiny("cpu-origins", "optimiser.lr=1e30", "lora.targets=all-convs", "optimiser.clip=0.0")
+    recipe = tiny("ablation/cpu-origins", "optimiser.lr=1e30", "lora.targets=all-convs", "optimiser.clip=0.0")
     with pytest.raises(IqsrError, match=r"not finite at step \d: lower optimiser.lr"):
         train(recipe, sets, tmp_path / "run")
 
@@ -213,11 +213,11 @@ def test_the_command_trains_merges_and_upscales(
     iqsr: Run, sets: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text(resolved_toml(tiny("swinir-amo", "generator.start=new:swinir-tiny", "steps=2")))
+    recipe.write_text(resolved_toml(tiny("paper/swinir-amo", "model.start=new:swinir-tiny", "steps=2")))
     base = tmp_path / "base"
     assert iqsr("train", str(recipe), "--data", str(sets), "-o", str(base)).code == 0
     fine = tmp_path / "fine.toml"
-    changed = tiny("swinir-amo-ft", f"generator.start={base / 'weights.safetensors'}", "steps=2", "optimiser.lr=0.01")
+    changed = tiny("paper/swinir-amo-ft", f"model.start={base / 'weights.safetensors'}", "steps=2", "optimiser.lr=0.01")
     fine.write_text(resolved_toml(changed))
     run = tmp_path / "ft"
     ended = iqsr("train", str(fine), "--data", str(sets), "--validation", str(photos), "-o", str(run))
@@ -234,7 +234,7 @@ def test_the_command_trains_merges_and_upscales(
 @pytest.mark.slow
 def test_a_kill_by_sigterm_from_outside_resumes_to_the_same_result(sets: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text(resolved_toml(tiny("cpu-amo-ft", "steps=12", "checkpoint_every=100", "data.workers=1")))
+    recipe.write_text(resolved_toml(tiny("ablation/cpu-amo-ft", "steps=12", "checkpoint_every=100", "data.workers=1")))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "iqsr", "train", str(recipe), "--data", str(sets)]
     subprocess.run([*command, "-o", str(tmp_path / "whole")], check=True, env=environment)
@@ -256,7 +256,7 @@ def test_a_kill_by_sigterm_from_outside_resumes_to_the_same_result(sets: Path, t
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes"),
-    [("realesrgan-origins-only", ()), ("cpu-amo-ft", ()), ("cpu-amo-ft", ("sampling.grid=64",))],
+    [("realesrgan-origins-only", ()), ("ablation/cpu-amo-ft", ()), ("ablation/cpu-amo-ft", ("sampling.grid=64",))],
 )
 def test_two_processes_learn_together(name: str, changes: tuple[str, ...], sets: Path, tmp_path: Path) -> None:
     """Patches of cpu-amo-ft's grid are scored when they are drawn, those of the wider one beforehand."""

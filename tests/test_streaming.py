@@ -8,10 +8,10 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from spandrel.architectures.SwinIR import SwinIR
 from torch import nn
 
-from iqsr.streaming import NotStreamableError, compile_rows
-from iqsr.streaming.stream import receptive_radius
-from iqsr.tiles import probe
-from streaming_networks import CPU, Sketch, conv, generator, streamed
+from iqsr.engines.streaming import NotStreamableError, compile_rows
+from iqsr.engines.streaming.stream import receptive_radius
+from iqsr.engines.tiling import probe
+from streaming_networks import CPU, Sketch, conv, model, streamed
 
 pytestmark = pytest.mark.usefixtures("inference_mode")
 PACKAGED = [
@@ -32,7 +32,7 @@ PACKAGED = [
 )
 @pytest.mark.parametrize("name", PACKAGED)
 def test_packaged_network_streams_to_the_same_output(name: str, height: int, width: int, band: int):
-    picture, module = probe(height, width), generator(name).module
+    picture, module = probe(height, width), model(name).module
     whole = module(picture)
     parts = streamed(module, picture, band)
     assert parts.shape == whole.shape
@@ -49,14 +49,14 @@ def test_packaged_network_streams_to_the_same_output(name: str, height: int, wid
     ],
 )
 def test_picture_taller_than_the_receptive_field(name: str, height: int, width: int, band: int):
-    picture, module = probe(height, width), generator(name).module
+    picture, module = probe(height, width), model(name).module
     program = compile_rows(module)
     assert height > 2 * receptive_radius(program) + band
     assert (streamed(module, picture, band) - module(picture)).abs().max() <= 1e-5
 
 
 def test_receptive_radius_is_how_far_a_pixel_reaches():
-    module = generator("realesr-animevideov3-x4").module
+    module = model("realesr-animevideov3-x4").module
     dark = torch.zeros(1, 3, 1, 101)
     spot = dark.clone()
     spot[..., 50] = 1

@@ -10,10 +10,10 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from iqsr.streaming import RowStream, compile_rows
-from iqsr.streaming.stream import delay_bytes_per_column
-from iqsr.tiles import probe
-from streaming_networks import Sketch, conv, generator, streamed
+from iqsr.engines.streaming import RowStream, compile_rows
+from iqsr.engines.streaming.stream import delay_bytes_per_column
+from iqsr.engines.tiling import probe
+from streaming_networks import Sketch, conv, model, streamed
 
 pytestmark = pytest.mark.usefixtures("inference_mode")
 
@@ -29,7 +29,7 @@ def flops(work: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("band", [1, 4, 9, 37])
 def test_compact_computes_nothing_twice(band: int):
-    module, picture = generator("realesr-animevideov3-x4").module, probe(37, 8)
+    module, picture = model("realesr-animevideov3-x4").module, probe(37, 8)
     assert flops(lambda: streamed(module, picture, band)) == flops(lambda: module(picture))
 
 
@@ -109,7 +109,7 @@ def test_nothing_is_held_after_the_last_row(band: int):
 
 
 def test_estimate_of_memory_holds_for_a_packaged_network():
-    module, width, band = generator("realesrgan-x4plus-anime").module, 3, 16
+    module, width, band = model("realesrgan-x4plus-anime").module, 3, 16
     peak = peak_bytes(module, 320, width, band)
     estimate = width * delay_bytes_per_column(compile_rows(module), band, 4)
     assert 0.5 * estimate <= peak <= estimate

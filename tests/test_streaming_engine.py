@@ -5,12 +5,13 @@ import torch
 from skimage import data
 from torch import Tensor, nn
 
-from iqsr.rows import NotFiniteError, of_tensor
-from iqsr.streaming import compile_rows
-from iqsr.streaming.ops import Convolve, EnlargeConvolve
-from iqsr.streaming.stream import delay_bytes_per_column, receptive_radius
-from iqsr.tiles import probe
-from streaming_networks import CPU, conv, engine, enlarged, generator
+from iqsr.engines.rows import NotFiniteError, of_tensor
+from iqsr.engines.streaming import compile_rows
+from iqsr.engines.streaming.ops import Convolve, EnlargeConvolve
+from iqsr.engines.streaming.stream import delay_bytes_per_column, receptive_radius
+from iqsr.engines.tiling import probe
+from streaming_networks import CPU, conv, engine, enlarged
+from streaming_networks import model as sr_model
 
 pytestmark = pytest.mark.usefixtures("inference_mode")
 
@@ -36,7 +37,7 @@ def test_engine_reports_progress_to_the_end():
 
 @pytest.mark.parametrize("name", ["realesr-animevideov3-x4", "realesr-animevideov3-x3"])
 def test_band_height_changes_nothing(name: str):
-    module, picture = generator(name).module, probe(45, 31)
+    module, picture = sr_model(name).module, probe(45, 31)
     whole = module(picture)
     for band_pixels in (1, 200, 1 << 20):
         assert (enlarged(engine(module, band_pixels=band_pixels), picture) - whole).abs().max() <= 1e-5
@@ -73,7 +74,7 @@ def test_strips_with_the_whole_receptive_field_change_nothing(module: nn.Module)
 
 @pytest.mark.parametrize(("name", "columns"), [("realesr-animevideov3-x4", 64), ("realesrgan-x4plus-anime", 256)])
 def test_strips_narrower_than_the_receptive_field_stay_close(name: str, columns: int):
-    module = generator(name).module
+    module = sr_model(name).module
     program = compile_rows(module)
     assert receptive_radius(program) > columns // 4
     picture = probe(12, columns * 3 // 2)
@@ -106,7 +107,7 @@ def photo(name: str, side: int) -> Tensor:
 @pytest.mark.parametrize(("model", "side"), [("realesr-animevideov3-x4", 96), ("realesrgan-x4plus", 40)])
 @pytest.mark.parametrize("name", PHOTOS)
 def test_bf16_stays_close_to_fp32(model: str, side: int, name: str):
-    module, picture = generator(model).module, photo(name, side)
+    module, picture = sr_model(model).module, photo(name, side)
     exact = enlarged(engine(module), picture).clamp(0, 1)
     assert psnr(enlarged(engine(module, torch.bfloat16), picture).clamp(0, 1), exact) >= 50
 
@@ -122,13 +123,13 @@ def types(module: nn.Module) -> list[torch.dtype]:
 
 
 def test_last_convolution_stays_fp32():
-    *before, last = types(generator("realesrgan-x4plus-anime").module)
+    *before, last = types(sr_model("realesrgan-x4plus-anime").module)
     assert set(before) == {torch.bfloat16}
     assert last == torch.float32
 
 
 def test_last_convolution_that_corrects_the_enlarged_picture_may_be_bf16():
-    assert set(types(generator("realesr-animevideov3-x4").module)) == {torch.bfloat16}
+    assert set(types(sr_model("realesr-animevideov3-x4").module)) == {torch.bfloat16}
 
 
 class AddsFeatures(nn.Module):
@@ -149,7 +150,7 @@ def test_last_convolution_that_corrects_features_stays_fp32():
 
 @pytest.mark.parametrize("model", ["realesr-animevideov3-x2", "realesr-animevideov3-x4", "realesrgan-x4plus-anime"])
 def test_output_of_bf16_programs_has_more_than_8_bits(model: str):
-    out = enlarged(engine(generator(model).module, torch.bfloat16), probe(9, 9))
+    out = enlarged(engine(sr_model(model).module, torch.bfloat16), probe(9, 9))
     assert (out != out.bfloat16()).float().mean() > 0.9
 
 

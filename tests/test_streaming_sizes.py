@@ -9,10 +9,10 @@ from spandrel.architectures.Compact import Compact
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor, nn
 
-from iqsr.rows import of_tensor, unshuffled
-from iqsr.streaming import compile_rows, winograds_gain
-from iqsr.streaming.tiled import TiledTrunk
-from iqsr.tiles import probe
+from iqsr.engines.rows import of_tensor, unshuffled
+from iqsr.engines.streaming import compile_rows, winograds_gain
+from iqsr.engines.streaming.tiled import TiledTrunk
+from iqsr.engines.tiling import probe
 from streaming_networks import CPU, Sketch, conv, engine, enlarged
 
 pytestmark = pytest.mark.usefixtures("inference_mode", "fast_products")
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("inference_mode", "fast_products")
 @pytest.fixture
 def fast_products(monkeypatch):
     """As with MKL: without it the same results come more slowly, so that engines would not choose this way."""
-    monkeypatch.setattr("iqsr.streaming.engine.has_winograd", lambda device, dtype: dtype == torch.float32)
+    monkeypatch.setattr("iqsr.engines.streaming.engine.has_winograd", lambda device, dtype: dtype == torch.float32)
 
 
 NETWORKS = {

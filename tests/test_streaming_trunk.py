@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from counting import calls
-from iqsr.generators import load_generator
-from iqsr.streaming import compile_rows
-from iqsr.streaming.kernels import FusedConvolution, has_fused
-from iqsr.streaming.trunk import Trunk
+from iqsr.engines.streaming import compile_rows
+from iqsr.engines.streaming.trunk import Trunk
+from iqsr.kernels.fused_convolution import FusedConvolution, has_fused
+from iqsr.models import load_model
 from streaming_networks import Sketch, engine, enlarged, photo
 
 pytestmark = pytest.mark.usefixtures("inference_mode")
@@ -57,7 +57,7 @@ ACTIVATIONS = [nn.LeakyReLU(0.2), nn.ReLU(), nn.PReLU(), nn.SiLU(), nn.LeakyReLU
 @pytest.fixture
 def no_winograd(monkeypatch):
     """As without MKL, or in bf16."""
-    monkeypatch.setattr("iqsr.streaming.engine.has_winograd", lambda device, dtype: False)
+    monkeypatch.setattr("iqsr.engines.streaming.engine.has_winograd", lambda device, dtype: False)
 
 
 @needs_fused
@@ -76,7 +76,7 @@ def test_dense_network_through_a_trunk_gives_the_same_output(activation: nn.Modu
 @pytest.mark.usefixtures("no_winograd")
 @pytest.mark.parametrize("size", [(33, 20), (17, 70)])
 def test_packaged_network_through_a_trunk_gives_the_same_output(size: tuple[int, int]):
-    module = load_generator("realesrgan-x4plus-anime").module
+    module = load_model("realesrgan-x4plus-anime").module
     through = engine(module)
     assert isinstance(through.trunk, Trunk)
     picture = photo(*size)
@@ -85,7 +85,7 @@ def test_packaged_network_through_a_trunk_gives_the_same_output(size: tuple[int,
 
 @needs_fused_bf16
 def test_trunk_in_bf16_is_as_close_to_fp32_as_plain_bf16():
-    module = load_generator("realesrgan-x4plus-anime").module
+    module = load_model("realesrgan-x4plus-anime").module
     picture = photo(40, 48)
     exact = module(picture)
     with torch.autocast("cpu", torch.bfloat16):
@@ -108,7 +108,7 @@ def test_a_picture_that_does_not_fit_streams_to_the_same_output():
 @needs_fused
 @pytest.mark.usefixtures("no_winograd")
 def test_a_large_picture_streams_before_anything_of_its_size_is_made(monkeypatch):
-    monkeypatch.setattr("iqsr.streaming.engine._TRUNK_PIXELS", 20 * 20)
+    monkeypatch.setattr("iqsr.engines.streaming.engine._TRUNK_PIXELS", 20 * 20)
     through = engine(Dense(nn.LeakyReLU(0.2)))
     asked, gone = (calls(monkeypatch, type(through.trunk), name) for name in ("bytes_needed", "run"))
     enlarged(through, noise(1, 3, 20, 21))
@@ -120,7 +120,7 @@ def test_a_large_picture_streams_before_anything_of_its_size_is_made(monkeypatch
 @pytest.mark.parametrize("make", [lambda: Dense(nn.LeakyReLU(0.2)), lambda: Compact(num_feat=16, num_conv=3).eval()])
 @pytest.mark.usefixtures("no_winograd")
 def test_without_fused_convolutions_the_output_is_the_same(make, monkeypatch):
-    monkeypatch.setattr("iqsr.streaming.ops.has_fused", lambda device, dtype: False)
+    monkeypatch.setattr("iqsr.engines.streaming.ops.has_fused", lambda device, dtype: False)
     module, picture = make().requires_grad_(False), noise(1, 3, 21, 18)
     plain = engine(module)
     assert plain.trunk is None
@@ -137,7 +137,7 @@ def test_the_end_of_a_split_network_may_read_the_picture_and_no_other_value_of_i
 
 
 def test_split_programs_make_the_whole():
-    program = compile_rows(load_generator("realesrgan-x4plus").module)
+    program = compile_rows(load_model("realesrgan-x4plus").module)
     parts = program.split()
     assert parts is not None
     trunk, head = parts
@@ -149,7 +149,7 @@ def test_split_programs_make_the_whole():
 @needs_fused
 def test_trunk_holds_no_more_than_it_says(monkeypatch):
     """Counted where memory is asked for: what is alive after each stage."""
-    program = compile_rows(load_generator("realesrgan-x4plus-anime").module).split()
+    program = compile_rows(load_model("realesrgan-x4plus-anime").module).split()
     assert program is not None
     trunk = Trunk(program[0].to(CPU, torch.float32))
     height, width = 16, 24
@@ -169,7 +169,7 @@ def test_trunk_holds_no_more_than_it_says(monkeypatch):
 
 @needs_fused
 def test_trunk_holds_nothing_but_its_result_while_that_is_read():
-    program = compile_rows(load_generator("realesrgan-x4plus-anime").module).split()
+    program = compile_rows(load_model("realesrgan-x4plus-anime").module).split()
     assert program is not None
     trunk = Trunk(program[0].to(CPU, torch.float32))
     picture = noise(1, 3, 32, 40)

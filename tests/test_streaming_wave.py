@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from counting import calls
-from iqsr.generators import load_generator
-from iqsr.rows import Rows
-from iqsr.streaming import StreamEngine, compile_rows, tiled, winograds_gain
-from iqsr.streaming.kernels import has_fused
-from iqsr.streaming.program import Value
-from iqsr.streaming.tiled import Plan, TiledTrunk, has_winograd
-from iqsr.streaming.trunk import Trunk
-from iqsr.streaming.wave import Wave
+from iqsr.engines.rows import Rows
+from iqsr.engines.streaming import StreamEngine, compile_rows, tiled, winograds_gain
+from iqsr.engines.streaming.program import Value
+from iqsr.engines.streaming.tiled import Plan, TiledTrunk, has_winograd
+from iqsr.engines.streaming.trunk import Trunk
+from iqsr.engines.streaming.wavefront import Wavefront
+from iqsr.kernels.fused_convolution import has_fused
+from iqsr.models import load_model
 from streaming_networks import Sketch, conv, engine, enlarged, photo
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ RRDBNET, COMPACT = "realesrgan-x4plus-anime", "realesr-animevideov3-x4"
 @pytest.fixture
 def fast_products(monkeypatch):
     """As with MKL: without it the same results come more slowly, so that engines would not choose this way."""
-    monkeypatch.setattr("iqsr.streaming.engine.has_winograd", lambda device, dtype: (device, dtype) == FP32)
+    monkeypatch.setattr("iqsr.engines.streaming.engine.has_winograd", lambda device, dtype: (device, dtype) == FP32)
 
 
 def noise(*size: int) -> Tensor:
@@ -54,7 +54,7 @@ def through(trunk: TiledTrunk, picture: Tensor, tiles: int, cut: bool = False) -
     plan = plan_of(trunk, picture.shape[2:], tiles, cut)
     bands = picture.split(plan.stripes[0][0].stop, 2)
     told: list[float] = []
-    out = torch.cat(list(Wave(trunk, plan).run(bands, told.append)), 2)
+    out = torch.cat(list(Wavefront(trunk, plan).run(bands, told.append)), 2)
     assert told == sorted(told)
     assert told[-1] == 1
     return out
@@ -124,8 +124,8 @@ def test_a_sum_takes_the_place_of_a_value_that_nothing_else_reads(read: str, til
 @pytest.mark.parametrize("name", [RRDBNET, COMPACT])
 def test_packaged_networks(name: str, tiles: int, monkeypatch) -> None:
     monkeypatch.setattr(tiled, "_TILES_AT_ONCE", tiles)
-    gone = calls(monkeypatch, Wave, "run")
-    module, picture = load_generator(name).module, photo(50, 37)
+    gone = calls(monkeypatch, Wavefront, "run")
+    module, picture = load_model(name).module, photo(50, 37)
     assert (enlarged(engine(module), picture) - module(picture)).abs().max() <= 1e-5
     assert len(gone) == 1
 
@@ -135,7 +135,7 @@ def test_every_stripe_is_read_from_memory_that_this_picture_wrote(cut: bool, mon
     """Arrays come full of what is no number, instead of empty."""
     empty = torch.empty
     monkeypatch.setattr(torch, "empty", lambda *size, **more: empty(*size, **more).fill_(torch.nan))
-    module, picture = load_generator(COMPACT).module, photo(45, 38)
+    module, picture = load_model(COMPACT).module, photo(45, 38)
     assert (F.pixel_shuffle(through(trunk_of(module), picture, 30, cut), 4)).isfinite().all()
 
 
@@ -144,7 +144,7 @@ def test_every_stripe_is_read_from_memory_that_this_picture_wrote(cut: bool, mon
 
 def test_rows_leave_before_the_last_ones_come() -> None:
     """Of the compact network, once its depth is full."""
-    module, read = load_generator(COMPACT).module, []
+    module, read = load_model(COMPACT).module, []
     height, width = 400, 64
     picture = noise(1, 3, height, width)
 
@@ -155,7 +155,7 @@ def test_rows_leave_before_the_last_ones_come() -> None:
 
     trunk = trunk_of(module)
     plan = plan_of(trunk, (height, width), 1)
-    first = next(Wave(trunk, plan).run(bands(4), lambda done: None))
+    first = next(Wavefront(trunk, plan).run(bands(4), lambda done: None))
     assert first.shape[2] == 4
     assert sum(read) == 4 * len(trunk.levels) < height / 2
     read.clear()
@@ -177,8 +177,8 @@ def fused(m: nn.Module, x: Tensor) -> Tensor:
 
 DENSE = {"a": conv(3, 32), "b": conv(32, 32), "c": conv(64, 32), "d": conv(96, 32), "e": conv(32, 16)}
 MODULES = {
-    "RRDBNet": lambda: load_generator(RRDBNET).module,
-    "compact": lambda: load_generator(COMPACT).module,
+    "RRDBNet": lambda: load_model(RRDBNET).module,
+    "compact": lambda: load_model(COMPACT).module,
     "fused": lambda: Sketch(fused, **DENSE, flat=nn.Conv2d(128, 32, 1), up=nn.PixelShuffle(2)),
 }
 
@@ -193,7 +193,7 @@ def test_no_more_memory_is_held_than_was_told(name: str, size: tuple[int, int], 
     plan = plan_of(trunk, size, tiles, cut)
     bands = noise(1, 3, *size).split(plan.stripes[0][0].stop, 2)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        for _ in Wave(trunk, plan).run(bands, lambda share: None):
+        for _ in Wavefront(trunk, plan).run(bands, lambda share: None):
             pass
     changes = [event.nbytes() for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
     told = trunk.bytes_needed(plan)
@@ -201,15 +201,15 @@ def test_no_more_memory_is_held_than_was_told(name: str, size: tuple[int, int], 
 
 
 def test_memory_does_not_grow_with_the_height_of_a_picture_much_taller_than_the_network_is_deep() -> None:
-    trunk = trunk_of(load_generator(COMPACT).module)
+    trunk = trunk_of(load_model(COMPACT).module)
     needed = [trunk.bytes_needed(plan_of(trunk, (height, 512), 1024)) for height in (2000, 20000)]
     assert needed[1] <= 1.02 * needed[0]
 
 
 def test_memory_is_what_the_docs_tell() -> None:
-    """docs/upscale.md: in GB."""
-    text = " ".join((Path(__file__).parents[1] / "docs" / "upscale.md").read_text().split())
-    deep, flat = (trunk_of(load_generator(name).module) for name in ("realesrgan-x4plus", COMPACT))
+    """docs/guides/upscale.md: in GB."""
+    text = " ".join((Path(__file__).parents[1] / "docs" / "guides" / "upscale.md").read_text().split())
+    deep, flat = (trunk_of(load_model(name).module) for name in ("realesrgan-x4plus", COMPACT))
     for width in (1000, 4000):
         assert gigabytes(flat, 3000, width) == 0.4
     assert "compact: 0.4 GB for pictures 1000 to 4000 pixels wide" in text
@@ -228,7 +228,7 @@ def gigabytes(trunk: TiledTrunk, height: int, width: int) -> float:
 
 
 def test_the_way_that_needs_less_is_taken_in_stripes_as_thin_as_memory_asks_for() -> None:
-    deep, flat = (trunk_of(load_generator(name).module) for name in (RRDBNET, COMPACT))
+    deep, flat = (trunk_of(load_model(name).module) for name in (RRDBNET, COMPACT))
     groups = [trunk.plan(1000, 1000, 1 << 40).groups for trunk in (deep, flat)]
     assert [len(found) for found in groups] == [len(deep._cut()), 1]
     assert flat.plan(512, 512, 1000) is None
@@ -242,8 +242,8 @@ def test_the_way_that_needs_less_is_taken_in_stripes_as_thin_as_memory_asks_for(
 
 
 def test_a_picture_that_memory_does_not_hold_streams_by_direct_convolutions(monkeypatch) -> None:
-    gone = calls(monkeypatch, Wave, "run")
-    module, picture = load_generator(COMPACT).module, photo(50, 60)
+    gone = calls(monkeypatch, Wavefront, "run")
+    module, picture = load_model(COMPACT).module, photo(50, 60)
     for memory, times in ((1_000_000, 0), (1 << 30, 1)):
         assert (enlarged(engine(module, memory_bytes=memory), picture) - module(picture)).abs().max() <= 1e-5
         assert len(gone) == times
@@ -251,8 +251,8 @@ def test_a_picture_that_memory_does_not_hold_streams_by_direct_convolutions(monk
 
 @pytest.mark.parametrize(("size", "times"), [((31, 32), 0), ((32, 32), 1), ((1, 3000), 0)])
 def test_small_and_very_thin_pictures_do_not(size: tuple[int, int], times: int, monkeypatch) -> None:
-    gone = calls(monkeypatch, Wave, "run")
-    enlarged(engine(load_generator(COMPACT).module), noise(1, 3, *size))
+    gone = calls(monkeypatch, Wavefront, "run")
+    enlarged(engine(load_model(COMPACT).module), noise(1, 3, *size))
     assert len(gone) == times
 
 
@@ -271,7 +271,7 @@ def test_networks_with_other_convolutions_that_see_neighbours_do_not() -> None:
 
 
 def test_fp32_takes_it_and_bf16_does_not() -> None:
-    program = compile_rows(load_generator(RRDBNET).module)
+    program = compile_rows(load_model(RRDBNET).module)
     assert isinstance(StreamEngine(program, CPU, torch.float32, memory_bytes=1 << 33).trunk, TiledTrunk)
     assert has_winograd(CPU, torch.float32) == torch.backends.mkl.is_available()
     assert not has_winograd(CPU, torch.bfloat16)
@@ -280,7 +280,7 @@ def test_fp32_takes_it_and_bf16_does_not() -> None:
 
 
 def test_dense_networks_gain_most() -> None:
-    dense, flat = (compile_rows(load_generator(name).module) for name in (RRDBNET, COMPACT))
+    dense, flat = (compile_rows(load_model(name).module) for name in (RRDBNET, COMPACT))
     assert winograds_gain(dense, CPU) > winograds_gain(flat, CPU) > 1
     assert winograds_gain(dense, torch.device("meta")) == 1
 

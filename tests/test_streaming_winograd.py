@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iqsr.streaming.tiled import transformed_kernel
-from iqsr.winograd import PIXELS, PRODUCTS, Tiling, run
+from iqsr.engines.streaming.tiled import transformed_kernel
+from iqsr.kernels.winograd import PIXELS, PRODUCTS, Tiling, run
 
 
 def noise(*size: int, seed: int = 0) -> Tensor:

@@ -12,10 +12,10 @@ from spandrel.architectures.SwinIR import SwinIR
 from torch import Tensor, nn
 
 from iqsr import Upscaler
-from iqsr.engines import Runner
-from iqsr.generators import Generator, load_generator
-from iqsr.rows import of_tensor
-from iqsr.tiles import MARGINS, TileEngine, cuts, measured_margin, probe
+from iqsr.engines.choice import Runner
+from iqsr.engines.rows import of_tensor
+from iqsr.engines.tiling import MARGINS, TileEngine, cuts, measured_margin, probe
+from iqsr.models import SRModel, load_model
 from tile_networks import local, run
 
 pytestmark = pytest.mark.usefixtures("inference_mode")
@@ -25,7 +25,7 @@ PICTURES = sorted(
 )
 """What scikit-image's wheel holds, without a download."""
 
-load_generator = cache(load_generator)
+load_model = cache(load_model)
 
 
 def photo(path: Path, side: int) -> Tensor:
@@ -63,7 +63,7 @@ INVISIBLE = 1 / 255 / 10
 def check_tiles(upscaler: Upscaler, picture: Tensor, tile: int) -> None:
     assert upscaler.describe().startswith("tiles")
     tiled = upscaler.upscale(picture)
-    untiled = upscaler.generator.module(picture).clamp(0, 1)
+    untiled = upscaler.model.module(picture).clamp(0, 1)
     assert len(cuts(picture.shape[3], tile)) > 1
     assert psnr(tiled, untiled) >= 50
     assert largest_step_at_borders(tiled, untiled, tile, upscaler.scale) < INVISIBLE
@@ -93,7 +93,7 @@ def test_tiles_of_the_default_network_leave_no_trace():
 
 def test_hard_cut_tiles_leave_a_trace_that_these_tests_see():
     picture = photo(next(path for path in PICTURES if path.stem == "astronaut"), 112)
-    module = load_generator(COMPACT).module
+    module = load_model(COMPACT).module
     halves = [module(picture[..., a:b]) for a, b in cuts(112, 64)]
     hard, untiled = torch.cat(halves, 3).clamp(0, 1), module(picture).clamp(0, 1)
     assert largest_step_at_borders(hard, untiled, 64, 4) > 10 * INVISIBLE
@@ -103,7 +103,7 @@ def test_hard_cut_tiles_leave_a_trace_that_these_tests_see():
 def test_tiles_in_lower_precision_stay_close(precision: str):
     picture = probe(70, 80)
     tiled = Upscaler(COMPACT, precision=precision, tile=32).upscale(picture)
-    assert psnr(tiled, load_generator(COMPACT).module(picture).clamp(0, 1)) >= 50
+    assert psnr(tiled, load_model(COMPACT).module(picture).clamp(0, 1)) >= 50
 
 
 # Geometry
@@ -169,7 +169,7 @@ def test_a_network_that_changes_its_input_changes_no_other_tile():
     network = InPlace()
     picture = probe(96, 32).contiguous(memory_format=torch.channels_last)  # as files are read
     wanted, before = network(picture.clone()), picture.clone()
-    engine = Runner(Generator("in place", network, 2, "InPlace", "unknown"), precision="fp32", tile=32).engine()
+    engine = Runner(SRModel("in place", network, 2, "InPlace", "unknown"), precision="fp32", tile=32).engine()
     assert (run(engine, picture) - wanted).abs().max() <= 1e-5
     assert torch.equal(picture, before)
 
@@ -195,29 +195,29 @@ def test_margin_is_the_largest_for_a_network_that_sees_everything():
 
 
 def test_margin_does_not_depend_on_the_precision():
-    margins = [Runner(load_generator(COMPACT), precision=p, tile=64).engine().margin for p in ("fp32", "bf16")]
+    margins = [Runner(load_model(COMPACT), precision=p, tile=64).engine().margin for p in ("fp32", "bf16")]
     assert margins[0] == margins[1]
 
 
 # A network with attention
 
 
-def swinir() -> Generator:
+def swinir() -> SRModel:
     torch.manual_seed(0)
     module = SwinIR(img_size=16, window_size=8, depths=[2, 2], num_heads=[2, 2], embed_dim=12, mlp_ratio=2,
                     upscale=2, upsampler="pixelshuffledirect", resi_connection="1conv")  # fmt: skip
-    return Generator("tiny", module.eval().requires_grad_(False), 2, "SwinIR", "unknown", 8, minimum_size=16)
+    return SRModel("tiny", module.eval().requires_grad_(False), 2, "SwinIR", "unknown", 8, minimum_size=16)
 
 
 @pytest.mark.parametrize(("precision", "tile"), [("fp32", 16), ("fp32", 32), ("bf16", 48)])
 def test_attention_runs_in_tiles(precision: str, tile: int):
-    generator = swinir()
-    upscaler = Upscaler(generator, precision=precision, tile=tile)
+    model = swinir()
+    upscaler = Upscaler(model, precision=precision, tile=tile)
     picture = probe(72, 104)
     tiled = upscaler.upscale(picture)
     assert tiled.shape == (1, 3, 144, 208)
     assert tiled.std() > 0.05
-    assert psnr(tiled, generator.module(picture).clamp(0, 1)) >= 50
+    assert psnr(tiled, model.module(picture).clamp(0, 1)) >= 50
 
 
 def test_attention_takes_tiles_by_itself_and_says_so():
@@ -228,10 +228,10 @@ def test_attention_takes_tiles_by_itself_and_says_so():
 
 @pytest.mark.parametrize("size", [(1, 1), (9, 50), (17, 23), (67, 41)])
 def test_attention_network_gets_the_sizes_that_it_needs(size: tuple[int, int]):
-    generator = swinir()
+    model = swinir()
     seen: list[tuple[int, ...]] = []
-    generator.module.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[2:]))
-    out = Upscaler(generator, precision="fp32", tile=24).upscale(probe(*size))
+    model.module.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[2:]))
+    out = Upscaler(model, precision="fp32", tile=24).upscale(probe(*size))
     assert out.shape == (1, 3, 2 * size[0], 2 * size[1])
     assert seen
     assert all(side % 8 == 0 and side >= 16 for sides in seen for side in sides)

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from iqsr import download
 from iqsr.errors import ModelError, UsageError, WeightsError
-from iqsr.quality import card, load_metric, metric_names
-from iqsr.quality.toolbox import ToolboxMetric, check_direction
+from iqsr.io import download
+from iqsr.metrics import card, load_metric, metric_names
+from iqsr.metrics.toolbox import ToolboxMetric, check_direction
 
 OF_PYIQA = [name for name in metric_names() if card(name).provider == "pyiqa"]
 PIQE = {"I03": 100.0, "I04": 21.62, "I06": 35.86, "I08": 41.15, "I19": 76.95}
@@ -72,8 +72,8 @@ def test_a_direction_that_pyiqa_denies_stops_everything():
 
 def test_pyiqa_is_imported_only_for_its_own_metrics():
     code = (
-        "import sys; from iqsr.quality import load_metric; load_metric('psnr'); load_metric('stlpips')\n"
-        "import iqsr.quality.toolbox; print('pyiqa' in sys.modules)"
+        "import sys; from iqsr.metrics import load_metric; load_metric('psnr'); load_metric('stlpips')\n"
+        "import iqsr.metrics.toolbox; print('pyiqa' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "False\n"
@@ -110,7 +110,7 @@ def test_piqe_takes_no_gradient_and_asks_for_none(piqe):
 
 
 def test_piqe_says_nothing_on_standard_output():
-    code = "from iqsr.quality import load_metric; load_metric('piqe')"
+    code = "from iqsr.metrics import load_metric; load_metric('piqe')"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == ""
     assert "created" not in run.stderr
@@ -136,7 +136,7 @@ def test_gradients_pass_through_pyiqas_networks(cnniqa):
 
 
 def test_no_grad_is_respected_though_pyiqa_turns_gradients_on(cnniqa):
-    from iqsr.quality.metric import Metric
+    from iqsr.metrics.metric import Metric
 
     x = random_picture(64, 70).requires_grad_()
     with torch.no_grad():
@@ -213,7 +213,7 @@ def test_a_damaged_file_in_pyiqas_cache_is_one_line(offline, monkeypatch):
 
 
 def test_a_package_that_pyiqa_forgets_is_named(monkeypatch):
-    from iqsr import quality
+    from iqsr import metrics as quality
 
     monkeypatch.setattr(quality, "find_spec", lambda name: None if name == "icecream" else True)
     with pytest.raises(UsageError, match=r"'qalign' is not here; run: pip install 'icecream' \(pyiqa needs it"):

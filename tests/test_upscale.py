@@ -10,11 +10,11 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor, nn
 
 from iqsr import Upscaler
+from iqsr.engines.tiling import probe
 from iqsr.errors import ModelError, UnknownNameError, UsageError
-from iqsr.generators import Generator
 from iqsr.images import resample
-from iqsr.tiles import probe
-from upscalers import COMPACT, by, generator, network, upscaler
+from iqsr.models import SRModel
+from upscalers import COMPACT, by, model, network, upscaler
 
 # Tensors
 
@@ -64,7 +64,7 @@ def test_result_can_be_used_for_training():
 
 
 def test_result_lies_in_the_range_of_pictures():
-    wide = upscaler().generator.module(torch.eye(16).expand(1, 3, 16, 16))
+    wide = upscaler().model.module(torch.eye(16).expand(1, 3, 16, 16))
     assert wide.min() < 0
     out = upscaler().upscale(torch.eye(16).expand(1, 3, 16, 16))
     assert out.min() == 0
@@ -157,7 +157,7 @@ def test_unknown_model_lists_the_known_ones():
 
 def test_network_that_enlarges_by_another_factor_than_it_says_is_refused():
     with pytest.raises(ModelError, match="enlarge by 2, not by 4"):
-        Upscaler(generator(nn.Upsample(scale_factor=2), by(1), scale=4))
+        Upscaler(model(nn.Upsample(scale_factor=2), by(1), scale=4))
 
 
 # Sizes
@@ -200,7 +200,7 @@ def test_smallest_pictures(size: tuple[int, int]):
 def test_pixel_unshuffle_network_takes_odd_sizes(tile: int | None, size: tuple[int, int]):
     torch.manual_seed(0)
     module = ESRGAN(in_nc=12, num_filters=8, num_blocks=1, scale=4, shuffle_factor=2).eval().requires_grad_(False)
-    made = Generator("unshuffle", module, 2, "ESRGAN", "none", size_multiple=2)
+    made = SRModel("unshuffle", module, 2, "ESRGAN", "none", size_multiple=2)
     picture = probe(*size)
     out = Upscaler(made, precision="fp32", tile=tile).upscale(picture)
     padded = picture if min(size) > 1 else picture.repeat(1, 1, 2, 2)
@@ -217,7 +217,7 @@ def test_size_multiple_of_the_generator_is_kept():
             seen.append(tuple(x.shape[2:]))
             return x * x.shape[0]
 
-    made = generator(Watched(), size_multiple=4, minimum_size=8)
+    made = model(Watched(), size_multiple=4, minimum_size=8)
     picture = probe(5, 14)
     assert torch.equal(Upscaler(made, precision="fp32").upscale(picture), picture)
     assert seen[-1] == (8, 16)

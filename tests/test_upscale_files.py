@@ -10,9 +10,9 @@ import pyvips
 from PIL import Image, ImageCms
 
 from iqsr import Upscaler
+from iqsr.engines.tiling import probe
 from iqsr.errors import PictureError
-from iqsr.tiles import probe
-from iqsr.upscale import Upscaled
+from iqsr.upscaling.api import Upscaled
 from upscalers import COMPACT, upscaler
 
 

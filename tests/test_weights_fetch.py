@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from iqsr import weights
 from iqsr.cli.weights import app
-from iqsr.download import download
 from iqsr.errors import WeightsError
+from iqsr.io import weights
+from iqsr.io.download import download
 from weights_samples import SMALL, files, flipped, one_line
 
 pytestmark = pytest.mark.usefixtures("weights_folder")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from iqsr import weights
 from iqsr.errors import UsageError, WeightsError
+from iqsr.io import weights
 from weights_samples import SMALL, files, flipped, one_line, published
 
 pytestmark = pytest.mark.usefixtures("weights_folder")
@@ -23,11 +23,11 @@ def test_import_recognises_renamed_files(tmp_path, weights_folder, without_packa
 
 
 def test_imported_weights_make_the_network(tmp_path, without_package):
-    from iqsr.generators import load_generator
+    from iqsr.models import load_model
 
     (tmp_path / "copy.bin").write_bytes(published())
     weights.import_folder(tmp_path)
-    assert load_generator(SMALL).scale == 4
+    assert load_model(SMALL).scale == 4
 
 
 @pytest.mark.parametrize("name", [f"{SMALL}.bin", "REALESRGAN_ANIMAVIDEOV3_UP4X.bin", "realesrgan_x2plus.PTH"])

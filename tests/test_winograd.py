@@ -5,11 +5,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iqsr.quality.lpips_st import LpipsSt
-from iqsr.training.sr import frozen_conv
-from iqsr.training.sr.frozen_conv import FrozenConv, from_tiles, from_tiles_adjoint, to_tiles, to_tiles_adjoint
+from iqsr.kernels import frozen_conv
+from iqsr.kernels.frozen_conv import FrozenConv, from_tiles, from_tiles_adjoint, to_tiles, to_tiles_adjoint
+from iqsr.kernels.winograd import (
+    PIXELS,
+    PRODUCTS,
+    WORTHWHILE,
+    Tiling,
+    kernel_to_tiles,
+    kernel_to_tiles_adjoint,
+    run,
+    saving,
+)
+from iqsr.metrics.lpips_st import LpipsSt
 from iqsr.training.sr.perceptual import Perceptual
-from iqsr.winograd import PIXELS, PRODUCTS, WORTHWHILE, Tiling, kernel_to_tiles, kernel_to_tiles_adjoint, run, saving
 from sets import crops
 
 SIZES = [(8, 8), (9, 8), (6, 11), (1, 1), (4, 7)]

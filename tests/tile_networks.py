@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from iqsr.rows import of_tensor
-from iqsr.tiles import TileEngine
+from iqsr.engines.rows import of_tensor
+from iqsr.engines.tiling import TileEngine
 
 
 def run(engine: TileEngine, picture: Tensor) -> Tensor:

@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
+from iqsr.configs import overlay_names, recipe_names
+from iqsr.models.merge import ADAPTER_FILE, WEIGHTS_FILE
 from iqsr.recipes import read_recipe
 from iqsr.training.sr.recipe import TrainRecipe
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = (
-    "steps=4", "batch=2", "log_every=1", "checkpoint_every=2", "generator.start=new:rrdbnet-tiny", "data.source=96",
+    "steps=4", "batch=2", "log_every=1", "checkpoint_every=2", "model.start=new:rrdbnet-tiny", "data.source=96",
     "data.patch=64", "data.pool=4", "data.workers=0", "sampling.metric=srq", 
     "objective.quality={srq=1.0, musiq=0.0, paq2piq=0.0}",
     "objective.perceptual_features=lpips-st-alex", "validation.every=2", "validation.photos=2", "validation.side=64",
@@ -20,12 +20,19 @@ TINY = (
 )  # fmt: skip
 
 
-def tiny(name: str = "cpu-amo-ft", *changes: str) -> TrainRecipe:
+def tiny(name: str = "ablation/cpu-amo-ft", *changes: str) -> TrainRecipe:
     """A recipe as it stands, but for sizes."""
-    recipe = read_recipe(RECIPES / f"{name}.toml", TrainRecipe)
+    recipe = read_recipe(name, TrainRecipe)
     sizes = [c for c in TINY if "quality=" not in c or recipe.objective.lambda_q]
     sizes += ["lora.start=''"] if recipe.lora else []
-    return read_recipe(RECIPES / f"{name}.toml", TrainRecipe, [*sizes, *changes])
+    return read_recipe(name, TrainRecipe, [*sizes, *changes])
+
+
+def sr_recipes() -> list[str]:
+    """Every recipe that trains a model, with each overlay where it belongs."""
+    plain = [name for name in recipe_names() if name.startswith(("paper/", "ablation/"))]
+    tuned = [name for name in plain if name.startswith("paper/") and name.endswith("-ft")]
+    return plain + [f"{name}+{overlay}" for name in tuned for overlay in overlay_names("paper")]
 
 
 def lines(run: Path) -> list[dict[str, object]]:
@@ -49,7 +56,7 @@ def quick(*changes: str) -> TrainRecipe:
         "steps=8", "bf16=false", "data.source=64", "data.patch=32", "validation.metrics=['psnr']",
         "objective.perceptual=0.0", "objective.gan=0.0", "objective.l1=1.0",
     )  # fmt: skip
-    return tiny("realesrgan-origins-only", *sizes, *changes)
+    return tiny("paper/realesrgan-origins-only", *sizes, *changes)
 
 
 def curve(run: Path, name: str) -> list[int]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from iqsr import Upscaler
-from iqsr.generators import Generator
+from iqsr.models import SRModel
 
 COMPACT = "realesr-animevideov3"
 
@@ -19,11 +19,11 @@ def upscaler() -> Upscaler:
 @torch.inference_mode()
 def network(picture: Tensor) -> Tensor:
     """The untiled output, as a file would hold it."""
-    return upscaler().generator.module(picture).clamp(0, 1)
+    return upscaler().model.module(picture).clamp(0, 1)
 
 
-def generator(*layers: nn.Module, scale: int = 1, **requirements: int) -> Generator:
-    return Generator("made", nn.Sequential(*layers).eval().requires_grad_(False), scale, "test", "none", **requirements)
+def model(*layers: nn.Module, scale: int = 1, **requirements: int) -> SRModel:
+    return SRModel("made", nn.Sequential(*layers).eval().requires_grad_(False), scale, "test", "none", **requirements)
 
 
 def by(factor: float) -> nn.Conv2d:

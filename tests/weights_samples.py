@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from iqsr import weights
+from iqsr.io import weights
 
 SMALL = "realesr-animevideov3"  # 1.2 MB
 FEW_NUMBERS = {"lpips-heads-alex", "lpips-heads-vgg", "dists-weights"}  # of a layer or two, some KB each

@@ -2,24 +2,74 @@
 
 >>> import iqsr
 >>> iqsr.Upscaler().upscale_file("photo.jpg", "photo_x4.png")
+>>> iqsr.score(["results/"], ["psnr", "stlpips"], reference=Path("originals"))
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from iqsr._version import __version__
+
 if TYPE_CHECKING:
-    from iqsr.generators import Generator as Generator
-    from iqsr.generators import load_generator as load_generator
-    from iqsr.upscale import Upscaler as Upscaler
+    from iqsr.agreement import agreement as agree
+    from iqsr.errors import (
+        IqsrError,
+        ModelError,
+        PictureError,
+        UnknownNameError,
+        UsageError,
+        WeightsError,
+        WriteError,
+    )
+    from iqsr.metrics import load_metric
+    from iqsr.metrics import metric_names as list_metrics
+    from iqsr.models import SRModel, load_model
+    from iqsr.preparation import prepare
+    from iqsr.scoring import score_files as score
+    from iqsr.training.sr.train import train
+    from iqsr.upscaling.api import Upscaler
 
-__version__ = "0.1.0"
-__all__ = ["Generator", "Upscaler", "__version__", "load_generator"]
+__all__ = [
+    "IqsrError",
+    "ModelError",
+    "PictureError",
+    "SRModel",
+    "UnknownNameError",
+    "Upscaler",
+    "UsageError",
+    "WeightsError",
+    "WriteError",
+    "__version__",
+    "agree",
+    "list_metrics",
+    "load_metric",
+    "load_model",
+    "prepare",
+    "score",
+    "train",
+]
 
-_HOME = {"Upscaler": "iqsr.upscale", "Generator": "iqsr.generators", "load_generator": "iqsr.generators"}
+_HOME = {
+    "SRModel": "iqsr.models:SRModel",
+    "Upscaler": "iqsr.upscaling.api:Upscaler",
+    "agree": "iqsr.agreement:agreement",
+    "list_metrics": "iqsr.metrics:metric_names",
+    "load_metric": "iqsr.metrics:load_metric",
+    "load_model": "iqsr.models:load_model",
+    "prepare": "iqsr.preparation:prepare",
+    "score": "iqsr.scoring:score_files",
+    "train": "iqsr.training.sr.train:train",
+}
+"""Where each public name comes from; errors come from `iqsr.errors`."""
 
 
 def __getattr__(name: str) -> object:
     """Import torch only when something that needs it is asked for: `import iqsr` stays fast."""
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module 'iqsr' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), name)
+    module, _, attribute = _HOME.get(name, f"iqsr.errors:{name}").partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,4 @@
-"""A generator as a file for other programs: safetensors, ONNX or OpenVINO.
+"""A model as a file for other programs: safetensors, ONNX or OpenVINO.
 
 The file is read back and compared with torch before it appears under its name; a failure leaves nothing.
 """
@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iqsr.backends import openvino
-from iqsr.backends.tracing import INPUT, OUTPUT, TRACED, Verified, verify
+from iqsr.engines import openvino
+from iqsr.engines.tracing import INPUT, OUTPUT, TRACED, Verified, verify
 from iqsr.errors import ModelError, UnknownNameError, UsageError
-from iqsr.generators import Generator, load_generator
-from iqsr.generators.packaged import BicubicReduce
-from iqsr.tensor_files import serialized
+from iqsr.io.tensor_files import serialized
+from iqsr.models import SRModel, load_model
+from iqsr.models.packaged import BicubicReduce
 
 if TYPE_CHECKING:
     from collections import abc
@@ -45,8 +45,8 @@ class Exported:
     verified: Verified
 
 
-def export(generator: Generator, out: Path, format: Format | None = None) -> Exported:
-    """Write `generator` to `out` in `format` (None: what the suffix says), for any batch, height and width.
+def export(sr_model: SRModel, out: Path, format: Format | None = None) -> Exported:
+    """Write `model` to `out` in `format` (None: what the suffix says), for any batch, height and width.
 
     What exists is replaced. Raises the errors of `check_format`, and ModelError if the network cannot be
     converted, what was written does not give what torch gives (`verify`), the format's package is missing
@@ -54,8 +54,8 @@ def export(generator: Generator, out: Path, format: Format | None = None) -> Exp
     """
     write = _WRITERS[check_format(out, format)]
     with _folder_beside(out) as folder:
-        run = write(generator, folder / out.name)
-        verified = verify(generator, run, engine=f"the {out.suffix} file")
+        run = write(sr_model, folder / out.name)
+        verified = verify(sr_model, run, engine=f"the {out.suffix} file")
         del run  # lets go of the file
         return Exported(_move(folder, out.parent), verified)
 
@@ -78,49 +78,49 @@ def check_format(out: Path, format: str | None = None) -> Format:
     raise UnknownNameError("format", format, list(SUFFIXES))
 
 
-def metadata(generator: Generator) -> dict[str, str]:
+def metadata(sr_model: SRModel) -> dict[str, str]:
     """What an exported file says about itself."""
-    from iqsr import __version__
+    from iqsr._version import __version__
 
     return {
-        "name": generator.name,
-        "scale": str(generator.scale),
-        "architecture": generator.architecture,
-        "licence": generator.licence,
-        "size_multiple": str(generator.size_multiple),
-        "minimum_size": str(generator.minimum_size),
+        "name": sr_model.name,
+        "scale": str(sr_model.scale),
+        "architecture": sr_model.architecture,
+        "licence": sr_model.licence,
+        "size_multiple": str(sr_model.size_multiple),
+        "minimum_size": str(sr_model.minimum_size),
         "input": "(N, 3, H, W) RGB in [0, 1], float32",
         "exported_by": f"iqsr {__version__}",
     }
 
 
-def _write_safetensors(generator: Generator, path: Path) -> Run:
-    if any(isinstance(module, BicubicReduce) for module in generator.module.modules()):
+def _write_safetensors(sr_model: SRModel, path: Path) -> Run:
+    if any(isinstance(module, BicubicReduce) for module in sr_model.module.modules()):
         raise ModelError(
-            f"{generator.name}: its last step is a fixed resampling, which a file of weights cannot hold; "
+            f"{sr_model.name}: its last step is a fixed resampling, which a file of weights cannot hold; "
             "export its x4 network (realesr-animevideov3-x4), or this one to onnx or openvino"
         )
     # Cloned: a tensor that shares memory with another cannot be written.
-    state = {name: value.detach().clone().contiguous() for name, value in generator.module.state_dict().items()}
-    path.write_bytes(serialized(state, metadata(generator) | {"format": "pt"}))
+    state = {name: value.detach().clone().contiguous() for name, value in sr_model.module.state_dict().items()}
+    path.write_bytes(serialized(state, metadata(sr_model) | {"format": "pt"}))
     try:
-        return load_generator(path).module
+        return load_model(path).module
     except ModelError as error:
         raise ModelError(
-            f"{generator.name}: spandrel does not know this {generator.architecture} by its weights alone; "
+            f"{sr_model.name}: spandrel does not know this {sr_model.architecture} by its weights alone; "
             "export it to onnx or openvino"
         ) from error
 
 
-def _write_onnx(generator: Generator, path: Path) -> Run:
+def _write_onnx(sr_model: SRModel, path: Path) -> Run:
     try:
         import onnx
         import onnxruntime
     except ImportError as error:
         raise ModelError("the ONNX packages are not installed: pip install 'iqsr[onnx]'") from error
-    _trace_to_onnx(generator, path)
+    _trace_to_onnx(sr_model, path)
     model = onnx.load(path)
-    onnx.helper.set_model_props(model, metadata(generator))
+    onnx.helper.set_model_props(model, metadata(sr_model))
     onnx.save(model, path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # a size that fails is reported by `verify`, once
@@ -132,7 +132,7 @@ def _write_onnx(generator: Generator, path: Path) -> Run:
     return run
 
 
-def _trace_to_onnx(generator: Generator, path: Path) -> None:
+def _trace_to_onnx(sr_model: SRModel, path: Path) -> None:
     axes = {0: "batch", 2: "height", 3: "width"}
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -140,8 +140,8 @@ def _trace_to_onnx(generator: Generator, path: Path) -> None:
             # copes with networks on which the other fails (PLKSR with a dynamic batch) or crashes (SPAN).
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                generator.module,
-                (TRACED.draw(generator),),
+                sr_model.module,
+                (TRACED.draw(sr_model),),
                 path,
                 dynamo=False,
                 opset_version=_OPSET,
@@ -153,13 +153,13 @@ def _trace_to_onnx(generator: Generator, path: Path) -> None:
         raise
     except Exception as error:  # the exporter raises many kinds
         raise ModelError(
-            f"{generator.name}: torch cannot convert this {generator.architecture} network to ONNX"
+            f"{sr_model.name}: torch cannot convert this {sr_model.architecture} network to ONNX"
         ) from error
 
 
-def _write_openvino(generator: Generator, path: Path) -> Run:
-    model = openvino.convert(generator)
-    for key, value in metadata(generator).items():
+def _write_openvino(sr_model: SRModel, path: Path) -> Run:
+    model = openvino.convert(sr_model)
+    for key, value in metadata(sr_model).items():
         model.set_rt_info(value, ["iqsr", key])
     try:
         openvino.openvino().save_model(model, path, compress_to_fp16=False)
@@ -169,7 +169,7 @@ def _write_openvino(generator: Generator, path: Path) -> Run:
     return lambda x: openvino.run(network, x)
 
 
-_WRITERS: dict[Format, Callable[[Generator, Path], Run]] = {
+_WRITERS: dict[Format, Callable[[SRModel, Path], Run]] = {
     "safetensors": _write_safetensors,
     "onnx": _write_onnx,
     "openvino": _write_openvino,

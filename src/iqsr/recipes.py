@@ -16,7 +16,8 @@ from typing import Any, TypeVar, cast, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from iqsr.errors import UsageError
+from iqsr.configs import recipe_files, recipe_names
+from iqsr.errors import UnknownNameError, UsageError
 
 Table = dict[str, Any]
 _Key = tuple[int | str, ...]
@@ -25,7 +26,8 @@ _Key = tuple[int | str, ...]
 class Recipe(BaseModel):
     """Base of every recipe and of every section of one. Fields are settings; give collections as tuples.
 
-    Frozen, and unknown keys are errors. `base` is no setting: in a file it names the recipe that the file changes.
+    Frozen, and unknown keys are errors. `base` and `unset` are no settings: in a file `base` names the recipe that the
+    file changes, and `unset` lists what it takes out of it, such as `unset = ["lora", "objective.quality"]`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,20 +42,28 @@ class _Layer:
 
     source: str
     data: Table
+    unset: tuple[str, ...] = ()
+    """Settings and sections of the layers below that are taken out before this one's are put in."""
 
 
-def read_recipe(path: Path, cls: type[_R], overrides: Sequence[str] = ()) -> _R:
-    """The recipe in the TOML file `path`, checked against `cls`.
+def read_recipe(source: str | Path, cls: type[_R], overrides: Sequence[str] = ()) -> _R:
+    """A recipe, checked against `cls`.
 
-    base: a file may name another one, relative to itself, in the key `base`; tables are merged, all else replaced.
-    overrides: `section.key=value` each, the last one wins; values are TOML, or plain words where they are not TOML.
+    A file may name another one in the key `base`, relative to itself or by the name of a recipe that ships; tables are
+    merged, all else replaced. `unset` lists what is taken out of the base first.
 
-    Raises UsageError, one line: the file or override, the key, what was expected and what came, or the nearest key.
+    Args:
+        source: The path of a TOML file, or the name of a recipe that ships (`iqsr recipes`).
+        cls: The kind of recipe.
+        overrides: `section.key=value` each, the last one wins; values are TOML, or plain words where they are not TOML.
+
+    Raises:
+        UsageError: One line: the file or override, the key, what was expected and what came, or the nearest key.
     """
-    layers = [*_file_layers(path, ()), *(_override(text) for text in overrides)]
+    layers = [*_layers_of(source), *(_override(text) for text in overrides)]
     data: Table = {}
     for layer in layers:
-        data = _merged(data, layer, ())
+        data = _merged(_without(data, layer), layer, ())
     try:  # JSON's strict mode has TOML's types: "1" is no number, but lists are tuples and strings are paths
         return cls.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
@@ -75,6 +85,37 @@ def resolved_toml(recipe: Recipe) -> str:
     return "\n".join(_table_lines(recipe.model_dump(mode="json", exclude_none=True), ())).strip() + "\n"
 
 
+def _layers_of(source: str | Path) -> list[_Layer]:
+    """A file where there is one, else a recipe that ships, and its overlays."""
+    path = Path(source)
+    if path.exists() or path.is_absolute() or isinstance(source, Path):
+        return _file_layers(path, ())
+    try:
+        recipe, *overlays = recipe_files(source)
+    except UnknownNameError as error:
+        if path.suffix == ".toml":
+            raise UsageError(f"no such recipe file: '{source}'; names of those that ship: iqsr recipes") from None
+        raise error from None
+    return [*_file_layers(recipe, ()), *(layer for overlay in overlays for layer in _file_layers(overlay, ()))]
+
+
+def _without(data: Table, layer: _Layer) -> Table:
+    """`data` without what the layer unsets; UsageError for what is not there."""
+    for name in layer.unset:
+        *section, leaf = name.split(".")
+        if _at(data, tuple(name.split("."))) is None:
+            raise UsageError(f"{layer.source}: 'unset' names '{name}', which its base does not set")
+        data = _removed(data, section, leaf)
+    return data
+
+
+def _removed(data: Table, section: Sequence[str], leaf: str) -> Table:
+    if not section:
+        return {key: value for key, value in data.items() if key != leaf}
+    first, *rest = section
+    return data | {first: _removed(data[first], rest, leaf)}
+
+
 def _file_layers(path: Path, asked_by: tuple[Path, ...]) -> list[_Layer]:
     """The file's settings below those of all it inherits from, oldest first."""
     here = path.resolve()
@@ -90,12 +131,17 @@ def _file_layers(path: Path, asked_by: tuple[Path, ...]) -> list[_Layer]:
         raise UsageError(f"recipe '{path}'{wanted} is not a text file") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"recipe '{path}'{wanted} is not TOML: {error}") from None
-    base = data.pop("base", None)
+    base, unset = data.pop("base", None), data.pop("unset", [])
+    if not isinstance(unset, list) or not all(isinstance(name, str) for name in cast("list[object]", unset)):
+        raise UsageError(f"recipe '{path}': 'unset' must be a list of settings, got {_value(unset)}")
+    layer = _Layer(f"recipe '{path}'", data, tuple(cast("list[str]", unset)))
     if base is None:
-        return [_Layer(f"recipe '{path}'", data)]
+        return [layer]
     if not isinstance(base, str):
-        raise UsageError(f"recipe '{path}': 'base' must be the path of another recipe, got {_value(base)}")
-    return [*_file_layers(path.parent / base, (*asked_by, here)), _Layer(f"recipe '{path}'", data)]
+        raise UsageError(f"recipe '{path}': 'base' must be a path or a name of another recipe, got {_value(base)}")
+    beside = path.parent / base
+    files = [beside] if beside.exists() or base not in recipe_names() else recipe_files(base)
+    return [*(below for file in files for below in _file_layers(file, (*asked_by, here))), layer]
 
 
 def _override(text: str) -> _Layer:

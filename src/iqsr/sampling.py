@@ -3,7 +3,7 @@
 "Augmenting Perceptual Super-Resolution via Image Quality Predictors" (CVPR 2025), section 4.2; `upos` is HGGT's
 (Chen et al., CVPR 2023, arXiv:2303.13069). Samplers know scores and labels, and nothing of pictures.
 
-scores: (N, K), a row a sample, a column a ground truth, higher is better; labels: (N, K), `iqsr.multigt.Label`. The
+scores: (N, K), a row a sample, a column a ground truth, higher is better; labels: (N, K), `iqsr.datasets.Label`. The
 first column is the original.
 """
 
@@ -13,8 +13,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from iqsr.datasets.labels import Label
 from iqsr.errors import UnknownNameError, UsageError
-from iqsr.multigt.labels import Label
 
 Needs = Literal["nothing", "labels", "image scores", "image scores and labels", "patch scores"]
 Shape = tuple[int, int]
@@ -105,12 +105,12 @@ def choose(
     sampler: Sampler,
     scores: Tensor | None,
     labels: Tensor | None,
-    generator: torch.Generator,
+    rng: torch.Generator,
     shape: Shape | None = None,
 ) -> Tensor:
     """One ground truth a sample, drawn by the sampler's probabilities: (N,) int64. One number is drawn a row."""
     probabilities = sampler.probabilities(scores, labels, shape).double()
-    drawn = torch.rand(len(probabilities), 1, dtype=torch.float64, generator=generator)
+    drawn = torch.rand(len(probabilities), 1, dtype=torch.float64, generator=rng)
     reached = probabilities.cumsum(1)
     # The last column that can be drawn takes what rounding leaves of 1.
     last = probabilities.shape[1] - 1 - (probabilities > 0).flip(1).int().argmax(1)

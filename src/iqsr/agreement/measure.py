@@ -9,13 +9,13 @@ from iqsr.agreement.accuracy import Agreement, compare
 from iqsr.agreement.misalignment import Misalignments, compare_sets
 from iqsr.agreement.pairs import Pairs, read_pairs
 from iqsr.agreement.scores import Progress, Setting, Shown, cards_of, score_all
+from iqsr.datasets import GroundTruths, open_sets
 from iqsr.errors import UsageError
-from iqsr.multigt import GroundTruths, open_sets
 from iqsr.scoring.pictures import Precision
 
 
 def agreement(
-    pairs: Path | Pairs,
+    pairs: str | Path | Pairs,
     metrics: Sequence[str] | None = None,
     *,
     device: str = "cpu",
@@ -23,17 +23,28 @@ def agreement(
     cache: Path | None = None,
     on_progress: Progress | None = None,
 ) -> Agreement:
-    """How well metrics order pairs of pictures as people do: accuracy and complementarity, see `Agreement`.
+    """Measure how well metrics order pairs of pictures as people do.
 
-    pairs: a CSV file (see `read_pairs`) or `Pairs`. metrics: names, None for the default. The direction of each is on
-    its card. device, precision, cache: see `iqsr.scoring.score_files`; with a cache, a run that was stopped goes on.
+    Args:
+        pairs: A CSV file with the columns `first`, `second`, `share_first` and, for metrics that compare,
+            `reference`; or `Pairs`.
+        metrics: Names; the default metric if None. The direction of each is on its card.
+        device: `cpu`, `cuda`, `cuda:N`, `mps` or `auto`.
+        precision: Of networks, `fp32` or `bf16`.
+        cache: A file that remembers scores; a run that was stopped goes on.
+        on_progress: Called as pictures are scored.
 
-    Raises UsageError for a file of pairs or arguments that cannot be right, PictureError for pictures without a score
-    (unreadable, or smaller than a metric's minimum), and the errors of `load_metric`.
+    Returns:
+        The accuracy of each metric with its interval, and the accuracy of each on the pairs that another gets wrong.
+
+    Raises:
+        UsageError: For a file of pairs or arguments that cannot be right.
+        PictureError: For pictures without a score (unreadable, or smaller than a metric's minimum).
+        WeightsError: If a metric's weights are not here.
     """
     cards = cards_of(metrics)
     full = [name for name, about in cards.items() if about.reference == "full"]
-    given = pairs if isinstance(pairs, Pairs) else read_pairs(pairs, with_reference=bool(full))
+    given = pairs if isinstance(pairs, Pairs) else read_pairs(Path(pairs), with_reference=bool(full))
     if full and given.reference is None:
         raise UsageError(f"to compare with an original ({', '.join(full)}), the pairs need a column 'reference'")
     if full and None in (given.reference or ()):
@@ -56,7 +67,7 @@ def misalignments(
 ) -> Misalignments:
     """How often metrics contradict people's labels on sets of ground truths, see `Misalignment`.
 
-    sets: a labelled data set or its folder, see `iqsr.multigt.open_sets`; the other arguments as in `agreement`.
+    sets: a labelled data set or its folder, see `iqsr.datasets.open_sets`; the other arguments as in `agreement`.
 
     Raises what `agreement` raises, UsageError for metrics that compare with an original (here it is one of those that
     are judged), and the errors of `GroundTruths.load`.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iqsr.agreement.rate import Rate
-from iqsr.multigt import Label
+from iqsr.datasets import Label
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,9 @@ def read_pairs(path: Path, *, with_reference: bool = False) -> Pairs:
     _refuse(path, "share_first is not a number from 0 to 1", unfit, _share_advice(unfit.values()))
     first, second = (_pictures(path, name, lines, rows) for name in ("first", "second"))
     real = {file: file.resolve() for file in {*first, *second}}
-    couples = [(real[a], real[b]) for a, b in zip(first, second, strict=True)]
-    _refuse(path, "a picture is compared with itself", [n for n, (a, b) in zip(lines, couples, strict=True) if a == b])
-    _tell_repeated(path, lines, couples)
+    paired = [(real[a], real[b]) for a, b in zip(first, second, strict=True)]
+    _refuse(path, "a picture is compared with itself", [n for n, (a, b) in zip(lines, paired, strict=True) if a == b])
+    _tell_repeated(path, lines, paired)
     reference = _references(path, lines, rows) if referenced else None
     return Pairs(first, second, np.array(shares, np.float64), reference)
 
@@ -124,10 +124,10 @@ def _share_advice(unfit: Iterable[str]) -> str:
     return ": percentages? Divide by 100" if percent and any(float(number) > 2 for number in numbers) else ""
 
 
-def _tell_repeated(path: Path, lines: Sequence[int], couples: Sequence[tuple[Path, Path]]) -> None:
+def _tell_repeated(path: Path, lines: Sequence[int], paired: Sequence[tuple[Path, Path]]) -> None:
     """Pairs that stand there again, either way round: one line a voter is a right way to write votes, a slip is not."""
     seen: dict[frozenset[Path], int] = {}
-    places = [(line, seen.setdefault(frozenset(couple), line)) for line, couple in zip(lines, couples, strict=True)]
+    places = [(line, seen.setdefault(frozenset(pair), line)) for line, pair in zip(lines, paired, strict=True)]
     again = [(line, first) for line, first in places if line != first]
     if again:
         many = f"{len(again):,} pairs stand" if len(again) > 1 else "a pair stands"

@@ -11,7 +11,7 @@ from iqsr.agreement.accuracy import Agreement
 from iqsr.agreement.heatmap import write_heatmap
 from iqsr.agreement.misalignment import Misalignments
 from iqsr.agreement.rate import Rate
-from iqsr.images.parts import part_of
+from iqsr.io.atomic import part_of, write_text
 from iqsr.scoring.cache import content_hash, metric_fingerprint
 from iqsr.scoring.pictures import Precision
 
@@ -156,7 +156,7 @@ def misalignment_document(found: Misalignments, origin: Mapping[str, object]) ->
 
 def origin_of(source: Path, metrics: Iterable[str], precision: Precision = "fp32") -> dict[str, object]:
     """What made the figures: version, file of pairs (or folder of sets), and each metric's fingerprint."""
-    from iqsr import __version__
+    from iqsr._version import __version__
 
     return {
         "iqsr": __version__,
@@ -182,8 +182,7 @@ def _csv(rows: Sequence[Row]) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    with part_of(path) as part:
-        part.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path
 
 

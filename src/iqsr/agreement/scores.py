@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iqsr.errors import PictureError, UsageError
-from iqsr.quality import MetricCard, card
+from iqsr.metrics import MetricCard, card
 from iqsr.scoring.cache import ScoreCache
 from iqsr.scoring.files import scores_of
-from iqsr.scoring.pictures import Judges, Precision, default_metrics
+from iqsr.scoring.pictures import MetricSet, Precision, default_metrics
 
 Key = TypeVar("Key")
 
@@ -93,9 +93,9 @@ def _measured(
     for metrics, entries in ((names, list(first.values())[::-1]), (full, others)):
         if not entries:
             continue
-        judges = Judges(metrics, device=setting.device, precision=setting.precision)
+        metric_set = MetricSet(metrics, device=setting.device, precision=setting.precision)
         listed = [(one.picture, one.reference or one.picture) for one in entries]
-        for place, scored in scores_of(listed, judges, references=_Given() if full else None, cache=cache):
+        for place, scored in scores_of(listed, metric_set, references=_Given() if full else None, cache=cache):
             yield entries[place], scored.scores, scored.errors
             done += 1
             if setting.on_progress is not None:

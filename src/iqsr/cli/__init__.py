@@ -6,7 +6,20 @@ import warnings
 
 import typer
 
-from iqsr.cli import agree, export, interpolate, merge, metrics, prepare, score, train, train_quality, upscale, weights
+from iqsr.cli import (
+    agree,
+    export,
+    interpolate,
+    merge,
+    metrics,
+    prepare,
+    recipes,
+    score,
+    train,
+    train_quality,
+    upscale,
+    weights,
+)
 from iqsr.cli.progress import printable
 from iqsr.cli.surroundings import bound_waiting, give_up, whole_streams
 
@@ -26,9 +39,9 @@ HELP = """Enlarge pictures with super-resolution networks, without seams.
 
   iqsr prepare photos/ -o sets/
 
-  iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first
+  iqsr train ablation/cpu-first --data sets/ -o runs/cpu-first
 
-  iqsr train-quality recipes/quality/srq.toml --photos photos/ -o runs/srq
+  iqsr train-quality predictor/srq --photos photos/ -o runs/srq
 
   iqsr weights
 
@@ -56,7 +69,7 @@ def _root(  # pyright: ignore[reportUnusedFunction]
     version: bool = typer.Option(False, "--version", help="Print the version."),
 ) -> None:
     if version:
-        from iqsr import __version__
+        from iqsr._version import __version__
 
         typer.echo(f"iqsr {__version__}")
         raise typer.Exit
@@ -74,6 +87,7 @@ app.command("interpolate")(interpolate.command)
 app.command("prepare", help=prepare.HELP)(prepare.command)
 app.command("train")(train.command)
 app.command("train-quality")(train_quality.command)
+app.add_typer(recipes.app, name="recipes")
 app.add_typer(weights.app, name="weights")
 
 

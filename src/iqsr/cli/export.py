@@ -41,11 +41,11 @@ def command(
     from rich.console import Console
 
     from iqsr.export import check_format, export
-    from iqsr.generators import load_generator
+    from iqsr.models import load_model
 
     chosen = check_format(out, format)
     with Console(stderr=True).status(f"Exporting {model} ..."):
-        result = export(load_generator(model), out, chosen)
+        result = export(load_model(model), out, chosen)
     sizes = " and ".join("x".join(map(str, size)) for size in result.verified.sizes)
     typer.echo(f"verified against torch at {sizes}: largest difference {result.verified.difference:.1e}")
     for file in result.files:

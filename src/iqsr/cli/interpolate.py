@@ -35,7 +35,7 @@ def command(
     from rich.console import Console
 
     from iqsr.cli.progress import printable
-    from iqsr.generators.interpolate import interpolate
+    from iqsr.models.interpolate import interpolate
 
     with Console(stderr=True).status("Interpolating ..."):
         made = interpolate(first, second, out, share=share)

@@ -43,7 +43,7 @@ def command(
     from rich.console import Console
 
     from iqsr.cli.progress import printable
-    from iqsr.generators.merge import merge
+    from iqsr.models.merge import merge
 
     with Console(stderr=True).status("Merging ..."):
         merged = merge(source, out, model=model)

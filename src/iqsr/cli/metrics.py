@@ -11,13 +11,13 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from iqsr.quality import Availability, MetricCard
+    from iqsr.metrics import Availability, MetricCard
 
 HELP = """Show the image-quality metrics that iqsr knows.
 
 Grouped by what they compare with (an original picture, or nothing) and by what
 moves them (low: colours and edges; mid: textures; high: meaning). A metric that
-is not here comes with the one line that makes it available. docs/metrics.md
+is not here comes with the one line that makes it available. docs/guides/metrics.md
 says which to use for what.
 
 [bold]Examples[/bold]
@@ -40,7 +40,7 @@ def command(
     """Print the table of metrics, or one card."""
     from rich.console import Console
 
-    from iqsr.quality import availability, card, metric_names
+    from iqsr.metrics import availability, card, metric_names
 
     chosen = [card(known) for known in ([name] if name is not None else metric_names())]
     states = {c.name: availability(c.name) for c in chosen}
@@ -64,7 +64,7 @@ def _as_json(card: MetricCard, state: Availability) -> dict[str, object]:
 
 def _print_table(console: Console, shown: set[str], states: dict[str, Availability]) -> None:
     """A line a metric in less than 100 columns, and one more where it is missing."""
-    from iqsr.quality.taxonomy import groups
+    from iqsr.metrics.taxonomy import groups
 
     console.print(
         _columns("here", "metric", "better", "range", "loss", "licence", "paper"), style="dim", soft_wrap=True
@@ -77,7 +77,7 @@ def _print_table(console: Console, shown: set[str], states: dict[str, Availabili
             _print_row(console, card, states[card.name])
     console.print(
         f"\n{sum(states[name].here for name in shown)} of {len(states)} are here. loss: gradients reach the picture.\n"
-        "`iqsr metrics NAME` shows a whole card; docs/metrics.md says which to use.",
+        "`iqsr metrics NAME` shows a whole card; docs/guides/metrics.md says which to use.",
         soft_wrap=True,
         highlight=False,
     )
@@ -86,7 +86,7 @@ def _print_table(console: Console, shown: set[str], states: dict[str, Availabili
 def _print_row(console: Console, card: MetricCard, state: Availability) -> None:
     from rich.text import Text
 
-    from iqsr.quality.taxonomy import better, identifier, span
+    from iqsr.metrics.taxonomy import better, identifier, span
 
     loss = "yes" if card.differentiable else "no"
     row = _columns("", card.name, better(card), span(card), loss, _short(card.licence), identifier(card))
@@ -109,7 +109,7 @@ def _short(licence: str) -> str:
 def _print_card(console: Console, card: MetricCard, state: Availability) -> None:
     from rich.markup import escape
 
-    from iqsr.quality.taxonomy import better, span
+    from iqsr.metrics.taxonomy import better, span
 
     facts = {
         "reference": "the original picture" if card.reference == "full" else "none",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,12 +13,13 @@ import typer
 from iqsr.cli.interrupt import interruptible
 from iqsr.cli.places import place
 from iqsr.cli.progress import printable
+from iqsr.configs import DEFAULT_PREPARE
 from iqsr.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from iqsr.prepare import Outcome, PrepareRecipe, Summary
+    from iqsr.preparation import Outcome, PrepareRecipe, Summary
 
 HELP = """Make sets of ground truths of plain photos: patches with enhanced versions.
 
@@ -37,7 +37,7 @@ Every picture is decoded; with --headers only what files say of themselves is re
 
   iqsr prepare photos/ -o sets/
 
-  iqsr prepare photos/ -o sets/ --recipe recipes/prepare/cpu-small.toml
+  iqsr prepare photos/ -o sets/ --recipe prepare/cpu-small
 
   iqsr prepare "photos/*.jpg" -o sets/ --workers 2 --set patches.crop=256
 
@@ -56,9 +56,9 @@ def command(
         typer.Option("-o", "--output", parser=place, metavar="DIR", help="Folder of the data set.", show_default=False),
     ] = None,
     recipe: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Recipe (TOML); see recipes/prepare/.", show_default="the built-in one"),
-    ] = None,
+        str,
+        typer.Option(metavar="RECIPE", help="A TOML file, or a name that `iqsr recipes` lists."),
+    ] = DEFAULT_PREPARE,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a setting: patches.crop=256")
     ] = None,
@@ -78,7 +78,7 @@ def command(
 ) -> None:
     """Prepare a data set, or check one (see HELP)."""
     if check is not None:
-        if photos or out or recipe or changes:
+        if photos or out or recipe != DEFAULT_PREPARE or changes:
             raise UsageError("--check DIR takes no photos, -o, --recipe or --set")
         _check(check, deep is not False)
         return
@@ -89,16 +89,15 @@ def command(
     _prepare(photos, out, _recipe(recipe, changes or []), workers, device)
 
 
-def _recipe(path: Path | None, changes: list[str]) -> PrepareRecipe:
-    """Without a file the defaults are changed: an empty file is a whole recipe."""
-    from iqsr.prepare import PrepareRecipe
+def _recipe(source: str, changes: list[str]) -> PrepareRecipe:
+    from iqsr.preparation import PrepareRecipe
     from iqsr.recipes import read_recipe
 
-    return read_recipe(path or Path(os.devnull), PrepareRecipe, changes)
+    return read_recipe(source, PrepareRecipe, changes)
 
 
 def _prepare(photos: list[str], out: Path, recipe: PrepareRecipe, workers: int, device: str) -> None:
-    from iqsr.prepare import prepare
+    from iqsr.preparation import prepare
 
     with interruptible(_GO_ON), _progress() as on_photo:
         summary = prepare(photos, out, recipe, workers=workers, device=device, on_photo=on_photo)
@@ -142,8 +141,8 @@ def _progress() -> Generator[Callable[[Outcome, int, int], None]]:
 
 
 def _check(folder: Path, deep: bool) -> None:
-    from iqsr.multigt import open_sets
-    from iqsr.multigt.check import findings
+    from iqsr.datasets import open_sets
+    from iqsr.datasets.check import findings
 
     sets, found = open_sets(folder), 0
     from iqsr.cli.progress import StageBars

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from iqsr.scoring import Judges, Scored
+    from iqsr.scoring import MetricSet, Scored
     from iqsr.scoring.pictures import Precision
     from iqsr.scoring.table import Row
 
@@ -116,7 +116,7 @@ def command(
 ) -> None:
     """Score pictures (see HELP)."""
     from iqsr.images.find import find_pictures
-    from iqsr.scoring import Judges, writable_default_cache, write_table
+    from iqsr.scoring import MetricSet, writable_default_cache, write_table
     from iqsr.scoring.files import references_for, score_found
     from iqsr.scoring.overlay import planned_maps
     from iqsr.scoring.table import check_table, rows_of, to_table
@@ -126,30 +126,30 @@ def command(
     if out is not None:
         check_table(out)
     names = _names(metrics, with_map=map_folder is not None)
-    judges = Judges(names, device=device, precision=chosen_precision(precision), crop_border=crop_border)
+    metric_set = MetricSet(names, device=device, precision=chosen_precision(precision), crop_border=crop_border)
     unread: list[OSError] = []
-    references = references_for(judges, reference, on_unread=unread.append)
+    references = references_for(metric_set, reference, on_unread=unread.append)
     found = find_pictures(inputs, leave_out=map_folder, on_unread=unread.append)
     maps = {} if map_folder is None else planned_maps(found, map_folder)
     place = None if no_cache else cache or writable_default_cache()
     with interruptible(_GO_ON):
         with _progress(len(found)) as on_progress:
-            scored = score_found(found, judges, references=references, cache=place, on_progress=on_progress)
+            scored = score_found(found, metric_set, references=references, cache=place, on_progress=on_progress)
         if out is not None:
-            write_table(to_table(scored, judges.names), out)
-        failed = _write_maps(scored, maps, judges)
-    rows = rows_of(scored, judges.names)
+            write_table(to_table(scored, metric_set.names), out)
+        failed = _write_maps(scored, maps, metric_set)
+    rows = rows_of(scored, metric_set.names)
     if as_json:
-        typer.echo(_as_json(rows, judges.names))
+        typer.echo(_as_json(rows, metric_set.names))
     else:
-        _print(rows, judges.names)
+        _print(rows, metric_set.names)
     if failed or unread or any(one.errors for one in scored):
         raise typer.Exit(1)
 
 
 def _names(metrics: str | None, *, with_map: bool) -> list[str] | None:
     """The metrics that were named; None for the default. A map shows srq, so srq is scored too."""
-    from iqsr.quality import availability
+    from iqsr.metrics import availability
 
     if with_map and not (srq := availability("srq")).here:
         raise UsageError(f"--map shows what srq sees, and srq is not here: {srq.how}")
@@ -189,20 +189,20 @@ def _progress(pictures: int) -> Generator[Callable[[Scored, int, int], None]]:
         yield after
 
 
-def _write_maps(scored: list[Scored], maps: dict[Path, Path], judges: Judges) -> int:
+def _write_maps(scored: list[Scored], maps: dict[Path, Path], metric_set: MetricSet) -> int:
     """Write the maps of pictures that have a score. Returns how many failed."""
     if not maps:
         return 0
-    from iqsr.quality.srq import load_srq
+    from iqsr.metrics.srq import load_srq
     from iqsr.scoring.overlay import write_map
 
-    srq, failed = load_srq().to(judges.device), 0
+    srq, failed = load_srq().to(metric_set.device), 0
     for one in scored:
         if "srq" not in one.scores:
             continue
         try:
             said = f"srq {one.scores['srq']:.1f}"
-            write_map(one.path, maps[one.path], lambda x: srq.quality_map(x.to(judges.device)), said)
+            write_map(one.path, maps[one.path], lambda x: srq.quality_map(x.to(metric_set.device)), said)
         except IqsrError as error:
             print(printable(f"iqsr: {error}"), file=sys.stderr)
             failed += 1
@@ -267,8 +267,8 @@ def _print_summary(rows: list[Row], metrics: list[str], console: Console) -> Non
 
 def _print_directions(metrics: list[str], console: Console) -> None:
     """What one picture's scores mean; of several, the summary says it."""
-    from iqsr.quality import card
-    from iqsr.quality.taxonomy import better, span
+    from iqsr.metrics import card
+    from iqsr.metrics.taxonomy import better, span
 
     for about in map(card, metrics):
         line = f"{about.name}: {about.title}; {better(about)} is better, {span(about)}"

@@ -1,4 +1,4 @@
-"""`iqsr train`: a generator from sets of ground truths."""
+"""`iqsr train`: a model from sets of ground truths."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from iqsr.errors import ModelError, UsageError
 
 
 def command(
-    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML); see recipes/.", metavar="RECIPE")],
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or a name that `iqsr recipes` lists.", metavar="RECIPE")],
     data: Annotated[
         list[Path],
         typer.Option(
@@ -45,19 +45,19 @@ def command(
 
     [bold]Examples[/bold]
 
-      iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first
+      iqsr train ablation/cpu-first --data sets/ -o runs/cpu-first
 
-      iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first --resume
+      iqsr train ablation/cpu-first --data sets/ -o runs/cpu-first --resume
 
-      iqsr train recipes/cpu-first.toml --data sets/ -o runs/cpu-first --resume --set steps=2000
+      iqsr train ablation/cpu-first --data sets/ -o a --resume --set steps=2000
 
-      iqsr train recipes/cpu-first.toml --data sets/ -o a --validation others/
+      iqsr train ablation/cpu-first --data sets/ -o a --validation others/
 
-      iqsr train recipes/cpu-amo-ft.toml --data sets/ -o ft --set steps=200
+      iqsr train ablation/cpu-amo-ft --data sets/ -o ft --set steps=200
 
-      iqsr train recipes/cpu-first.toml --data sets/ --data more-sets/ -o both
+      iqsr train ablation/cpu-first --data sets/ --data more-sets/ -o both
 
-      iqsr train recipes/swinir-l1.toml --data HGGT/Train -o l1 --set batch=4
+      iqsr train paper/swinir-l1 --data HGGT/Train -o l1 --set batch=4
     """
     from iqsr.cli.interrupt import interruptible
     from iqsr.cli.progress import StageBars

@@ -9,7 +9,7 @@ from iqsr.cli.places import place
 
 
 def command(
-    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML); see recipes/quality/.", metavar="RECIPE")],
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or a name that `iqsr recipes` lists.", metavar="RECIPE")],
     photos: Annotated[
         list[Path] | None, typer.Option("--photos", help="Folder of clean photos; may be given again.", metavar="DIR")
     ] = None,
@@ -50,17 +50,17 @@ def command(
 
     [bold]Examples[/bold]
 
-      iqsr train-quality recipes/quality/srq.toml --photos photos/ -o runs/srq
+      iqsr train-quality predictor/srq --photos photos/ -o runs/srq
 
-      iqsr train-quality recipes/quality/srq.toml --photos a/ --set held_out=0.2
+      iqsr train-quality predictor/srq --photos a/ --set held_out=0.2
 
-      iqsr train-quality recipes/quality/people.toml --pairs pairs.csv -o people
+      iqsr train-quality preferences/people --pairs pairs.csv -o people
     """
     from iqsr.cli.interrupt import interruptible
     from iqsr.cli.progress import StageBars
     from iqsr.errors import UsageError
     from iqsr.recipes import read_recipe
-    from iqsr.training.quality.recipe import PredictorRecipe, PreferenceRecipe
+    from iqsr.training.predictor.recipe import PredictorRecipe, PreferenceRecipe
 
     if (pairs is None) == (not photos):
         raise UsageError("give either --photos DIR or --pairs CSV")
@@ -72,14 +72,14 @@ def command(
         raise UsageError("--from and --scratch exclude each other")
     with interruptible("the same command goes on from here"), StageBars() as bars:
         if pairs is not None:
-            from iqsr.training.quality.preferences import train_on_pairs
+            from iqsr.training.predictor.preferences import train_on_pairs
 
             settings = read_recipe(recipe, PreferenceRecipe, changes or [])
             weights = train_on_pairs(
                 settings, pairs, out, bars.stage, start=start, scratch=scratch, accept_data=accept_data
             )
         else:
-            from iqsr.training.quality.train import train_quality
+            from iqsr.training.predictor.train import train_quality
 
             settings = read_recipe(recipe, PredictorRecipe, changes or [])
             weights = train_quality(settings, photos or [], out, bars.stage, accept_data=accept_data)

@@ -17,9 +17,9 @@ from iqsr.errors import UnknownNameError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from iqsr.batch import Job
-    from iqsr.sizes import Wish
-    from iqsr.upscale import Upscaler
+    from iqsr.upscaling.api import Upscaler
+    from iqsr.upscaling.batch import Job
+    from iqsr.upscaling.target_size import TargetSize
 
 HELP = """Enlarge pictures: files, patterns, folders with all below them.
 
@@ -143,10 +143,10 @@ def command(
     ] = False,
 ) -> None:
     """Enlarge pictures (see HELP)."""
-    from iqsr.batch import plan
     from iqsr.device import check_device_name
     from iqsr.images.alpha import ALPHAS
-    from iqsr.sizes import Wish
+    from iqsr.upscaling.batch import plan
+    from iqsr.upscaling.target_size import TargetSize
 
     if skip_existing and overwrite:
         raise UsageError("--skip-existing and --overwrite exclude each other")
@@ -155,7 +155,7 @@ def command(
     if alpha not in ALPHAS:
         raise UnknownNameError("--alpha", alpha, list(ALPHAS))
     check_device_name(device)
-    wish = Wish(scale, width, height)
+    wish = TargetSize(scale, width, height)
     unread: list[OSError] = []
     jobs = plan(inputs, out, format=format, suffix=suffix, skip_existing=skip_existing, on_unread=unread.append)
     if not (skip_existing or overwrite):
@@ -164,7 +164,7 @@ def command(
         _warn_of_lossless(jobs)
 
     def upscaler() -> Upscaler:
-        from iqsr.upscale import Upscaler
+        from iqsr.upscaling.api import Upscaler
 
         if threads is not None:
             import torch
@@ -203,22 +203,22 @@ def _warn_of_lossless(jobs: list[Job]) -> None:
 def _tell_unread(folders: list[OSError]) -> None:
     """Folders that could not be searched, as failures like those of pictures. A warning told of them already."""
     for error in folders:
-        told = f"cannot read '{error.filename}': {error.strerror}"
-        facts = {"source": str(error.filename), "output": None, "state": "failed", "error": told}
+        failure_message = f"cannot read '{error.filename}': {error.strerror}"
+        facts = {"source": str(error.filename), "output": None, "state": "failed", "error": failure_message}
         typer.echo(json.dumps(facts))
 
 
 def _enlarge(
     jobs: list[Job],
     upscaler: Callable[[], Upscaler],
-    wish: Wish,
+    wish: TargetSize,
     quality: int | None,
     alpha: str,
     skip: bool,
     as_json: bool,
 ) -> list[str]:
     """Do the jobs and tell of each; their states. `upscaler` is called when the first picture needs it."""
-    from iqsr.batch import upscale_batch
+    from iqsr.upscaling.batch import upscale_batch
 
     with interruptible(_GO_ON), _reporter(len(jobs), as_json=as_json) as reporter:
         done = upscale_batch(
@@ -233,12 +233,12 @@ def _enlarge(
         return [reporter.finished(result) for result in done]
 
 
-def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: Wish, skip: bool, as_json: bool) -> list[str]:
-    from iqsr.batch import told
+def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: TargetSize, skip: bool, as_json: bool) -> list[str]:
     from iqsr.errors import IqsrError, PictureError
     from iqsr.images import check_output, open_picture
     from iqsr.images.find import exists
-    from iqsr.jobs import in_the_way
+    from iqsr.upscaling.batch import failure_message
+    from iqsr.upscaling.jobs import in_the_way
 
     states: list[str] = []
     if not (skip and all(exists(job.out) for job in jobs)):
@@ -257,8 +257,8 @@ def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: Wish, skip: bool, as_jso
             text = f"{job.source} ({before[0]} x {before[1]}) -> {job.out} ({after[0]} x {after[1]})"
             text += f" [{state if state == 'skipped' else upscaler.describe()}]"
         except (IqsrError, OSError) as error:
-            state, text = "failed", f"iqsr: {told(job, error)}"
-            facts |= {"state": state, "error": told(job, error)}
+            state, text = "failed", f"iqsr: {failure_message(job, error)}"
+            facts |= {"state": state, "error": failure_message(job, error)}
         typer.echo(json.dumps(facts) if as_json else printable(text), err=state == "failed" and not as_json)
         states.append(state)
     return states

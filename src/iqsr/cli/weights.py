@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from iqsr.weights import Weight
+    from iqsr.io.weights import Weight
 
 app = typer.Typer(
     help="Show, import and download the networks' weight files.",
@@ -40,7 +40,7 @@ def show(
     """Print the table of weight files."""
     if context.invoked_subcommand:
         return
-    from iqsr.weights import known_weights
+    from iqsr.io.weights import known_weights
 
     states = [(weight, *_state(weight)) for weight in known_weights().values()]
     if as_json:
@@ -52,7 +52,7 @@ def show(
 def _state(weight: "Weight") -> tuple["Path | None", "str | None"]:
     """Where the file is, or what is wrong."""
     from iqsr.errors import WeightsError
-    from iqsr.weights import find
+    from iqsr.io.weights import find
 
     try:
         return find(weight), None
@@ -77,7 +77,7 @@ def _print_table(states: list[tuple["Weight", "Path | None", "str | None"]]) -> 
     from rich.console import Console
     from rich.markup import escape
 
-    from iqsr.weights import weights_folder
+    from iqsr.io.weights import weights_folder
 
     console = Console()
     between = "\n    " if console.is_terminal else "  "
@@ -110,7 +110,7 @@ def import_(
       iqsr weights import /media/usb/models
     """
     from iqsr.errors import WeightsError
-    from iqsr.weights import import_folder, weights_folder
+    from iqsr.io.weights import import_folder, weights_folder
 
     found = import_folder(folder)
     if not found:
@@ -134,7 +134,7 @@ def fetch(
     """
     from rich.console import Console
 
-    from iqsr import weights
+    from iqsr.io import weights
 
     with Console(stderr=True).status(f"Fetching {name} ..."):
         path = weights.fetch(name)

@@ -106,21 +106,21 @@ class TwoStageDraw(Drawn):
     jpeg_last: bool
 
 
-def uniform(n: int, range: Range, generator: torch.Generator) -> Tensor:
+def uniform(n: int, range: Range, rng: torch.Generator) -> Tensor:
     """(N,) values uniform in [low, high), float32."""
     low, high = range
-    return low + (high - low) * torch.rand(n, generator=generator)
+    return low + (high - low) * torch.rand(n, generator=rng)
 
 
-def chance(probability: float, generator: torch.Generator) -> bool:
+def chance(probability: float, rng: torch.Generator) -> bool:
     """True with that probability."""
-    return torch.rand((), generator=generator).item() < probability
+    return torch.rand((), generator=rng).item() < probability
 
 
-def pick(n: int, weights: tuple[float, ...], generator: torch.Generator) -> Tensor:
+def pick(n: int, weights: tuple[float, ...], rng: torch.Generator) -> Tensor:
     """(N,) int64 indices, each with a probability in proportion to its weight."""
     bounds = torch.tensor(weights, dtype=torch.float64).cumsum(0)
-    at = torch.rand(n, generator=generator, dtype=torch.float64) * bounds[-1]
+    at = torch.rand(n, generator=rng, dtype=torch.float64) * bounds[-1]
     return torch.searchsorted(bounds, at, right=True).clamp_(max=len(weights) - 1)
 
 

@@ -76,20 +76,20 @@ class Blur:
             if not range[0] <= 1 <= range[1]:
                 raise UsageError(f"{name} must hold 1, got {range}")
 
-    def draw(self, n: int, generator: torch.Generator) -> BlurDraw:
+    def draw(self, n: int, rng: torch.Generator) -> BlurDraw:
         """Kernels of n pictures; whether there is a blur at all is the stage's to draw."""
-        sinc = torch.rand(n, generator=generator) < self.sinc
-        kind = torch.where(sinc, _SINC, pick(n, self.mix.weights, generator))
-        size = torch.tensor(self.sizes)[pick(n, (1.0,) * len(self.sizes), generator)]
-        sigma = torch.stack([uniform(n, self.sigma, generator) for _ in range(2)], 1)
+        sinc = torch.rand(n, generator=rng) < self.sinc
+        kind = torch.where(sinc, _SINC, pick(n, self.mix.weights, rng))
+        size = torch.tensor(self.sizes)[pick(n, (1.0,) * len(self.sizes), rng)]
+        sigma = torch.stack([uniform(n, self.sigma, rng) for _ in range(2)], 1)
         sigma = torch.where(_is_in(kind, _ISO)[:, None], sigma[:, :1], sigma)
-        theta = uniform(n, (-math.pi, math.pi), generator)
-        generalised = _exponents(n, self.beta_generalised, generator)
-        plateau = _exponents(n, self.beta_plateau, generator)
+        theta = uniform(n, (-math.pi, math.pi), rng)
+        generalised = _exponents(n, self.beta_generalised, rng)
+        plateau = _exponents(n, self.beta_plateau, rng)
         beta = torch.where(_is_in(kind, _GENERALISED), generalised, torch.ones(n))
         beta = torch.where(_is_in(kind, _PLATEAU), plateau, beta)
         lowest = torch.where(size < 13, math.pi / 3, math.pi / 5)
-        cutoff = lowest + (math.pi - lowest) * torch.rand(n, generator=generator)
+        cutoff = lowest + (math.pi - lowest) * torch.rand(n, generator=rng)
         return BlurDraw(kind, size, sigma, theta, beta, cutoff)
 
 
@@ -104,11 +104,11 @@ class FinalSinc:
         check_sizes(self.sizes)
         check_probability("probability of the final sinc", self.probability)
 
-    def draw(self, n: int, generator: torch.Generator) -> BlurDraw:
+    def draw(self, n: int, rng: torch.Generator) -> BlurDraw:
         """Kernels of n pictures: sincs with a cut-off in [pi / 3, pi), pulses where there is none."""
-        kind = torch.where(torch.rand(n, generator=generator) < self.probability, _SINC, _PULSE)
-        size = torch.tensor(self.sizes)[pick(n, (1.0,) * len(self.sizes), generator)]
-        cutoff = uniform(n, (math.pi / 3, math.pi), generator)
+        kind = torch.where(torch.rand(n, generator=rng) < self.probability, _SINC, _PULSE)
+        size = torch.tensor(self.sizes)[pick(n, (1.0,) * len(self.sizes), rng)]
+        cutoff = uniform(n, (math.pi / 3, math.pi), rng)
         return BlurDraw(kind, size, torch.ones(n, 2), torch.zeros(n), torch.ones(n), cutoff)
 
 
@@ -162,9 +162,9 @@ def _mahalanobis(x: Tensor, y: Tensor, drawn: BlurDraw) -> Tensor:
     return (along / sigma[:, 0]).square() + (across / sigma[:, 1]).square()
 
 
-def _exponents(n: int, range: Range, generator: torch.Generator) -> Tensor:
-    low, high = uniform(n, (range[0], 1.0), generator), uniform(n, (1.0, range[1]), generator)
-    return torch.where(torch.rand(n, generator=generator) < 0.5, low, high)
+def _exponents(n: int, range: Range, rng: torch.Generator) -> Tensor:
+    low, high = uniform(n, (range[0], 1.0), rng), uniform(n, (1.0, range[1]), rng)
+    return torch.where(torch.rand(n, generator=rng) < 0.5, low, high)
 
 
 def _is_in(kind: Tensor, kinds: tuple[int, ...]) -> Tensor:

@@ -31,12 +31,12 @@ class Noise:
         check_probability("gray", self.gray)
         check_probability("gaussian", self.gaussian)
 
-    def draw(self, n: int, generator: torch.Generator) -> NoiseDraw:
+    def draw(self, n: int, rng: torch.Generator) -> NoiseDraw:
         """Kind, strengths and seeds for n pictures."""
-        gaussian = chance(self.gaussian, generator)
-        strength = uniform(n, self.sigma, generator) / 255 if gaussian else uniform(n, self.scale, generator)
-        gray = torch.rand(n, generator=generator) < self.gray
-        seeds = torch.randint(2**31, (n + 1,), generator=generator)
+        gaussian = chance(self.gaussian, rng)
+        strength = uniform(n, self.sigma, rng) / 255 if gaussian else uniform(n, self.scale, rng)
+        gray = torch.rand(n, generator=rng) < self.gray
+        seeds = torch.randint(2**31, (n + 1,), generator=rng)
         return NoiseDraw("gaussian" if gaussian else "poisson", strength, gray, seeds[:-1], int(seeds[-1]))
 
 
@@ -80,5 +80,5 @@ def _photons(levels: Tensor) -> int:
 
 
 def _normal(shape: torch.Size, seed: int, like: Tensor) -> Tensor:
-    generator = torch.Generator(like.device).manual_seed(seed)
-    return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
+    rng = torch.Generator(like.device).manual_seed(seed)
+    return torch.randn(shape, generator=rng, device=like.device, dtype=like.dtype)

@@ -52,11 +52,11 @@ class Resize:
         if min(weights) < 0 or sum(weights) <= 0:
             raise UsageError(f"weights of up, down and keep must be 0 or more, and not all 0: got {weights}")
 
-    def draw(self, generator: torch.Generator) -> ResizeDraw:
+    def draw(self, rng: torch.Generator) -> ResizeDraw:
         """One factor and one interpolation."""
         ranges: tuple[Range, ...] = ((1.0, self.range[1]), (self.range[0], 1.0), (1.0, 1.0))
-        which = int(pick(1, (self.up, self.down, self.keep), generator))
-        return ResizeDraw(uniform(1, ranges[which], generator).item(), draw_mode(generator))
+        which = int(pick(1, (self.up, self.down, self.keep), rng))
+        return ResizeDraw(uniform(1, ranges[which], rng).item(), draw_mode(rng))
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class Stage:
     def __post_init__(self) -> None:
         check_range("JPEG quality", self.jpeg, 1, 100)
 
-    def draw(self, n: int, generator: torch.Generator) -> StageDraw:
+    def draw(self, n: int, rng: torch.Generator) -> StageDraw:
         """Parameters for n pictures."""
-        blurred = chance(self.blur.probability, generator)
-        kernels = self.blur.draw(n, generator)
-        resize, noise = self.resize.draw(generator), self.noise.draw(n, generator)
-        return StageDraw(kernels if blurred else None, resize, noise, uniform(n, self.jpeg, generator))
+        blurred = chance(self.blur.probability, rng)
+        kernels = self.blur.draw(n, rng)
+        resize, noise = self.resize.draw(rng), self.noise.draw(n, rng)
+        return StageDraw(kernels if blurred else None, resize, noise, uniform(n, self.jpeg, rng))
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ class OneStage:
         """The smallest side, px, for which every kernel fits into the picture."""
         return _up_to_multiple(max(self.stage.blur.sizes) // 2 + 1, self.scale)
 
-    def draw(self, n: int, height: int, width: int, generator: torch.Generator) -> OneStageDraw:
+    def draw(self, n: int, height: int, width: int, rng: torch.Generator) -> OneStageDraw:
         """Parameters for n pictures of height x width px.
 
         Raises UsageError where `scale` does not divide both, or one is below `minimum_size`.
         """
         lr_height, lr_width = _lr_size(height, width, self)
-        return OneStageDraw(height, width, lr_height, lr_width, self.stage.draw(n, generator))
+        return OneStageDraw(height, width, lr_height, lr_width, self.stage.draw(n, rng))
 
 
 @dataclass(frozen=True)
@@ -117,17 +117,15 @@ class TwoStage:
         needed = max(first, math.ceil(second / self.first.resize.range[0]) + 1, last * self.scale)
         return _up_to_multiple(needed, self.scale)
 
-    def draw(self, n: int, height: int, width: int, generator: torch.Generator) -> TwoStageDraw:
+    def draw(self, n: int, height: int, width: int, rng: torch.Generator) -> TwoStageDraw:
         """Parameters for n pictures of height x width px.
 
         Raises UsageError where `scale` does not divide both, or one is below `minimum_size`.
         """
         lr_height, lr_width = _lr_size(height, width, self)
-        first, second = self.first.draw(n, generator), self.second.draw(n, generator)
-        mode, sinc = draw_mode(generator), self.final_sinc.draw(n, generator)
-        return TwoStageDraw(
-            height, width, lr_height, lr_width, first, second, mode, sinc, jpeg_last=chance(0.5, generator)
-        )
+        first, second = self.first.draw(n, rng), self.second.draw(n, rng)
+        mode, sinc = draw_mode(rng), self.final_sinc.draw(n, rng)
+        return TwoStageDraw(height, width, lr_height, lr_width, first, second, mode, sinc, jpeg_last=chance(0.5, rng))
 
 
 def degrade(x: Tensor, drawn: OneStageDraw | TwoStageDraw) -> Tensor:
@@ -163,9 +161,9 @@ def resize_by(x: Tensor, drawn: ResizeDraw) -> Tensor:
     return F.interpolate(x, scale_factor=drawn.factor, mode=drawn.mode, recompute_scale_factor=False)
 
 
-def draw_mode(generator: torch.Generator) -> ResizeMode:
+def draw_mode(rng: torch.Generator) -> ResizeMode:
     """Area, bilinear or bicubic, equally often."""
-    return RESIZE_MODES[int(torch.randint(len(RESIZE_MODES), (), generator=generator))]
+    return RESIZE_MODES[int(torch.randint(len(RESIZE_MODES), (), generator=rng))]
 
 
 def _one_stage(x: Tensor, drawn: OneStageDraw) -> Tensor:

@@ -14,16 +14,16 @@ from iqsr.errors import UsageError
 class Pool:
     """`size` samples, of which a random batch is given out for every batch that comes in.
 
-    One pool a process. Samples stay on the device of the first batch. generator: on the CPU; the pool's alone, for its
+    One pool a process. Samples stay on the device of the first batch. rng: on the CPU; the pool's alone, for its
     state is a part of the pool's.
     """
 
-    def __init__(self, size: int, generator: torch.Generator) -> None:
+    def __init__(self, size: int, rng: torch.Generator) -> None:
         if size < 1:
             raise UsageError(f"a pool needs at least 1 sample, got {size}")
         self.size = size
         self.filled = 0
-        self._generator = generator
+        self._generator = rng
         self._samples: dict[str, Tensor] = {}
         self._last: tuple[int, Tensor, dict[str, Tensor], Tensor] | None = None
 
@@ -54,9 +54,9 @@ class Pool:
     def undo(self) -> None:
         """Be as before the last `exchange`, once."""
         if self._last is not None:
-            self.filled, rows, taken, generator = self._last
+            self.filled, rows, taken, rng = self._last
             self._put(rows, taken)
-            self._generator.set_state(generator)
+            self._generator.set_state(rng)
             self._last = None
 
     def _put(self, rows: Tensor, batch: dict[str, Tensor]) -> None:

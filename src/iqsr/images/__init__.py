@@ -8,7 +8,6 @@ Nothing here holds a whole picture where the file format can be read and written
 file's own (a Display-P3 photo stays Display-P3): what says so travels with them.
 """
 
-from iqsr.images.parts import remove_stale_parts
 from iqsr.images.read import Picture, PictureInfo, open_as_srgb, open_picture, read_rgb
 from iqsr.images.resample import resample
 from iqsr.images.write import OutputFormat, check_output, output_formats, write_picture
@@ -22,7 +21,6 @@ __all__ = [
     "open_picture",
     "output_formats",
     "read_rgb",
-    "remove_stale_parts",
     "resample",
     "write_picture",
 ]

@@ -27,7 +27,7 @@ _BLOCK_SAMPLES = 1 << 20
 _BLOCKS_WAITING = 8
 
 
-class RowStream:
+class RowSource:
     """Rows of a picture as the bytes of a PNG. bands: 1 (gray) or 3; depth: 8 or 16."""
 
     def __init__(self, width: int, height: int, *, bands: int, depth: int) -> None:

@@ -13,10 +13,10 @@ from iqsr.errors import PictureError, UsageError
 from iqsr.images import metadata, vips
 from iqsr.images.alpha import largest
 from iqsr.images.formats import MUST_END, suffixes_of
-from iqsr.images.parts import check_place, part_of
 from iqsr.images.read import Picture, PictureInfo, decoded
 from iqsr.images.resample import resampled
-from iqsr.images.stream import Encoding, RowStream
+from iqsr.images.stream import Encoding, RowSource
+from iqsr.io.atomic import check_place, part_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,8 +108,8 @@ def write_picture(
     if source.straight and info.has_alpha and not chosen.has_alpha:
         logger.warning("'%s': alpha left out, %s has none", out, chosen.name)
     depth = 16 if info.depth == 16 and chosen.has_16_bit else 8
-    stream = RowStream(*upscaled, bands=1 if info.gray else 3, depth=depth)
-    with part_of(out) as part:
+    stream = RowSource(*upscaled, bands=1 if info.gray else 3, depth=depth)
+    with part_of(out, PictureError) as part:
         encode = partial(_encode, part=part, chosen=chosen, source=source, size=size, quality=quality)
         with Encoding(out, encode) as encoding:
             for block in stream.blocks(bands):

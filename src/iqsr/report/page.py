@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torchvision.io import encode_png
 
-from iqsr.atomic import write_text
 from iqsr.errors import IqsrError, UsageError
+from iqsr.io.atomic import write_text
 
 
 @dataclass(frozen=True)

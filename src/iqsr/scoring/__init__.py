@@ -13,13 +13,13 @@ from iqsr.scoring.cache import (
     writable_default_cache,
 )
 from iqsr.scoring.files import score_files
-from iqsr.scoring.pictures import Judges, default_metrics, score_pictures
+from iqsr.scoring.pictures import MetricSet, default_metrics, score_pictures
 from iqsr.scoring.table import Summary, summaries, write_table
 from iqsr.scoring.tasks import Scored
 
 __all__ = [
     "CacheKey",
-    "Judges",
+    "MetricSet",
     "ScoreCache",
     "Scored",
     "Summary",

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from iqsr.errors import IqsrError, PictureError
-from iqsr.weights import cache_folder, known_weights
+from iqsr.io.weights import cache_folder, known_weights
 
 _APPLICATION = 0x69717372  # "iqsr", in SQLite's header
 _FORMAT = 1
@@ -219,12 +219,14 @@ def metric_fingerprint(name: str, *, precision: str = "fp32") -> str:
     pyiqa's version), the code that decodes pictures, and the precision. Not the device, whose rounding
     differs in the last digits. Raises UnknownNameError.
     """
-    from iqsr.quality import card
+    from iqsr.metrics import card
 
     about = card(name)
     parts = [about.name, precision, *_code(about.provider), *map(_weights_hash, about.weights)]
-    if about.package_data and (shipped := _PACKAGE / "quality" / about.package_data).is_file():
+    if about.package_data and (shipped := _PACKAGE / "metrics" / about.package_data).is_file():
         parts.append(content_hash(shipped))
+    if about.weights_file:
+        parts.append(content_hash(Path(about.weights_file)))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -233,13 +235,13 @@ def _code(provider: str) -> tuple[str, ...]:
     """What decodes pictures, and what computes a provider's metrics."""
     reading = (code_hash("images", "read.py"), code_hash("images", "alpha.py"))
     if provider == "pyiqa":
-        return (*reading, _version("pyiqa"), code_hash("quality", "toolbox*.py"))
-    return (*reading, code_hash("quality", "*.py"))
+        return (*reading, _version("pyiqa"), code_hash("metrics", "toolbox*.py"))
+    return (*reading, code_hash("metrics", "*.py"))
 
 
 def _weights_hash(name: str) -> str:
     """SHA-256 of the file that is loaded: as published, which is checked when it is, or else of what is there."""
-    from iqsr.quality.musiq_files import unpublished_file
+    from iqsr.metrics.musiq_files import unpublished_file
 
     if (file := unpublished_file(name)) is not None:
         return content_hash(file)

@@ -13,7 +13,7 @@ from iqsr.errors import IqsrError, PictureError, UsageError
 from iqsr.images import open_picture
 from iqsr.images.find import OnUnread, find_pictures
 from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash
-from iqsr.scoring.pictures import BATCH_PIXELS, Judges, Precision
+from iqsr.scoring.pictures import BATCH_PIXELS, MetricSet, Precision
 from iqsr.scoring.references import Originals, References
 from iqsr.scoring.tasks import Scored, Task, planned
 
@@ -29,45 +29,52 @@ def score_files(
     paths: Iterable[str | Path],
     metrics: Sequence[str] | None = None,
     *,
-    reference: Path | None = None,
+    reference: str | Path | None = None,
     device: str = "cpu",
     precision: Precision = "fp32",
     crop_border: int = 0,
     cache: Path | None = None,
     on_progress: Callable[[Scored, int, int], None] | None = None,
 ) -> DataFrame:
-    """Score picture files: a row a picture, in the order they were found; columns path, width, height, the metrics.
+    """Score picture files.
 
-    Where metrics compare, the column `reference` has the original of each picture; one of another name is told in a
-    warning, for it may be another picture's.
-
-    paths: files, folders, patterns. metrics: names, see `iqsr metrics`; None for the default, srq. reference: the
-    original's file, or the folder that has them (see `References`), for metrics that compare. device: `cpu`, `cuda`,
-    `cuda:N`, `mps`, `auto`. precision: of networks, `fp32` or `bf16`. crop_border: pixels that metrics which compare
-    leave out on each side. cache: a file (see `ScoreCache`, `default_cache`) that scores go to as they come and are
-    taken from, so that a run that was stopped goes on; None for no cache.
-    on_progress: called after each picture with it, with the number of pictures done, and of all.
-
-    Pictures are what they look like: upright, gray as three equal channels, 16 bit with all bits, CMYK and Lab
+    Pictures are measured as they look: upright, gray as three equal channels, 16 bit with all bits, CMYK and Lab
     converted to sRGB. Transparency is ignored; colour that it hides is filled from its neighbours.
 
-    A score that cannot be had does not stop the rest: it is missing (NaN) in the table, which then has one more column,
-    `error`, with a line that says why, or nothing. There is no such column where nothing is missing.
+    A score that cannot be had does not stop the rest: it is missing (NaN), and the column `error` says why.
 
-    Raises UsageError for arguments that cannot be right, the errors of `load_metric`, IqsrError for a damaged cache.
+    Args:
+        paths: Files, folders, patterns.
+        metrics: Names, see `list_metrics`; srq by default.
+        reference: The original's file, or the folder of originals, for metrics that compare. An original of another
+            name than the picture's is told in a warning.
+        device: `cpu`, `cuda`, `cuda:N`, `mps` or `auto`.
+        precision: Of networks, `fp32` or `bf16`.
+        crop_border: Pixels that metrics which compare leave out on each side.
+        cache: A file that remembers scores, so that a run that was stopped goes on; None for none.
+        on_progress: Called after each picture with it, the number of pictures done, and of all.
+
+    Returns:
+        A row a picture, in the order they were found: `path`, `width`, `height`, `reference` where pictures are
+        compared, a column a metric, and `error` where a score is missing.
+
+    Raises:
+        UsageError: For arguments that cannot be right.
+        WeightsError: If a metric's weights are not here.
+        IqsrError: If the cache is damaged.
     """
     from iqsr.scoring.table import to_table
 
-    judges = Judges(metrics, device=device, precision=precision, crop_border=crop_border)
-    references = references_for(judges, reference)
+    metric_set = MetricSet(metrics, device=device, precision=precision, crop_border=crop_border)
+    references = references_for(metric_set, None if reference is None else Path(reference))
     found = find_pictures(paths)
-    scored = score_found(found, judges, references=references, cache=cache, on_progress=on_progress)
-    return to_table(scored, judges.names)
+    scored = score_found(found, metric_set, references=references, cache=cache, on_progress=on_progress)
+    return to_table(scored, metric_set.names)
 
 
 def score_found(
     found: Sequence[tuple[Path, Path]],
-    judges: Judges,
+    metric_set: MetricSet,
     *,
     references: References | None = None,
     cache: Path | None = None,
@@ -77,7 +84,7 @@ def score_found(
     scored: dict[int, Scored] = {}
     with ExitStack() as stack:
         opened = None if cache is None else stack.enter_context(ScoreCache(cache))
-        for place, one in scores_of(found, judges, references=references, cache=opened):
+        for place, one in scores_of(found, metric_set, references=references, cache=opened):
             scored[place] = one
             if on_progress is not None:
                 on_progress(one, len(scored), len(found))
@@ -86,12 +93,12 @@ def score_found(
     return [scored[place] for place in sorted(scored)]
 
 
-def references_for(judges: Judges, path: Path | None, *, on_unread: OnUnread | None = None) -> References | None:
+def references_for(metric_set: MetricSet, path: Path | None, *, on_unread: OnUnread | None = None) -> References | None:
     """The originals at `path`; on_unread as in `find_pictures`.
 
     UsageError where metrics need some and there are none, or the other way round.
     """
-    names = judges.with_reference
+    names = metric_set.with_reference
     if path is None and names:
         verb = "compares" if len(names) == 1 else "compare"
         raise UsageError(f"{', '.join(names)} {verb} with a reference: give --reference FOLDER or FILE")
@@ -102,7 +109,7 @@ def references_for(judges: Judges, path: Path | None, *, on_unread: OnUnread | N
 
 def scores_of(
     found: Sequence[tuple[Path, Path]],
-    judges: Judges,
+    metric_set: MetricSet,
     *,
     references: Originals | None = None,
     cache: ScoreCache | None = None,
@@ -113,8 +120,8 @@ def scores_of(
     A thread decodes the next batch while one is measured. No more than three batches of `pixels` (a larger picture is
     a batch of its own), with their originals, are in memory at once.
     """
-    for batch in ahead(_Decoder(), planned(found, judges, references, cache, pixels)):
-        fresh = _measured(batch, judges)
+    for batch in ahead(_Decoder(), planned(found, metric_set, references, cache, pixels)):
+        fresh = _measured(batch, metric_set)
         if cache is not None and fresh:
             cache.put(fresh)
         yield from ((task.place, task.scored) for task in batch.tasks)
@@ -190,18 +197,18 @@ def _read(path: Path, hashes: set[str]) -> Tensor | IqsrError:
     return whole
 
 
-def _measured(batch: _Batch, judges: Judges) -> dict[CacheKey, float]:
+def _measured(batch: _Batch, metric_set: MetricSet) -> dict[CacheKey, float]:
     """Measure a batch; the scores go to its tasks. Returns those to be remembered."""
     fresh: dict[CacheKey, float] = {}
-    for name in judges.names:
-        compares = judges.cards[name].reference == "full"
+    for name in metric_set.names:
+        compares = metric_set.cards[name].reference == "full"
         places = [i for i, task in enumerate(batch.tasks) if name in task.wanted]
         places = [i for i in places if batch.originals[i] is not None or not compares]
         if not places:
             continue
         x = _joined(batch.pictures, places)
         reference = _joined(batch.originals, places) if compares else None
-        for i, score in zip(places, judges.measure(name, x, reference), strict=True):
+        for i, score in zip(places, metric_set.measure(name, x, reference), strict=True):
             task = batch.tasks[i]
             if isinstance(score, str):
                 task.scored.failed(score)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from iqsr.errors import UsageError
 from iqsr.images import Picture, open_picture, write_picture
 from iqsr.images.metadata import Colour, Metadata
-from iqsr.images.parts import check_place
+from iqsr.io.atomic import check_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable

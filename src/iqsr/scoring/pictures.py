@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from iqsr.device import check_device_name
 from iqsr.errors import IqsrError, UsageError
-from iqsr.quality import MetricCard, availability, card, load_metric, metric_names
+from iqsr.metrics import MetricCard, availability, card, load_metric, metric_names
 from iqsr.scoring.cache import metric_fingerprint
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor
 
-    from iqsr.quality.metric import Metric
+    from iqsr.metrics.metric import Metric
 
 Precision = Literal["fp32", "bf16"]
 BATCH_PIXELS = 1 << 20
@@ -35,7 +35,7 @@ def default_metrics() -> list[str]:
     raise UsageError(f"srq, the default metric, is not here ({srq.how}); name others, of these: {', '.join(here)}")
 
 
-class Judges:
+class MetricSet:
     """Metrics by name, each loaded when it first has something to measure.
 
     names: as `iqsr metrics` lists them, or aliases; None for the default. A name that comes twice counts once. device:
@@ -134,7 +134,7 @@ class Judges:
     def _values(self, name: str, x: Tensor, reference: Tensor | None) -> list[np.float32]:
         import torch
 
-        from iqsr.quality.planes import without_border
+        from iqsr.metrics.planes import without_border
 
         with torch.no_grad():
             x = without_border(x, self.border(name)).to(self.device)
@@ -155,23 +155,23 @@ def score_pictures(
 
     pictures: (3, H, W) in [0, 1] each, of any sizes, or a batch (N, 3, H, W); those of equal size are measured
     together. references: as many, of the same sizes, for metrics that compare. metrics, device, precision,
-    crop_border: as in `Judges`.
+    crop_border: as in `MetricSet`.
 
     Raises UsageError for input that cannot be right (shape, size, a reference that is missing), IqsrError for a
     picture that a metric has no finite score for, and the errors of `load_metric`.
     """
     from pandas import DataFrame
 
-    judges = Judges(metrics, device=device, precision=precision, crop_border=crop_border)
+    metric_set = MetricSet(metrics, device=device, precision=precision, crop_border=crop_border)
     found, originals = list(pictures), None if references is None else list(references)
-    _check(judges, found, originals)
-    judges.load(judges.names)
-    columns: dict[str, list[float]] = {name: [0.0] * len(found) for name in judges.names}
+    _check(metric_set, found, originals)
+    metric_set.load(metric_set.names)
+    columns: dict[str, list[float]] = {name: [0.0] * len(found) for name in metric_set.names}
     for places in batches([(int(x.shape[2]), int(x.shape[1])) for x in found]):
         x = _stacked(found, places)
         original = None if originals is None else _stacked(originals, places)
-        for name in judges.names:
-            for place, score in zip(places, judges.measure(name, x, original), strict=True):
+        for name in metric_set.names:
+            for place, score in zip(places, metric_set.measure(name, x, original), strict=True):
                 if isinstance(score, str):
                     raise IqsrError(f"picture {place}: {score}")
                 columns[name][place] = score
@@ -194,13 +194,13 @@ def _stacked(pictures: Sequence[Tensor], places: Sequence[int]) -> Tensor:
     return torch.stack([pictures[place] for place in places])
 
 
-def _check(judges: Judges, pictures: Sequence[Tensor], references: Sequence[Tensor] | None) -> None:
-    if references is None and judges.with_reference:
-        raise UsageError(f"{judges.with_reference[0]} compares with a reference; give references")
+def _check(metric_set: MetricSet, pictures: Sequence[Tensor], references: Sequence[Tensor] | None) -> None:
+    if references is None and metric_set.with_reference:
+        raise UsageError(f"{metric_set.with_reference[0]} compares with a reference; give references")
     for place, picture in enumerate(pictures):
         _check_picture(f"picture {place}", picture)
-        for name in judges.names:
-            if why := judges.too_small(name, picture.shape[2], picture.shape[1]):
+        for name in metric_set.names:
+            if why := metric_set.too_small(name, picture.shape[2], picture.shape[1]):
                 raise UsageError(f"picture {place}: {why}")
     if references is None:
         return

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqsr.errors import UsageError
-from iqsr.images.parts import check_place, part_of
-from iqsr.quality import card
+from iqsr.io.atomic import check_place, part_of
+from iqsr.metrics import card
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -89,7 +89,7 @@ def check_table(out: Path) -> None:
 def write_table(table: DataFrame, out: Path) -> None:
     """Write a table of `to_table` as CSV, Parquet or JSON (a list of objects), by the suffix of `out`.
 
-    The file appears whole or not at all; all digits are kept. Raises the errors of `check_table`, PictureError
+    The file appears whole or not at all; all digits are kept. Raises the errors of `check_table`, WriteError
     where the file system refuses.
     """
     out = Path(out)

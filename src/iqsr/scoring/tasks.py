@@ -9,7 +9,7 @@ from pathlib import Path
 from iqsr.errors import IqsrError, PictureError
 from iqsr.images import open_as_srgb
 from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash
-from iqsr.scoring.pictures import Judges, batches
+from iqsr.scoring.pictures import MetricSet, batches
 from iqsr.scoring.references import Originals
 
 _CHUNK = 256
@@ -51,7 +51,7 @@ class Task:
 
 def planned(
     found: Sequence[tuple[Path, Path]],
-    judges: Judges,
+    metric_set: MetricSet,
     references: Originals | None,
     cache: ScoreCache | None,
     pixels: int,
@@ -59,13 +59,13 @@ def planned(
     """Batches of equal size; pictures that need no decoding, for they are remembered or cannot be read, come first."""
     for start in range(0, len(found), _CHUNK):
         chunk = enumerate(found[start : start + _CHUNK], start)
-        tasks = [_task(place, path, relative, judges, references) for place, (path, relative) in chunk]
+        tasks = [_task(place, path, relative, metric_set, references) for place, (path, relative) in chunk]
         if cache is not None:
-            _recall(tasks, judges, cache)
+            _recall(tasks, metric_set, cache)
         settled = [task for task in tasks if not task.wanted]
         open_ones = [task for task in tasks if task.wanted]
         for task in open_ones:
-            if not any(judges.cards[name].reference == "full" for name in task.wanted):
+            if not any(metric_set.cards[name].reference == "full" for name in task.wanted):
                 task.original = None
         if settled:
             yield settled
@@ -73,7 +73,7 @@ def planned(
             yield [open_ones[place] for place in places]
 
 
-def _task(place: int, path: Path, relative: Path, judges: Judges, references: Originals | None) -> Task:
+def _task(place: int, path: Path, relative: Path, metric_set: MetricSet, references: Originals | None) -> Task:
     """Open a picture, and its original; note what of it can be measured."""
     task = Task(place, Scored(path), [])
     try:
@@ -82,19 +82,19 @@ def _task(place: int, path: Path, relative: Path, judges: Judges, references: Or
         task.scored.failed(error)
         return task
     task.scored.width, task.scored.height = info.width, info.height
-    task.wanted = [name for name in judges.names if _large_enough(task.scored, judges, name)]
+    task.wanted = [name for name in metric_set.names if _large_enough(task.scored, metric_set, name)]
     if references is not None:
         try:
             task.original = task.scored.reference = references.of(relative)
             _check_same_size(task.scored, task.original)
         except IqsrError as error:
             task.scored.failed(error)
-            task.wanted = [name for name in task.wanted if name not in judges.with_reference]
+            task.wanted = [name for name in task.wanted if name not in metric_set.with_reference]
     return task
 
 
-def _large_enough(scored: Scored, judges: Judges, name: str) -> bool:
-    why = judges.too_small(name, scored.width or 0, scored.height or 0)
+def _large_enough(scored: Scored, metric_set: MetricSet, name: str) -> bool:
+    why = metric_set.too_small(name, scored.width or 0, scored.height or 0)
     if why is not None:
         scored.failed(why)
     return why is None
@@ -109,11 +109,11 @@ def _check_same_size(scored: Scored, original: Path) -> None:
         )
 
 
-def _recall(tasks: Sequence[Task], judges: Judges, cache: ScoreCache) -> None:
+def _recall(tasks: Sequence[Task], metric_set: MetricSet, cache: ScoreCache) -> None:
     """Take what is remembered."""
     for task in tasks:
         try:
-            task.keys = {name: _key(task, name, judges) for name in task.wanted}
+            task.keys = {name: _key(task, name, metric_set) for name in task.wanted}
         except IqsrError as error:  # the file has vanished
             task.scored.failed(error)
             task.wanted = []
@@ -123,7 +123,7 @@ def _recall(tasks: Sequence[Task], judges: Judges, cache: ScoreCache) -> None:
         task.wanted = [name for name in task.wanted if name not in task.scored.scores]
 
 
-def _key(task: Task, name: str, judges: Judges) -> CacheKey:
-    compares = judges.cards[name].reference == "full" and task.original is not None
+def _key(task: Task, name: str, metric_set: MetricSet) -> CacheKey:
+    compares = metric_set.cards[name].reference == "full" and task.original is not None
     original = content_hash(task.original) if compares and task.original else ""
-    return CacheKey(content_hash(task.scored.path), original, name, judges.fingerprint(name))
+    return CacheKey(content_hash(task.scored.path), original, name, metric_set.fingerprint(name))

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from iqsr.atomic import write_text
 from iqsr.errors import IqsrError
+from iqsr.io.atomic import write_text
 
 NOTE = "run.json"
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from iqsr.errors import IqsrError, PictureError
 from iqsr.images.whole import decoded_size
+from iqsr.io.weights import cache_folder
 from iqsr.scoring import content_hash
 from iqsr.scoring.cache import code_hash
-from iqsr.weights import cache_folder
 
 _AT_ONCE = 256  # pictures between two writes to the cache
 _NAMED = 3

@@ -5,8 +5,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from iqsr.atomic import remove_stale_parts, told
-from iqsr.locks import FolderLock
+from iqsr.io.atomic import explained, remove_stale_parts
+from iqsr.io.locks import FolderLock
 
 
 def hold(folder: Path, work: str) -> FolderLock:
@@ -15,7 +15,7 @@ def hold(folder: Path, work: str) -> FolderLock:
     The folder is made if it is missing. work: `iqsr train` or another command, for those who come later. IqsrError, in
     one line, where another process has the folder; WriteError where it cannot be written to.
     """
-    with told(folder):
+    with explained(folder):
         lock = FolderLock(folder, work)
         for place, _, _ in os.walk(folder):
             remove_stale_parts(Path(place))

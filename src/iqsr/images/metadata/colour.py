@@ -1,7 +1,7 @@
 """What colours the samples of a file mean: by profile, or by numbers that become one, or that only PNG can tell.
 
 ITU-T H.273 (coding-independent code points); PNG, third edition, section 4.3 (which signal counts); TIFF 6.0,
-section 20; DCF 2.0 (Adobe RGB by cameras). docs/colour.md has the table.
+section 20; DCF 2.0 (Adobe RGB by cameras). docs/reference/colour.md has the table.
 """
 
 import struct

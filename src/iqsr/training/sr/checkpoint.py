@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from iqsr.atomic import opened, write_text
 from iqsr.errors import IqsrError
 from iqsr.finite import NotFiniteError, first_not_finite
+from iqsr.io.atomic import opened, write_text
 
 KEPT = 2
 LEARNED = ("weights", "average", "optimizer", "critic")

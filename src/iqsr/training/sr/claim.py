@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iqsr.atomic import write_text
 from iqsr.errors import IqsrError, UsageError
+from iqsr.io.atomic import write_text
 from iqsr.recipes import resolved_toml
 from iqsr.training.identity import Difference, Identity
 from iqsr.training.note import NOTE, read_note, write_note
@@ -89,7 +89,7 @@ def check_base(folder: Path, base: str | None, name: str) -> None:
     began = read_note(folder).get("base", base)  # older runs do not say
     if began != base:
         raise IqsrError(
-            f"'{folder}' holds a run of adapters on other weights: generator.start = '{name}' is not what it was; "
+            f"'{folder}' holds a run of adapters on other weights: model.start = '{name}' is not what it was; "
             "give the network that the run began with, or name another folder"
         )
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from iqsr.datasets import GroundTruths, GtSet, every_set, has_positive, has_verdict, join, open_sets
 from iqsr.degrade import degrade, pipeline
 from iqsr.errors import PictureError, UsageError
 from iqsr.images import open_picture, read_rgb
-from iqsr.multigt import GroundTruths, GtSet, every_set, has_positive, has_verdict, join, open_sets
 from iqsr.training.identity import Identity, Mark, mark
 from iqsr.training.pictures import Pictures
 from iqsr.training.sr.recipe import DataRecipe
@@ -203,22 +203,22 @@ class Batches:
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, before the pool and before mirroring."""
-        generator = torch.Generator().manual_seed(seed_of(self.seed, step, self.rank, 0))
+        rng = torch.Generator().manual_seed(seed_of(self.seed, step, self.rank, 0))
         first = (step * self.ranks + self.rank) * self.batch
         numbers = [self._set(first + i) for i in range(self.batch)]
         chosen = [self.sets.chosen[number] for number in numbers]
-        cut = [self._source(gts, generator) for gts in chosen]
+        cut = [self._source(gts, rng) for gts in chosen]
         gts = torch.stack([pictures for pictures, _ in cut])
         side = self.recipe.source
-        drawn = self.pipelines[int(torch.randint(len(self.pipelines), (), generator=generator))]
-        lr = degrade(gts[:, 0].float() / 255, drawn.draw(self.batch, side, side, generator))
-        top, left = (self._offset(side - self.recipe.patch, generator) for _ in range(2))
+        drawn = self.pipelines[int(torch.randint(len(self.pipelines), (), generator=rng))]
+        lr = degrade(gts[:, 0].float() / 255, drawn.draw(self.batch, side, side, rng))
+        top, left = (self._offset(side - self.recipe.patch, rng) for _ in range(2))
         patch, scale = self.recipe.patch, drawn.scale
         small = [t // scale for t in (top, left, patch)]
         made: Batch = {
             "lr": lr[:, :, small[0] : small[0] + small[2], small[1] : small[1] + small[2]].contiguous(),
             "gts": gts[:, :, :, top : top + patch, left : left + patch].contiguous(),
-            "flip": torch.rand(self.batch, generator=generator) < self.recipe.flip,
+            "flip": torch.rand(self.batch, generator=rng) < self.recipe.flip,
             "labels": torch.tensor([[int(x) for x in s.labels or [0] * len(s.paths)] for s in chosen]),
             "votes": torch.tensor([list(s.votes or [0] * len(s.paths)) for s in chosen]),
         }
@@ -232,20 +232,20 @@ class Batches:
         """The number of the set in a place of the endless row of shuffled epochs."""
         epoch, place = divmod(number, len(self.sets))
         if self._order[0] != epoch:
-            generator = torch.Generator().manual_seed(seed_of(self.seed, epoch, 0, 1))
-            self._order = (epoch, torch.randperm(len(self.sets), generator=generator).tolist())
+            rng = torch.Generator().manual_seed(seed_of(self.seed, epoch, 0, 1))
+            self._order = (epoch, torch.randperm(len(self.sets), generator=rng).tolist())
         return self._order[1][place]
 
-    def _source(self, gts: GtSet, generator: torch.Generator) -> tuple[Tensor, Place]:
+    def _source(self, gts: GtSet, rng: torch.Generator) -> tuple[Tensor, Place]:
         """The square that is degraded, of all ground truths: (K, 3, S, S) uint8, and where it lies."""
         pictures, side = load_set(gts), self.recipe.source
         height, width = pictures.shape[2:]
-        at = Place(self._offset(height - side, generator), self._offset(width - side, generator))
+        at = Place(self._offset(height - side, rng), self._offset(width - side, rng))
         return pictures[:, :, at.top : at.top + side, at.left : at.left + side], at
 
-    def _offset(self, room: int, generator: torch.Generator) -> int:
+    def _offset(self, room: int, rng: torch.Generator) -> int:
         """A uniform multiple of the grid in [0, room]."""
-        return self.grid * int(torch.randint(room // self.grid + 1, (), generator=generator))
+        return self.grid * int(torch.randint(room // self.grid + 1, (), generator=rng))
 
     def _score(self, gts: GtSet, at: Place) -> Tensor:
         """(K,): of the pictures, or, where there is one for each place of the grid, of the patches."""

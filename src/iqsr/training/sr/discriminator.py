@@ -35,7 +35,7 @@ class UNetDiscriminator(nn.Module):
 
 
 def gan_loss(logits: Tensor, *, real: bool) -> Tensor:
-    """Binary cross-entropy of logits against all real or all made: a scalar. The generator's loss has real=True."""
+    """Binary cross-entropy of logits against all real or all made: a scalar. The model's loss has real=True."""
     return F.binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, float(real), dtype=torch.float32))
 
 

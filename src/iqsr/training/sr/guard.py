@@ -7,12 +7,12 @@ score that rises while metrics that nothing is optimised for, or the agreement w
 
 from dataclasses import dataclass
 
-from iqsr.quality import card
+from iqsr.metrics import card
 from iqsr.training.sr.recipe import GuardRecipe
 
 
 @dataclass(frozen=True)
-class Look:
+class ValidationResult:
     """What one validation found."""
 
     quality: list[float]
@@ -35,16 +35,16 @@ class Guard:
 
     def __init__(self, recipe: GuardRecipe) -> None:
         self.recipe = recipe
-        self.first: Look | None = None
-        self.last: Look | None = None
+        self.first: ValidationResult | None = None
+        self.last: ValidationResult | None = None
         self.suspicions = 0
 
-    def restart(self, baseline: Look) -> None:
+    def restart(self, baseline: ValidationResult) -> None:
         """Go on as if the run had been looked at like this from its start on."""
         self.first = self.last = baseline
         self.suspicions = 0
 
-    def judge(self, look: Look) -> str | None:
+    def judge(self, look: ValidationResult) -> str | None:
         """None to go on, or the reason to stop, in one line."""
         first, last, self.last = self.first, self.last, look
         self.first = first or look
@@ -65,7 +65,7 @@ class Guard:
             )
         return None
 
-    def _falls(self, first: Look, look: Look) -> list[str]:
+    def _falls(self, first: ValidationResult, look: ValidationResult) -> list[str]:
         """The names of what is worse than at the start by more than the tolerance."""
         worse: list[str] = []
         for name, value in look.held_out.items():
@@ -90,9 +90,9 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def _plain(look: Look | None) -> dict[str, object] | None:
+def _plain(look: ValidationResult | None) -> dict[str, object] | None:
     return None if look is None else dict(vars(look))
 
 
-def _look(state: object) -> Look | None:
-    return Look(**state) if isinstance(state, dict) else None  # pyright: ignore[reportUnknownArgumentType]
+def _look(state: object) -> ValidationResult | None:
+    return ValidationResult(**state) if isinstance(state, dict) else None  # pyright: ignore[reportUnknownArgumentType]

@@ -1,4 +1,4 @@
-"""What a training learns, and one step of it: generator, discriminator, average, and the choice of targets."""
+"""What a training learns, and one step of it: model, discriminator, average, and the choice of targets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,10 +15,10 @@ from torch import Tensor, nn
 
 from iqsr.degrade import Pool
 from iqsr.finite import NotFiniteError, all_finite, first_not_finite
-from iqsr.generators.composed import Composed
+from iqsr.models.composed import LoraAsOneConvolution
 from iqsr.training.sr.average import Average
-from iqsr.training.sr.critic import Critic
 from iqsr.training.sr.data import Batch, Sets, mirrored, seed_of
+from iqsr.training.sr.discriminator_trainer import DiscriminatorTrainer
 from iqsr.training.sr.figures import Figures
 from iqsr.training.sr.networks import start
 from iqsr.training.sr.objective import Objective
@@ -43,32 +44,32 @@ class Learner:
     exchanged: bool
     """Whether the step at hand has changed the pool."""
 
-    def __init__(self, recipe: TrainRecipe, accelerator: Accelerator, sets: Sets) -> None:
+    def __init__(self, recipe: TrainRecipe, accelerator: Accelerator, sets: Sets, run: Path) -> None:
         self.recipe, self.accelerator, self.sets = recipe, accelerator, sets
         device = self.device = accelerator.device
         self.precision = choose_precision(recipe, accelerator)
         self.autocast = partial(autocast, self.precision, device)
-        self.generator = start(recipe)
-        self.objective = Objective(recipe.objective, self.generator.scale, str(device))
+        self.sr_model = start(recipe, run)
+        self.objective = Objective(recipe.objective, self.sr_model.scale, str(device))
         self.targets = Targets(recipe, sets, str(device), self.precision)
-        self.module = self.generator.module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.composed = Composed(self.module) if recipe.lora else None
+        self.module = self.sr_model.module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.composed = LoraAsOneConvolution(self.module) if recipe.lora else None
         self.average = Average(self.module, recipe.optimiser.ema)
         learning = [p for p in self.module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learning, lr=recipe.optimiser.lr, betas=recipe.optimiser.betas, fused=True)
         self.model = accelerator.prepare(self.module)
-        self.critic = Critic(recipe, accelerator, self.autocast) if recipe.objective.gan else None
+        self.critic = DiscriminatorTrainer(recipe, accelerator, self.autocast) if recipe.objective.gan else None
         drawing = torch.Generator().manual_seed(seed_of(recipe.seed, accelerator.process_index, 3))
         self.pool = Pool(recipe.data.pool, drawing) if recipe.data.pool else None
         self.figures = Figures(recipe)
         self.done, self.whole, self.exchanged = 0, True, False
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """One step of the generator, one of the discriminator if there is one, one of the average.
+        """One step of the model, one of the discriminator if there is one, one of the average.
 
         batch: as `draw` gives it, of any number of samples (with a pool: the recipe's). Returns the weighted terms by
-        name, as `Objective.terms` and `Critic.learn` call them. NotFiniteError, in every process, where the objective
-        or something that has been learned is not finite.
+        name, as `Objective.terms` and `DiscriminatorTrainer.learn` call them. NotFiniteError, in every process, where
+        the objective or something that has been learned is not finite.
         """
         recipe, rank = self.recipe, self.accelerator.process_index
         torch.manual_seed(seed_of(recipe.seed, self.done, rank, 2))  # of whatever draws in a forward pass

@@ -1,4 +1,4 @@
-"""The training of a generator: one loop, read from top to bottom, on one process or (`accelerate launch`) several."""
+"""The training of a model: one loop, read from top to bottom, on one process or (`accelerate launch`) several."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from typing import Any
 
 from iqsr.errors import IqsrError, WriteError
 from iqsr.finite import NotFiniteError
-from iqsr.generators.adapter import weights_sha256
-from iqsr.generators.merge import ADAPTER_FILE, WEIGHTS_FILE
-from iqsr.locks import LOCK_FILE, FolderLock
+from iqsr.io.locks import LOCK_FILE, FolderLock
+from iqsr.models.adapter import weights_sha256
+from iqsr.models.merge import ADAPTER_FILE, WEIGHTS_FILE
 from iqsr.training.identity import Difference
 from iqsr.training.resume import Change
 from iqsr.training.run_folder import hold
 from iqsr.training.sr.agreed import UnreadError, check_pictures, next_of
-from iqsr.training.sr.ahead import made_ahead
 from iqsr.training.sr.checkpoint import Checkpoints
 from iqsr.training.sr.claim import (
     at_least,
@@ -32,10 +31,11 @@ from iqsr.training.sr.claim import (
     note_unreadable,
 )
 from iqsr.training.sr.data import Batch, Batches, Sets
-from iqsr.training.sr.guard import Guard, Look
+from iqsr.training.sr.guard import Guard, ValidationResult
 from iqsr.training.sr.learner import Learner
 from iqsr.training.sr.log import Log, origin
 from iqsr.training.sr.networks import keep
+from iqsr.training.sr.prefetch import prefetched
 from iqsr.training.sr.processes import any_of, join, together
 from iqsr.training.sr.recipe import TrainRecipe
 from iqsr.training.sr.stop import Stop
@@ -86,7 +86,7 @@ class Training(Learner):
                     settings = check_free(out, recipe, resume=resume)
             without = left_out(out) if resume and not accept_data else {}
             sets = Sets(data, recipe.data, without=without)
-            super().__init__(recipe, accelerator, sets)
+            super().__init__(recipe, accelerator, sets, out)
             with together(accelerator):
                 self.validation = self._validation(validation) if validation and accelerator.is_main_process else None
             # Late: a wrong command is told before the pictures are read.
@@ -116,7 +116,7 @@ class Training(Learner):
                 self._lock = self._lock or hold(self.out, "iqsr train")
                 if resume:
                     check_processes(self.out, processes)
-                    check_base(self.out, base, self.recipe.generator.start)
+                    check_base(self.out, base, self.recipe.model.start)
                     other_data = check_data(self.out, self.sets, accept=accept_data)
                 else:
                     begin(self.out, self.recipe, self.sets, processes, base)
@@ -154,7 +154,7 @@ class Training(Learner):
             if self.done == 0:
                 self._validate()
             stack.enter_context(self._kept_on_failure())
-            made = stack.enter_context(closing(made_ahead(batches, self.done, recipe.steps, recipe.data.workers)))
+            made = stack.enter_context(closing(prefetched(batches, self.done, recipe.steps, recipe.data.workers)))
             while self.done < recipe.steps:
                 batch = next_of(made, self.accelerator, self.done)
                 began = time.perf_counter()
@@ -236,7 +236,7 @@ class Training(Learner):
             reason = broadcast_object_list([reason])[0]
         return reason
 
-    def _look(self, validation: Validation, pictures: Path | None) -> tuple[Look, dict[str, float]]:
+    def _look(self, validation: Validation, pictures: Path | None) -> tuple[ValidationResult, dict[str, float]]:
         """The averaged network's."""
         self.module.eval()
         with self.average.applied(), self.autocast():
@@ -301,7 +301,7 @@ class Training(Learner):
         """Write the averaged weights; every process returns the file's path."""
         with together(self.accelerator), self.average.applied():
             if self.accelerator.is_main_process:
-                keep(self.generator, self.recipe, self.out, {"step": str(self.done)} | origin(self.recipe))
+                keep(self.sr_model, self.recipe, self.out, {"step": str(self.done)} | origin(self.recipe))
         self.accelerator.wait_for_everyone()
         return self.out / (WEIGHTS_FILE if self.recipe.lora is None else ADAPTER_FILE)
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iqsr.multigt.labels import Label
+from iqsr.datasets.labels import Label
 
 NEGATIVE_FACTOR = 300.0
 """HGGT's factor of the negative term, before the recipe's weight."""
@@ -104,7 +104,7 @@ def negative_map(original: Tensor, negative: Tensor, positive: Tensor | None, vo
     return worse.masked_fill(votes[1] / 3 * _changed(original, positive) >= worse, 0.0)
 
 
-def negative_loss(output: Tensor, gts: Tensor, labels: Tensor, votes: Tensor, *, generator: torch.Generator) -> Tensor:
+def negative_loss(output: Tensor, gts: Tensor, labels: Tensor, votes: Tensor, *, rng: torch.Generator) -> Tensor:
     """-300 times the L1 distance to a negative ground truth where it differs, a mean over the batch; 0 without one.
 
     gts: (N, K, 3, H, W) in [0, 1]; labels, votes: (N, K). A negative, and a positive for the map, are drawn a sample.
@@ -117,8 +117,8 @@ def negative_loss(output: Tensor, gts: Tensor, labels: Tensor, votes: Tensor, *,
         if not len(negatives):
             terms.append(output[i].sum() * 0)
             continue
-        chosen = negatives[torch.randint(len(negatives), (), generator=generator)]
-        better = positives[torch.randint(len(positives), (), generator=generator)] if len(positives) else None
+        chosen = negatives[torch.randint(len(negatives), (), generator=rng)]
+        better = positives[torch.randint(len(positives), (), generator=rng)] if len(positives) else None
         negative = gts[i, chosen][None]
         weight = negative_map(
             gts[i, 0][None],

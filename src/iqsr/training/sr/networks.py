@@ -8,15 +8,15 @@ from torch import nn
 
 from iqsr.degrade import pipeline
 from iqsr.errors import UnknownNameError, UsageError
-from iqsr.generators import Generator, load_generator
-from iqsr.generators.adapter import LORA_B, check_base, read_adapter
-from iqsr.generators.fresh import new_rrdbnet, new_swinir
-from iqsr.generators.lora import add_lora, load_lora_state, save_adapter, without_adapter
-from iqsr.generators.merge import ADAPTER_FILE, BASE_FILE, WEIGHTS_FILE
-from iqsr.generators.plain import save_plain
+from iqsr.models import SRModel, load_model
+from iqsr.models.adapter import LORA_B, check_base, read_adapter
+from iqsr.models.fresh import new_rrdbnet, new_swinir
+from iqsr.models.lora import add_lora, load_lora_state, save_adapter, without_adapter
+from iqsr.models.merge import ADAPTER_FILE, BASE_FILE, WEIGHTS_FILE, located
+from iqsr.models.plain import save_plain
 from iqsr.training.sr.recipe import LoraRecipe, TrainRecipe
 
-_NEW: dict[str, Callable[..., Generator]] = {
+_NEW: dict[str, Callable[..., SRModel]] = {
     "new:swinir": new_swinir,
     "new:swinir-tiny": partial(new_swinir, depths=(2,), dim=12, heads=(2,)),
     "new:rrdbnet": new_rrdbnet,
@@ -24,42 +24,44 @@ _NEW: dict[str, Callable[..., Generator]] = {
 }
 
 
-def start(recipe: TrainRecipe) -> Generator:
-    """The recipe's generator, ready to learn: what is trained requires gradients, all else is frozen.
+def start(recipe: TrainRecipe, run: Path) -> SRModel:
+    """The recipe's model, ready to learn: what is trained requires gradients, all else is frozen.
 
-    Raises the errors of `load_generator` and `add_lora`, ModelError for an adapter that does not fit, UsageError for a
+    run: the folder of the run, beside which others lie (`run:NAME`).
+
+    Raises the errors of `load_model` and `add_lora`, ModelError for an adapter that does not fit, UsageError for a
     network of another scale than the degradations'.
     """
-    name = recipe.generator.start
+    name = recipe.model.start
     if name.startswith("new:"):
         if name not in _NEW:
             raise UnknownNameError("network", name, list(_NEW))
-        generator = _NEW[name](seed=recipe.seed)
+        model = _NEW[name](seed=recipe.seed)
     else:
-        generator = load_generator(name)
-    _check_scale(generator, recipe)
+        model = load_model(located(name, run))
+    _check_scale(model, recipe)
     if recipe.lora is None:
-        generator.module.requires_grad_(True)
+        model.module.requires_grad_(True)
     else:
-        _adapt(generator.module, recipe.lora, recipe.seed)
-    generator.module.train()
-    return generator
+        _adapt(model.module, recipe.lora, recipe.seed, run)
+    model.module.train()
+    return model
 
 
-def _check_scale(generator: Generator, recipe: TrainRecipe) -> None:
+def _check_scale(model: SRModel, recipe: TrainRecipe) -> None:
     named = (*recipe.data.degradations, recipe.validation.degradation)
     for degradation in filter(None, named):
-        if (scale := pipeline(degradation).scale) != generator.scale:
-            start = recipe.generator.start
+        if (scale := pipeline(degradation).scale) != model.scale:
+            start = recipe.model.start
             raise UsageError(
-                f"generator.start = '{start}' enlarges x{generator.scale}, '{degradation}' reduces by {scale}: "
+                f"model.start = '{start}' enlarges x{model.scale}, '{degradation}' reduces by {scale}: "
                 f"choose a network of x{scale}"
             )
 
 
-def _adapt(module: nn.Module, lora: LoraRecipe, seed: int) -> None:
+def _adapt(module: nn.Module, lora: LoraRecipe, seed: int, run: Path) -> None:
     """Put adapters on the network: new ones, or those of the recipe's file."""
-    given = read_adapter(Path(lora.start)) if lora.start else None
+    given = read_adapter(Path(located(lora.start, run))) if lora.start else None
     if given:
         check_base(module, given, adapter_name=f"lora.start = '{lora.start}'", module_name="the recipe's network")
     add_lora(module, lora.rank, targets=lora.targets, alpha=lora.alpha, seed=seed)
@@ -69,18 +71,18 @@ def _adapt(module: nn.Module, lora: LoraRecipe, seed: int) -> None:
         load_lora_state(module, rescaled)
 
 
-def keep(generator: Generator, recipe: TrainRecipe, folder: Path, extra: Mapping[str, str]) -> Path:
+def keep(model: SRModel, recipe: TrainRecipe, folder: Path, extra: Mapping[str, str]) -> Path:
     """Write the adapter alone, or the whole network, to the run's folder, whole or not at all; returns the file.
 
     Beside an adapter on random weights these are written, too: nowhere else are they to be had.
     """
-    module, lora = generator.module, recipe.lora
+    module, lora = model.module, recipe.lora
     if lora is not None:
         path = folder / ADAPTER_FILE
-        if recipe.generator.start in _NEW:
-            save_plain(without_adapter(module), generator.architecture, folder / BASE_FILE)
-        save_adapter(module, path, base=generator.name, targets=lora.targets, extra=extra)
+        if recipe.model.start in _NEW:
+            save_plain(without_adapter(module), model.architecture, folder / BASE_FILE)
+        save_adapter(module, path, base=model.name, targets=lora.targets, extra=extra)
         return path
     path = folder / WEIGHTS_FILE
-    save_plain(module, generator.architecture, path, metadata=extra)
+    save_plain(module, model.architecture, path, metadata=extra)
     return path

@@ -1,4 +1,4 @@
-"""What a step asks of the generator: the recipe's terms, weighted, each by its name."""
+"""What a step asks of the model: the recipe's terms, weighted, each by its name."""
 
 from functools import cached_property
 
@@ -14,7 +14,7 @@ from iqsr.training.sr.recipe import ObjectiveRecipe
 
 
 class Objective:
-    """The generator's objective. `quality` is the Q of `-lambda_q * Q`."""
+    """The model's objective. `quality` is the Q of `-lambda_q * Q`."""
 
     def __init__(self, recipe: ObjectiveRecipe, scale: int, device: str) -> None:
         self.recipe, self.scale = recipe, scale
@@ -39,7 +39,7 @@ class Objective:
     ) -> dict[str, Tensor]:
         """Weighted terms whose sum is minimised. output: (B, 3, H, W), not clamped; target: the same, in [0, 1].
 
-        discriminator: frozen, where the recipe has a GAN term; averaged: the averaged generator's output, for LDL.
+        discriminator: frozen, where the recipe has a GAN term; averaged: the averaged model's output, for LDL.
         """
         recipe, found = self.recipe, dict[str, Tensor]()
         if recipe.l1:
@@ -71,9 +71,9 @@ class Objective:
 
     def _negative(self, output: Tensor, batch: Batch) -> Tensor:
         gts = batch["gts"].float() / 255
-        return negative_loss(output, gts, batch["labels"], batch["votes"], generator=_drawing())
+        return negative_loss(output, gts, batch["labels"], batch["votes"], rng=_drawing())
 
 
 def _drawing() -> torch.Generator:
-    """A generator that follows the step's global seed."""
+    """A random source that follows the step's global seed."""
     return torch.Generator().manual_seed(int(torch.randint(1 << 62, ())))

@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iqsr import weights
 from iqsr.errors import UnknownNameError
-from iqsr.quality.lpips_st import LpipsSt
-from iqsr.training.sr.frozen_conv import FrozenConv
+from iqsr.io import weights
+from iqsr.kernels.frozen_conv import FrozenConv
+from iqsr.metrics.lpips_st import LpipsSt
 
 FEATURES = ("vgg19", "lpips-st-vgg", "lpips-st-alex")
 # Layers of torchvision's VGG19, before their ReLU: conv1_2, conv2_2, conv3_4, conv4_4, conv5_4; weights of HGGT.

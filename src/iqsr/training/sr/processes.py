@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from accelerate.utils import KwargsHandler
     from torch import Tensor
 
-    from iqsr.quality import Precision
+    from iqsr.metrics import Precision
     from iqsr.training.sr.recipe import TrainRecipe
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from iqsr.errors import UsageError
-from iqsr.quality import card, load_metric, metric_names
-from iqsr.quality.metric import Metric
+from iqsr.metrics import card, load_metric, metric_names
+from iqsr.metrics.metric import Metric
 
 
 class QualityTerm(nn.Module):

@@ -1,7 +1,7 @@
 """The settings of `iqsr train`: what the network starts as, what it learns from, towards what, and when it stops.
 
 Defaults are those of HGGT's training (arXiv:2303.13069) as "Augmenting Perceptual Super-Resolution via Image Quality
-Predictors" (CVPR 2025, sections 4 and 8) uses it; recipes/*.toml say what differs, one file a row of its tables.
+Predictors" (CVPR 2025, sections 4 and 8) uses it; the recipes `paper/...` say what differs, one a row of its tables.
 """
 
 from bisect import bisect_right
@@ -10,17 +10,17 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from iqsr.errors import UnknownNameError
-from iqsr.quality import MetricCard, card
+from iqsr.metrics import MetricCard, card
 from iqsr.recipes import Recipe
 from iqsr.training.resume import Fixed, Free, Length
 
 
-class GeneratorRecipe(Recipe):
+class ModelRecipe(Recipe):
     """The network that learns."""
 
     start: Fixed[str] = "realesrgan-x4plus"
-    """A name that `iqsr upscale --model` takes, the path of a checkpoint, or `new:swinir`, `new:swinir-tiny`,
-    `new:rrdbnet`, `new:rrdbnet-tiny` for random weights."""
+    """A name as in `iqsr upscale --model`, the path of a checkpoint, `run:NAME` for the result of the run NAME
+    beside this one, or `new:swinir`, `new:swinir-tiny`, `new:rrdbnet`, `new:rrdbnet-tiny` for random weights."""
 
 
 class LoraRecipe(Recipe):
@@ -32,8 +32,7 @@ class LoraRecipe(Recipe):
     alpha: Fixed[float | None] = Field(default=None, gt=0)
     """Scale of the adapter's output is alpha / rank; the rank by default."""
     start: Fixed[str] = ""
-    """The file of an adapter of the same network, rank and layers to go on from (`RUN/adapter.safetensors`); new
-    ones if it is empty."""
+    """The adapter to go on from, of the same network, rank and layers: its file, or `run:NAME`; new ones if empty."""
 
 
 class DataRecipe(Recipe):
@@ -123,7 +122,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimiserRecipe(Recipe):
-    """Adam for the generator, another for the discriminator."""
+    """Adam for the model, another for the discriminator."""
 
     lr: Fixed[float] = Field(default=1e-4, gt=0)
     betas: Fixed[tuple[Beta, Beta]] = (0.9, 0.99)
@@ -134,7 +133,7 @@ class OptimiserRecipe(Recipe):
     """Steps in which they rise from nearly nothing."""
     discriminator_lr: Fixed[float] = Field(default=1e-4, gt=0)
     clip: Fixed[float] = Field(default=0.0, ge=0)
-    """Largest norm of the generator's gradient; 0: any."""
+    """Largest norm of the model's gradient; 0: any."""
     ema: Fixed[float] = Field(default=0.999, ge=0, lt=1)
     """Decay of the running average of the weights: what is validated and kept."""
 
@@ -161,7 +160,7 @@ class ValidationRecipe(Recipe):
 
 
 class GuardRecipe(Recipe):
-    """When to stop because the quality is being gamed (docs/train.md)."""
+    """When to stop because the quality is being gamed (docs/guides/train.md)."""
 
     on: Free[bool] = True
     margin: Free[float] = 2.0
@@ -183,7 +182,7 @@ class TrainRecipe(Recipe):
     """Samples a step and process."""
     bf16: Fixed[bool] = True
     """Compute in bf16 (autocast) on devices where that is faster."""
-    generator: GeneratorRecipe = GeneratorRecipe()
+    model: ModelRecipe = ModelRecipe()
     lora: Fixed[LoraRecipe | None] = None
     data: DataRecipe = DataRecipe()
     sampling: SamplingRecipe = SamplingRecipe()

@@ -8,14 +8,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from iqsr.atomic import write_bytes
+from iqsr.datasets import GtSet
 from iqsr.errors import UsageError
-from iqsr.multigt import GtSet
-from iqsr.quality import Precision, card
-from iqsr.quality.emptiness import emptiness
-from iqsr.quality.metric import Metric
+from iqsr.io.atomic import write_bytes
+from iqsr.io.tensor_files import serialized
+from iqsr.metrics import Precision, card
+from iqsr.metrics.emptiness import emptiness
+from iqsr.metrics.metric import Metric
 from iqsr.scoring import content_hash, metric_fingerprint, score_files, writable_default_cache
-from iqsr.tensor_files import serialized
 from iqsr.training.sr.data import load_set
 
 _AT_ONCE = 64  # pixels' worth of 256-px patches that are scored in one batch

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from iqsr.quality import Precision, load_metric
+from iqsr.metrics import Precision, load_metric
 from iqsr.sampling import choose, sampler
 from iqsr.training.sr.data import Batch, Sets
 from iqsr.training.sr.recipe import TrainRecipe

@@ -1,37 +1,56 @@
-"""From a recipe and sets of ground truths to a trained generator."""
+"""From a recipe and sets of ground truths to a trained model."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from iqsr.recipes import read_recipe
 from iqsr.training.sr.loop import Progress, Training, silent
 from iqsr.training.sr.recipe import TrainRecipe
 
 
 def train(
-    recipe: TrainRecipe,
-    data: Path | Sequence[Path],
-    out: Path,
+    recipe: TrainRecipe | str | Path,
+    data: str | Path | Sequence[str | Path],
+    out: str | Path,
     *,
-    validation: Path | None = None,
+    validation: str | Path | None = None,
     resume: bool = False,
     accept_data: bool = False,
     on_progress: Progress = silent,
 ) -> Path:
-    """Train the recipe's generator on the sets in `data`; returns the adapter or the network that was written.
+    """Train or fine-tune a super-resolution model on sets of ground truths.
 
-    data: sets of ground truths, from `iqsr prepare`, HGGT, or folders of variants; several are joined. out: the run's
-    folder: recipe, log, checkpoints, pictures, result. validation: photos that are looked at and never learned from;
-    without them the guard sees nothing. resume: go on from the last whole checkpoint; settings may differ where the
-    result does not depend on them (`iqsr.training.resume`), and `steps`. accept_data: with `resume`, go on with the
-    data as it is now.
+    Started by `torchrun` or `accelerate launch`, each process calls this and learns from its share of every batch.
 
-    Started by `accelerate launch`, each process calls this and learns from its share of every batch.
+    Args:
+        recipe: Settings, or the file or name of a recipe (`iqsr recipes`).
+        data: Sets of ground truths from `prepare`, HGGT, or folders of variants; several are joined.
+        out: The run's folder: recipe, log, checkpoints, pictures, result.
+        validation: Photos that are looked at and never learned from; the guard against gaming needs them.
+        resume: Go on from the last whole checkpoint. Settings that the result does not depend on may differ, and
+            `steps` may grow.
+        accept_data: With `resume`: go on with the data as it is now, and note what changed.
+        on_progress: Called after each step.
 
-    Raises UsageError for arguments that do not fit together, nothing to resume and a run of another recipe;
-    PictureError for pictures that cannot be read; IqsrError where `out` holds a run, or one on other data, or a step
-    fails; its child GamedError where the guard stops; KeyboardInterrupt when it was asked to stop.
+    Returns:
+        The file that was written: `adapter.safetensors` or `weights.safetensors`.
+
+    Raises:
+        UsageError: For arguments that do not fit together, and where there is no run to go on with.
+        PictureError: For pictures that cannot be read.
+        IqsrError: If `out` holds a run already, or one on other data; if a step fails or the guard stops the run.
+        KeyboardInterrupt: When it was asked to stop; a checkpoint is written first.
     """
+    if not isinstance(recipe, TrainRecipe):
+        recipe = read_recipe(recipe, TrainRecipe)
+    folders = [Path(data)] if isinstance(data, str | Path) else [Path(folder) for folder in data]
     training = Training(
-        recipe, data, out, validation=validation, resume=resume, accept_data=accept_data, on_progress=on_progress
+        recipe,
+        folders,
+        Path(out),
+        validation=None if validation is None else Path(validation),
+        resume=resume,
+        accept_data=accept_data,
+        on_progress=on_progress,
     )
     return training.run(on_progress)

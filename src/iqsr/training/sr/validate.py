@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.utils import save_image
 
-from iqsr.atomic import opened
 from iqsr.degrade import degrade, pipeline
 from iqsr.errors import PictureError, UsageError
 from iqsr.images import read_rgb
 from iqsr.images.find import find_pictures
-from iqsr.quality import card, load_metric
-from iqsr.training.sr.guard import Look
+from iqsr.io.atomic import opened
+from iqsr.metrics import card, load_metric
+from iqsr.training.sr.guard import ValidationResult
 from iqsr.training.sr.losses import lr_consistency
 from iqsr.training.sr.recipe import ValidationRecipe
 
@@ -59,7 +59,7 @@ class Validation:
     @torch.inference_mode()
     def look(
         self, restore: Restore, trained_on: Collection[str], pictures: Path | None
-    ) -> tuple[Look, dict[str, float]]:
+    ) -> tuple[ValidationResult, dict[str, float]]:
         """What the guard goes by, and all figures for the log. pictures: a folder for comparisons, if any."""
         outputs = [restore(lr).float().clamp(0, 1) for lr in self.inputs]
         outputs = [(y * 255).round() / 255 for y in outputs]
@@ -69,7 +69,7 @@ class Validation:
         if pictures is not None:
             self._show(outputs, pictures)
         held_out = {name: value for name, value in values.items() if name not in trained_on}
-        look = Look(quality, self.of_originals, held_out, consistency)
+        look = ValidationResult(quality, self.of_originals, held_out, consistency)
         marked = {f"{name} (trained on)" if name in trained_on else name: value for name, value in values.items()}
         of_originals = sum(self.of_originals) / len(self.of_originals)
         figures = {"quality": look.mean, "quality of originals": of_originals, "LR-consistency": consistency}

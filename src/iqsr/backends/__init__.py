@@ -1,1 +1,0 @@
-"""Other engines that run a generator's network in place of torch."""

@@ -1,0 +1,73 @@
+"""`iqsr recipes`: the recipes that ship."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from iqsr.recipes import Recipe
+
+_KINDS = {
+    "ablation": "iqsr.training.sr.recipe:TrainRecipe",
+    "paper": "iqsr.training.sr.recipe:TrainRecipe",
+    "predictor": "iqsr.training.predictor.recipe:PredictorRecipe",
+    "preferences": "iqsr.training.predictor.recipe:PreferenceRecipe",
+    "prepare": "iqsr.preparation.recipe:PrepareRecipe",
+}
+"""What the recipes of a folder are."""
+
+app = typer.Typer(help="List the recipes that ship, or print one.", invoke_without_command=True)
+
+
+@app.callback()
+def listing(context: typer.Context) -> None:
+    """List the recipes that ship, with a line each.
+
+    A name goes wherever a recipe's file does. Variants are made by adding overlays: NAME+OVERLAY.
+
+    [bold]Examples[/bold]
+
+      iqsr recipes
+
+      iqsr recipes show paper/swinir-amo-ft+ig
+
+      iqsr train paper/swinir-amo-ft --data HGGT/Train -o runs/swinir-amo-ft
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from iqsr.configs import overlay_names, overlay_summary, recipe_names, summary
+
+    rows = [(name, summary(name)) for name in recipe_names()]
+    for folder in _KINDS:
+        rows += [(f"{folder}/NAME+{overlay}", overlay_summary(folder, overlay)) for overlay in overlay_names(folder)]
+    width = max(len(name) for name, _ in rows)
+    for name, line in rows:
+        typer.echo(f"{name:<{width}}  {line}")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A recipe's name, with or without overlays.", metavar="NAME")],
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: optimiser.lr=1e-5", metavar="A.B=C")
+    ] = None,
+) -> None:
+    """Print a recipe resolved: every setting, inherited ones and defaults included, as TOML.
+
+    [bold]Example[/bold]
+
+      iqsr recipes show paper/swinir-amo-ft+ig > mine.toml
+    """
+    from iqsr.configs import recipe_files
+    from iqsr.recipes import read_recipe, resolved_toml
+
+    recipe_files(name)
+    typer.echo(resolved_toml(read_recipe(name, _kind(name), changes or [])), nl=False)
+
+
+def _kind(name: str) -> type[Recipe]:
+    module, _, cls = _KINDS[name.partition("/")[0]].partition(":")
+    return getattr(import_module(module), cls)

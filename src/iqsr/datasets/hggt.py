@@ -1,0 +1,301 @@
+"""Data sets of several ground truths a picture: where the files are, what people said, which sets a training takes.
+
+HGGT (arXiv:2303.13069) has one original and four enhanced versions a set, each labelled by three people:
+
+    Train/images/0-20193/original/<image>-<row>-<column>.png     or `Original`
+    Train/images/0-20193/01/<image>-<row>-<column>_01.png        and 02, 03, 04
+    Train/labels/0-20193/A/<image>-<row>-<column>.json           and B, C
+    Test/GT/Test-100/images/original/...                         the same without a folder of the range
+
+Any folder that has a folder of pictures a variant, one of them called `original`, is read too: the files of a set
+share their names, with or without `_<variant>` at the end. Labels are optional there.
+
+Opening a data set lists folders and touches no file; labels are read when a set is loaded.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from unicodedata import normalize
+
+from iqsr.datasets.labels import ANNOTATORS, Label, read_labels, vote
+from iqsr.errors import IqsrError, PictureError, UsageError
+from iqsr.images.find import is_hidden
+from iqsr.images.formats import PICTURE_SUFFIXES
+
+ORIGINAL = "original"
+
+
+@dataclass(frozen=True, order=True)
+class SetName:
+    """The name of a set in HGGT: which crop of which image."""
+
+    image: str
+    row: int
+    """of the crop's first row, in pixels"""
+    column: int
+
+    @classmethod
+    def parse(cls, name: str) -> "SetName":
+        """From `<image>-<row>-<column>`. UsageError for other names."""
+        image, *offsets = name.rsplit("-", 2)
+        if len(offsets) != 2 or not all(text.isdecimal() for text in offsets):
+            raise UsageError(f"'{name}' is not a name of the form <image>-<row>-<column>")
+        return cls(image, int(offsets[0]), int(offsets[1]))
+
+    def __str__(self) -> str:
+        return f"{self.image}-{self.row}-{self.column}"
+
+
+@dataclass(frozen=True)
+class GtSet:
+    """One original (index 0) and its enhanced versions. All tuples are in the order of `variants`."""
+
+    name: str
+    variants: tuple[str, ...]
+    """names of the folders; the first is `original`"""
+    paths: tuple[Path, ...]
+    labels: tuple[Label, ...] | None
+    """by majority; Label.ORIGINAL first. None where the data set has no labels"""
+    votes: tuple[int, ...] | None
+    """how many of three people gave that label: 3 or 2, 1 where all differ; 3 for the original"""
+
+    @property
+    def positives(self) -> tuple[int, ...]:
+        """Indices of the ground truths that people find better than the original. UsageError without labels."""
+        return self._indices(Label.POSITIVE)
+
+    @property
+    def negatives(self) -> tuple[int, ...]:
+        """Indices of those that people find worse. UsageError without labels."""
+        return self._indices(Label.NEGATIVE)
+
+    @property
+    def positives_or_original(self) -> tuple[int, ...]:
+        """The targets of HGGT's Pos+Neg training: the positives, the original where there is none."""
+        return self.positives or (0,)
+
+    def _indices(self, wanted: Label) -> tuple[int, ...]:
+        if self.labels is None:
+            raise UsageError(f"the set '{self.name}' has no labels of people: nothing in it is positive or negative")
+        return tuple(i for i, label in enumerate(self.labels) if label == wanted)
+
+
+def every_set(_: GtSet) -> bool:
+    """HGGT's filter `Ori`: all sets are kept; the target is the original."""
+    return True
+
+
+def has_positive(gts: GtSet) -> bool:
+    """HGGT's filter `Pos`: at least one positive; the target is one of the positives."""
+    return bool(gts.positives)
+
+
+def has_verdict(gts: GtSet) -> bool:
+    """HGGT's filter `Pos+Neg`: not every enhanced version is similar; targets are `positives_or_original`."""
+    return bool(gts.positives or gts.negatives)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """One folder of pictures a variant, one of labels an annotator. Each is listed once, when first asked for."""
+
+    images: Mapping[str, Path]
+    """by variant, `original` first"""
+    labels: Mapping[str, Path] | None
+    """by annotator"""
+    _listed: dict[Path, dict[str, str]] = field(default_factory=dict[Path, dict[str, str]], compare=False, repr=False)
+
+    def listing(self, folder: Path) -> dict[str, str]:
+        """Names of the folder's pictures or label files, by their stems in NFC. IqsrError for two of one stem."""
+        if folder not in self._listed:
+            known = frozenset({".json"}) if folder in (self.labels or {}).values() else PICTURE_SUFFIXES
+            self._listed[folder] = _files_by_stem(folder, known)
+        return self._listed[folder]
+
+    def picture(self, name: str, variant: str) -> Path | None:
+        """The file of one variant of the set, None where there is none."""
+        folder = self.images[variant]
+        files = self.listing(folder)
+        found = files.get(name) if variant == ORIGINAL else files.get(f"{name}_{variant}") or files.get(name)
+        return folder / found if found else None
+
+    def label_file(self, name: str, annotator: str) -> Path | None:
+        """The file of one annotator's labels of the set, None where there is none."""
+        folder = (self.labels or {}).get(annotator)
+        found = self.listing(folder).get(name) if folder else None
+        return folder / found if folder and found else None
+
+    @property
+    def names(self) -> list[str]:
+        """The sets: an original is what makes one."""
+        return sorted(self.listing(self.images[ORIGINAL]))
+
+
+@dataclass(frozen=True)
+class GroundTruths:
+    """A data set: sets of ground truths by name. Made by `open_sets` and `open_folders`."""
+
+    shelves: tuple[Shelf, ...]
+    stray_labels: tuple[Path, ...] = ()
+    """folders of labels of a range whose pictures are not there"""
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the folders, the first is `original`: the same for every set."""
+        return tuple(self.shelves[0].images)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether people's labels belong to it."""
+        return self.shelves[0].labels is not None
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of all sets, in order. IqsrError where two folders of originals have the same name."""
+        return tuple(self.shelf_of)
+
+    @cached_property
+    def shelf_of(self) -> Mapping[str, Shelf]:
+        """Where each set lies, by its name."""
+        found: dict[str, Shelf] = {}
+        for shelf in self.shelves:
+            for name in shelf.names:
+                if name in found:
+                    here, there = shelf.images[ORIGINAL], found[name].images[ORIGINAL]
+                    raise IqsrError(f"two sets are called '{name}': in '{there}' and in '{here}'; rename one")
+                found[name] = shelf
+        return found
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[GtSet]:
+        return map(self.load, self.names)
+
+    def load(self, name: str) -> GtSet:
+        """One set: paths, and labels by majority.
+
+        UsageError for a name that is none of a set; PictureError for a missing picture; IqsrError for a missing
+        annotator or a label file that is wrong. Each names the file. `check` finds all that is wrong at once.
+        """
+        name = normalize("NFC", name)
+        shelf = self.shelf_of.get(name)
+        if shelf is None:
+            raise UsageError(f"no set is called '{name}' among the {len(self)} of '{self.folder}'")
+        paths = tuple(self._picture(shelf, name, variant) for variant in self.variants)
+        if shelf.labels is None:
+            return GtSet(name, self.variants, paths, None, None)
+        said = [read_labels(self._label_file(shelf, name, a), self.variants[1:]) for a in ANNOTATORS]
+        voted = [(Label.ORIGINAL, 3), *map(vote, zip(*said, strict=True))]
+        labels, votes = zip(*voted, strict=True)
+        return GtSet(name, self.variants, paths, labels, votes)
+
+    @property
+    def folder(self) -> Path:
+        """Of originals: the first one."""
+        return self.shelves[0].images[ORIGINAL]
+
+    @staticmethod
+    def _picture(shelf: Shelf, name: str, variant: str) -> Path:
+        path = shelf.picture(name, variant)
+        if path is None:
+            raise PictureError(f"the set '{name}' has no picture in '{shelf.images[variant]}'")
+        return path
+
+    @staticmethod
+    def _label_file(shelf: Shelf, name: str, annotator: str) -> Path:
+        path = shelf.label_file(name, annotator)
+        if path is None:
+            folders = list((shelf.labels or {}).values())
+            raise IqsrError(f"the set '{name}' has no labels of annotator {annotator} in '{folders[0].parent}'")
+        return path
+
+
+def open_sets(folder: Path) -> GroundTruths:
+    """The data set in `folder`: HGGT's `Train`, its `Test/GT/Test-100`, or a folder with one folder a variant.
+
+    UsageError, one line, where it is none of these.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"no such folder: '{folder}'")
+    images = folder / "images" if (folder / "images").is_dir() else folder
+    inside = folders_in(images)
+    labels = folder / "labels" if (folder / "labels").is_dir() else None
+    if _original(inside):
+        return GroundTruths((_shelf(inside, labels),))
+    ranges = {name: folders_in(path) for name, path in inside.items()} if images != folder else {}
+    shelves = tuple(_shelf(v, labels / name if labels else None) for name, v in ranges.items() if _original(v))
+    if not shelves:
+        raise UsageError(f"'{folder}' holds no sets of ground truths: {_advice(inside)}")
+    if len({tuple(shelf.images) for shelf in shelves}) > 1:
+        raise UsageError(f"the folders in '{images}' do not all have the same variants")
+    stray = {n: p for n, p in folders_in(labels).items() if n not in inside} if labels else {}
+    return GroundTruths(shelves, tuple(stray.values()))
+
+
+def open_folders(folders: Mapping[str, Path]) -> GroundTruths:
+    """A data set without labels from folders anywhere: `{"original": ..., "sharpened": ...}`. UsageError."""
+    if ORIGINAL not in folders or len(folders) < 2:
+        raise UsageError(f"needs a folder called '{ORIGINAL}' and another, got {', '.join(folders) or 'none'}")
+    ordered = {name: Path(folders[name]) for name in sorted(folders, key=lambda name: (name != ORIGINAL, name))}
+    for path in ordered.values():
+        if not path.is_dir():
+            raise UsageError(f"no such folder: '{path}'")
+    return GroundTruths((Shelf(ordered, None),))
+
+
+def lr_folder(folder: Path) -> Path | None:
+    """Where HGGT keeps the inputs of the test set `folder`, named like the originals; None where it is not there."""
+    path = Path(folder).absolute()
+    found = path.parent.parent / "Blind_Degradation_Benchmark_LQ" / path.name / "Blind_LR"
+    return found if found.is_dir() else None
+
+
+def _shelf(inside: Mapping[str, Path], labels: Path | None) -> Shelf:
+    original = _original(inside)
+    assert original is not None
+    others = {n: p for n, p in inside.items() if p != original and n != "labels"}
+    if not others:
+        raise UsageError(f"'{original.parent}' has originals only; a second folder of ground truths is needed")
+    annotators = None if labels is None else {name: labels / name for name in ANNOTATORS}
+    return Shelf({ORIGINAL: original, **others}, annotators)
+
+
+def _original(inside: Mapping[str, Path]) -> Path | None:
+    return inside.get(ORIGINAL) or inside.get(ORIGINAL.capitalize())
+
+
+def folders_in(folder: Path) -> dict[str, Path]:
+    """The folders in it by name, in order, without hidden ones and those of the system."""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
+    return {name: folder / name for name in names}
+
+
+def _files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, str]:
+    try:
+        # Of 20,000 files; no Path is needed for them.
+        names = sorted(os.listdir(folder))  # noqa: PTH208
+    except OSError as error:
+        raise IqsrError(f"cannot list '{folder}': {error.strerror}") from None
+    found: dict[str, str] = {}
+    for name in names:
+        stem, suffix = os.path.splitext(normalize("NFC", name))  # noqa: PTH122
+        if suffix.lower() not in suffixes or is_hidden(name):
+            continue
+        if stem in found:
+            raise IqsrError(f"'{folder}' has both '{found[stem]}' and '{name}'; keep one")
+        found[stem] = name
+    return found
+
+
+def _advice(inside: Mapping[str, Path]) -> str:
+    """What to do, where the folder is HGGT's whole tree or something else."""
+    for name, below in (("Train", Path()), ("Test", Path("GT/Test-100"))):
+        if name in inside:
+            return f"name one of its parts, '{inside[name] / below}'"
+    return f"it needs a folder '{ORIGINAL}' and one for each other variant, or HGGT's images/<range>/{ORIGINAL}"

@@ -1,0 +1,230 @@
+"""Choosing how a model runs here: device, precision, exact streaming or tiles."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import torch
+from torch import Tensor
+
+from iqsr.device import bf16_gain, bf16_pays, choose_device
+from iqsr.engines.rows import RowEngine
+from iqsr.engines.streaming import NotStreamableError, RowProgram, StreamEngine, compile_rows, winograds_gain
+from iqsr.engines.tiling import Network, TileEngine, measured_margin, probe
+from iqsr.errors import ModelError, UsageError
+from iqsr.models import SRModel
+
+if TYPE_CHECKING:
+    from iqsr.engines.openvino import Precision as OpenVinoPrecision
+
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+Backend = Literal["torch", "openvino"]
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DEFAULT_TILE = 256
+_LEAST_BAND_PIXELS = 512
+_CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Of Linux' control groups, second and first version."""
+_GOOD_PRECISION = 50.0
+"""dB to fp32 that a lower precision must keep to be chosen on its own."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a model runs. `describe` says it to the user."""
+
+    device: torch.device
+    precision: str
+    backend: str
+    method: Literal["exact streaming", "tiles"]
+
+    def describe(self) -> str:
+        """One phrase, such as `exact streaming, bf16, cpu`."""
+        where = self.device.type if self.backend == "torch" else self.backend
+        return f"{self.method}, {self.precision}, {where}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an engine may use; halved when memory runs out."""
+
+    memory_bytes: int
+    tile: int
+    band_pixels: int | None = None
+
+    def halved(self) -> Limits | None:
+        """Half of everything, or None where that would be too little to work with."""
+        band = (self.band_pixels or 16 * _LEAST_BAND_PIXELS) // 2
+        if band < _LEAST_BAND_PIXELS:
+            return None
+        return Limits(self.memory_bytes // 2, max(16, self.tile // 2), band)
+
+
+class Runner:
+    """A model with its choice made; gives engines, and can step down to fp32 or to less memory."""
+
+    def __init__(
+        self,
+        model: SRModel,
+        *,
+        precision: str = "auto",
+        device: str = "auto",
+        backend: str = "torch",
+        tile: int | None = None,
+        memory_gb: float | None = None,
+    ) -> None:
+        if tile is not None and tile < 16:
+            raise UsageError(f"a tile has at least 16 pixels a side, got {tile}")
+        if memory_gb is not None and not 0 < memory_gb * 1e9 < inf:
+            raise UsageError(f"memory is a number of gigabytes above 0, got {memory_gb:g}")
+        self._generator = model
+        memory = _memory() // 4 if memory_gb is None else int(memory_gb * 1e9)
+        self._limits = Limits(memory, tile or _DEFAULT_TILE)
+        if backend == "openvino" and device not in ("auto", "cpu"):
+            raise UsageError(f"the backend openvino computes on the CPU: leave --device {device} out")
+        chosen = choose_device(device if backend == "torch" else "cpu")
+        self._program = _program(model) if tile is None and backend == "torch" else None
+        method = "tiles" if self._program is None else "exact streaming"
+        self._automatic = precision == "auto"
+        self.choice = Choice(chosen, choose_precision(precision, chosen, backend, self._program), backend, method)
+        self.size_multiple, self.minimum_size = model.size_multiple, model.minimum_size
+        if self._program is not None:  # which knows better: spandrel asks for more than some networks need
+            self.size_multiple, self.minimum_size = self._program.size_multiple, 1
+        self._margin: int | None = None
+        self._engine: RowEngine | None = None
+
+    def engine(self) -> RowEngine:
+        """The engine for the present choice and limits."""
+        if self._engine is None:
+            self._engine = self._streams() if self._program is not None else self._tiles()
+        return self._engine
+
+    def to_fp32(self) -> bool:
+        """Step down to fp32. False if it is fp32 already."""
+        if self.choice.precision == "fp32":
+            return False
+        self.choice = replace(self.choice, precision="fp32")
+        self._engine = None
+        return True
+
+    def with_less_memory(self) -> bool:
+        """Halve bands, tiles and delay lines. False if there is nothing left to halve."""
+        halved = self._limits.halved()
+        if halved is None:
+            return False
+        self._limits = halved
+        self._engine = None
+        return True
+
+    def _streams(self) -> StreamEngine:
+        assert self._program is not None
+        limits, dtype = self._limits, _DTYPES[self.choice.precision]
+        return StreamEngine(
+            self._program,
+            self.choice.device,
+            dtype,
+            memory_bytes=limits.memory_bytes,
+            band_pixels=limits.band_pixels,
+        )
+
+    def _tiles(self) -> TileEngine:
+        model, multiple = self._generator, self.size_multiple
+        network = self._network(self.choice.precision)
+        if self._margin is None:
+            self._margin = self._measured_margin()
+            if self._automatic and self.choice.precision != "fp32" and self._too_coarse(network):
+                self.choice = replace(self.choice, precision="fp32")
+                network = self._network("fp32")
+        return TileEngine(network, model.scale, tile=self._limits.tile, margin=self._margin, multiple=multiple)
+
+    def _measured_margin(self) -> int:
+        model, minimum = self._generator, self._generator.minimum_size
+        measured = measured_margin(self._torch_network("fp32"), model.scale, self.size_multiple, minimum)
+        return max(measured, minimum)  # so that the smallest tile, at a corner, is large enough for the network
+
+    def _too_coarse(self, network: Network) -> bool:
+        side = max(64, self._generator.minimum_size)
+        x = probe(side, side, self.size_multiple)
+        error = (network(x).float() - self._torch_network("fp32")(x)).square().mean()
+        return bool(-10 * error.clamp_min(1e-12).log10() < _GOOD_PRECISION)
+
+    def _network(self, precision: str) -> Network:
+        if self.choice.backend == "openvino":
+            from iqsr.engines.openvino import OpenVinoModule
+
+            assert precision in {"fp32", "bf16", "int8"}
+            return OpenVinoModule(self._generator, precision=cast("OpenVinoPrecision", precision))
+        return self._torch_network(precision)
+
+    def _torch_network(self, precision: str) -> Network:
+        device, dtype = self.choice.device, _DTYPES[precision]
+        module = self._generator.module.to(device=device)
+
+        def run(x: Tensor) -> Tensor:
+            x = x.to(device, memory_format=torch.channels_last, copy=True)  # some networks change their input
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                return module(x)
+
+        return run
+
+
+def choose_precision(name: str, device: torch.device, backend: str, program: RowProgram | None = None) -> str:
+    """`auto` takes bf16 where it is faster than fp32, which has Winograd's convolutions for some programs."""
+    if backend not in {"torch", "openvino"}:
+        raise UsageError(f"unknown backend '{backend}'; choose torch or openvino")
+    if name not in {"auto", "int8", *_DTYPES}:
+        raise UsageError(f"unknown precision '{name}'; choose auto, {', '.join(_DTYPES)}, int8")
+    if name == "int8" and backend != "openvino":
+        raise UsageError("int8 is computed by OpenVINO: add --backend openvino (backend='openvino')")
+    if backend == "openvino":
+        return _precision_of_openvino(name)
+    if name != "auto":
+        return name
+    if not bf16_pays(device):
+        return "fp32"
+    return "bf16" if program is None or bf16_gain(device) > winograds_gain(program, device) else "fp32"
+
+
+def _precision_of_openvino(name: str) -> str:
+    """Finds out at once what the network could not be made with: a package that is missing, a CPU without bf16."""
+    if name == "fp16":
+        raise UsageError("OpenVINO computes in fp32, bf16 or int8 on a CPU; choose one of them")
+    from iqsr.engines.openvino import check_bf16, faster_precision, openvino
+
+    openvino()
+    if name == "auto":
+        return faster_precision()
+    if name == "bf16":
+        check_bf16()
+    elif name == "int8":
+        from iqsr.engines.int8 import check_packages
+
+        check_packages()
+    return name
+
+
+def _program(model: SRModel) -> RowProgram | None:
+    try:
+        program = compile_rows(model.module)
+    except NotStreamableError:
+        return None
+    if program.scale != model.scale:
+        raise ModelError(f"{model.name}: its layers enlarge by {program.scale}, not by {model.scale}")
+    return program
+
+
+def _memory() -> int:
+    """The machine's memory in bytes, or what a container's control group leaves of it."""
+    try:
+        sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    except (AttributeError, ValueError, OSError):  # no sysconf on this platform
+        sizes = [8 << 30]
+    for limit in _CONTAINER_LIMITS:
+        with suppress(OSError, ValueError):  # not there; "max"
+            sizes.append(int(limit.read_text()))
+    return min(sizes)

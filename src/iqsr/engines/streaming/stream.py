@@ -1,0 +1,201 @@
+"""Running a row program over a picture whose rows come from above and leave below."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from torch import Tensor
+
+from iqsr.engines.streaming.buffers import LongDelay, RowBuffer, ShortHistory, as_rows
+from iqsr.engines.streaming.program import BESIDE, Joined, Node, RowProgram, Source, Value, leaves
+
+
+@dataclass
+class _Stored:
+    """What one value has delivered so far, and where its rows wait."""
+
+    total: int
+    pad: int
+    buffer: RowBuffer
+    done: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last row is here."""
+        return self.done == self.total
+
+    def append(self, rows: Tensor) -> None:
+        """Take rows (1, n, W, C); above the first and below the last go the zero rows that convolutions see."""
+        first, self.done = self.done == 0, self.done + rows.shape[1]
+        if self.pad and (first or self.complete):
+            zeros = rows.new_zeros((1, self.pad, *rows.shape[2:]))
+            rows = torch.cat([zeros] * first + [rows] + [zeros] * self.complete, 1)
+        self.buffer.append(rows)
+
+
+class RowStream:
+    """One pass of one picture of `height` rows through `program`; use it once.
+
+    Memory is proportional to the width: see `delay_bytes_per_column`. Rows come in by `push`.
+    """
+
+    def __init__(self, program: RowProgram, height: int, band: int) -> None:
+        self.stages = program.stages
+        self._whole = band >= height
+        self._made = [0] * len(self.stages)
+        # In whole input rows' worth: an enlargement makes all the rows of one input row at once.
+        self._most = [ceil(ceil(band * program.scale_of(s.source)) * s.op.scale) for s in self.stages]
+        self._goals = [int(height * program.scale_of(Value(n))) for n in range(len(self.stages))]
+        self._readers = readers_of(program)
+        self._last_read_by: dict[int, list[int]] = defaultdict(list)
+        for value, readers in self._readers.items():
+            self._last_read_by[max(readers)].append(value)
+        delays = longest_delays(program)
+        self._values: dict[int, _Stored] = {}
+        inputs = [-2, -1] if program.beside else [-1]
+        for number in [*inputs, *range(len(self.stages) - 1)]:
+            readers = [self.stages[reader] for reader in self._readers[number]]
+            # A picture in one band needs no zero rows: convolutions pad by themselves.
+            reaches = (s.op.reach for s in readers if number in _numbers(s.source))
+            pad = 0 if self._whole else max(reaches, default=0)
+            waits = delays[number] > band or number < -1
+            buffer = LongDelay(-pad) if waits else ShortHistory(-pad)
+            total = int(height * program.scale_of(Value(number)))
+            self._values[number] = _Stored(total, pad, buffer)
+
+    def supply(self, rows: Tensor) -> None:
+        """Take the next rows of what goes in beside: no later than the rows that `push` takes of the same height."""
+        self._values[BESIDE.stage].append(as_rows(rows))
+
+    def push(self, rows: Tensor) -> Iterator[Tensor]:
+        """Take the next rows (1, C, n, W); give the output rows that follow from them.
+
+        After the last rows of the picture this goes on, a band at a time, until nothing is left inside.
+        """
+        self._values[-1].append(as_rows(rows))
+        out = self._advance()
+        if out is not None:
+            yield out
+        while self._values[-1].complete and not self._finished:
+            out = self._advance()
+            if out is not None:
+                yield out
+
+    def _advance(self) -> Tensor | None:
+        """Let every stage make what it can, at most a band."""
+        out = None
+        for number, stage in enumerate(self.stages):
+            start = self._made[number]
+            stop = min(self._ready(stage), start + self._most[number])
+            if stop <= start:
+                continue
+            result = self._run(stage, start, stop)
+            self._made[number] = stop
+            for value in self._last_read_by[number]:
+                self._values[value].buffer.forget(min(self._needs(r, value) for r in self._readers[value]))
+            if number == len(self.stages) - 1:
+                out = result
+            else:
+                self._values[number].append(as_rows(result))
+        return out
+
+    @property
+    def progress(self) -> float:
+        """The share of the work that is done, from 0 to 1."""
+        return sum(self._made) / sum(self._goals)
+
+    @property
+    def _finished(self) -> bool:
+        return self._made[-1] == self._goals[-1]
+
+    def _needs(self, reader: int, value: int) -> int:
+        """The first row of `value` that stage `reader` has yet to read; beyond the last one if there is none."""
+        stage, start = self.stages[reader], self._made[reader]
+        if start == self._goals[reader]:
+            return self._values[value].total + self._values[value].pad
+        needs = [start] if any(value in _numbers(s) for s in stage.sources()[1:]) else []
+        if value in _numbers(stage.source):
+            needs.append(stage.op.span(start, start + 1, self._total(stage.source))[0])
+        return min(needs)
+
+    def _total(self, source: Source) -> int:
+        return self._values[leaves(source)[0].stage].total
+
+    def _done(self, source: Source) -> int:
+        return min(self._values[leaf.stage].done for leaf in leaves(source))
+
+    def _ready(self, stage: Node) -> int:
+        rows = stage.op.ready(self._done(stage.source), self._total(stage.source))
+        return min([rows, *(self._done(source) for source in stage.sources()[1:])])
+
+    def _run(self, stage: Node, start: int, stop: int) -> Tensor:
+        total = self._total(stage.source)
+        first, last = stage.op.span(start, stop, total)
+        if self._whole:
+            first, last = max(first, 0), min(last, total)
+        x = stage.op.run(self._window(stage.source, first, last), start, stop, first)
+        for change in stage.then:
+            added = isinstance(change, Value | Joined)
+            x = plus(x, self._window(change, start, stop)) if added else change(x)
+        return x
+
+    def _window(self, source: Source, start: int, stop: int) -> Tensor:
+        if isinstance(source, Value):
+            return self._values[source.stage].buffer.window(start, stop)
+        return torch.cat([self._window(part, start, stop) for part in source.parts], 1)
+
+
+def plus(x: Tensor, added: Tensor) -> Tensor:
+    """The sum, in the finer type of the two; `x` may be changed."""
+    return x.add_(added) if x.dtype == torch.promote_types(x.dtype, added.dtype) else x + added
+
+
+def _numbers(source: Source) -> set[int]:
+    return {leaf.stage for leaf in leaves(source)}
+
+
+def readers_of(program: RowProgram) -> dict[int, list[int]]:
+    """For each value: the numbers of the stages that read it."""
+    readers: dict[int, list[int]] = defaultdict(list)
+    for number, stage in enumerate(program.stages):
+        for value in {n for source in stage.sources() for n in _numbers(source)}:
+            readers[value].append(number)
+    return readers
+
+
+def longest_delays(program: RowProgram) -> dict[int, int]:
+    """For each value, in rows of its own: how far its slowest reader lags behind it (reach included)."""
+    lag: dict[int, float] = {-1: 0.0, -2: 0.0}  # in rows of the picture
+    delay: dict[int, float] = defaultdict(float)
+    for number, stage in enumerate(program.stages):
+        scale = float(program.scale_of(stage.source))
+        inputs = [lag[n] for source in stage.sources() for n in _numbers(source)]
+        lag[number] = max(inputs) + stage.op.reach / scale
+        for source in stage.sources():
+            for value in _numbers(source):
+                back = stage.op.reach / scale if source is stage.source else 0.0
+                delay[value] = max(delay[value], (lag[number] + back - lag[value]) * scale)
+    return {value: int(rows) for value, rows in delay.items()}
+
+
+def receptive_radius(program: RowProgram) -> int:
+    """How many columns of the picture an output pixel sees on each side at most."""
+    seen: dict[int, float] = {-1: 0.0, -2: 0.0}
+    for number, stage in enumerate(program.stages):
+        before = max(seen[value] for source in stage.sources() for value in _numbers(source))
+        seen[number] = before + stage.op.radius / float(program.scale_of(stage.source))
+    return ceil(seen[len(program.stages) - 1])
+
+
+def delay_bytes_per_column(program: RowProgram, band: int, itemsize: int) -> int:
+    """What a stream holds between two bands, for every column of the picture, in bytes (an upper estimate)."""
+    total = 0.0
+    for value, rows in longest_delays(program).items():
+        scale = float(program.scale_of(Value(value)))
+        held = rows + 2 + (band * scale if rows > band else 0)  # a long delay drops whole bands only
+        total += held * scale * program.channels_of(Value(value)) * (4 if value < 0 else itemsize)
+    return int(total)

@@ -1,0 +1,87 @@
+"""A metric that can be called: one door with its checks, the same for all."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from iqsr.errors import UsageError
+from iqsr.metrics.card import MetricCard
+from iqsr.picture_checks import check_batch
+
+
+class Metric(nn.Module):
+    """A frozen metric: pictures in, one number a picture out.
+
+    `measure` is a function or a network, `(x)` or `(x, reference)` -> (N,). It stays in evaluation mode whatever
+    `train()` says, and keeps no state between calls. Gradients reach the pictures if the card says so. autocast: let
+    torch compute its convolutions and matrix products in bfloat16.
+    """
+
+    def __init__(self, card: MetricCard, measure: Callable[..., Tensor], *, autocast: bool = False) -> None:
+        super().__init__()
+        self.card = card
+        self.measure = measure
+        self.autocast = autocast
+        self.requires_grad_(False)
+        self.train(False)
+
+    def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
+        """x: (N, 3, H, W) in [0, 1]; reference: the same shape, for full-reference metrics only.
+
+        Values may overshoot, as those of networks do; below -0.5 and above 1.5 they are of another scale.
+
+        Returns (N,) float32, one value a picture; direction and range are on the card. UsageError for input that
+        cannot be right, with what came.
+        """
+        check_pictures(self.card, x, reference)
+        return self.unchecked(x, reference)
+
+    def unchecked(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
+        """As `forward`, for pictures that are known to be right: nothing waits for the device."""
+        pictures = (x.float(),) if reference is None else (x.float(), reference.float())
+        with (
+            torch.set_grad_enabled(torch.is_grad_enabled() and self.card.differentiable),
+            torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast),
+        ):
+            return self.measure(*pictures).float()
+
+    def train(self, mode: bool = True) -> "Metric":
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def __call__(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
+        """As `forward`."""
+        result: Any = super().__call__(x, reference)
+        return result
+
+
+def check_pictures(card: MetricCard, x: Tensor, reference: Tensor | None) -> None:
+    """UsageError, in one line with what came, for anything the metric of `card` cannot take."""
+    if card.reference == "full" and reference is None:
+        raise UsageError(f"{card.name} compares with a reference picture; none was given")
+    if card.reference == "none" and reference is not None:
+        raise UsageError(f"{card.name} looks at a picture alone; it takes no reference")
+    _check_batch(card, x)
+    if reference is None:
+        return
+    _check_batch(card, reference)
+    if x.shape != reference.shape:
+        raise UsageError(
+            f"{card.name}: the reference is {_size(reference)}, the picture {_size(x)}; "
+            "both must have the same size: crop or resize one of them"
+        )
+
+
+def _check_batch(card: MetricCard, x: Tensor) -> None:
+    check_batch(card.name, x)
+    if min(x.shape[2:]) < card.minimum_size:
+        raise UsageError(
+            f"{card.name} needs pictures of at least {card.minimum_size}x{card.minimum_size} pixels, got {_size(x)}"
+        )
+
+
+def _size(x: Tensor) -> str:
+    batch = f"{x.shape[0]} of " if x.shape[0] != 1 else ""
+    return f"{batch}{x.shape[3]}x{x.shape[2]}"

@@ -1,0 +1,1 @@
+"""Enlarging pictures: from Python, in batches, to a size."""
