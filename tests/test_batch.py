@@ -31,7 +31,7 @@ def test_a_batch_goes_on_after_bad_pictures_and_names_them(upscaler: Upscaler) -
     Path("in/d.png").mkdir()
     picture("in/e.png", (8, 8))
     jobs = [*plan(["in"], "o"), Job(Path("in/d.png"), Path("o/d.png")), Job(Path("gone.png"), Path("o/gone.png"))]
-    results = list(upscale_batch(lambda: upscaler, jobs, wish=TargetSize(width=320)))
+    results = list(upscale_batch(lambda: upscaler, jobs, target=TargetSize(width=320)))
     states = {result.job.source.name: result.state for result in results}
     failed = {name for name, state in states.items() if state == "failed"}
     assert failed == {"b.png", "c.png", "d.png", "e.png", "gone.png"}

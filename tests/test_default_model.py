@@ -7,7 +7,7 @@ import torch
 import iqsr
 from iqsr.models import load_model, model_names
 from iqsr.models.merge import merge
-from iqsr.upscaling.api import DEFAULT_MODEL
+from iqsr.upscaling.upscaler import DEFAULT_MODEL
 
 WITHDRAWN = Path(__file__).parents[1] / "evaluation" / "iqsr-x4" / "adapter.safetensors"
 

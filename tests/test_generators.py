@@ -19,7 +19,7 @@ from iqsr.errors import ModelError, UnknownNameError, UsageError, WeightsError
 from iqsr.models import load_model, model_names
 from iqsr.models.plain import official_state
 from iqsr.models.real_esrgan import RRDBNet, SRVGGNetCompact
-from iqsr.upscaling.api import DEFAULT_MODEL
+from iqsr.upscaling.upscaler import DEFAULT_MODEL
 
 PACKAGED = {
     "realesrgan-x4plus": (4, "ESRGAN", 16_697_987),

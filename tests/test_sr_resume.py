@@ -205,7 +205,7 @@ def test_adapters_go_on_over_the_weights_that_they_began_on(sets: Path, tmp_path
     whole = train(light("steps=2", *settings), sets, run)
     began = whole.read_bytes()
     shutil.copy(other, base)
-    with pytest.raises(IqsrError, match=r"adapters on other weights: generator\.start = '.*' is not what it was"):
+    with pytest.raises(IqsrError, match=r"adapters on other weights: model\.start = '.*' is not what it was"):
         train(light("steps=3", *settings), sets, run, resume=True)
     assert whole.read_bytes() == began
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 from iqsr import Upscaler
 from iqsr.engines.tiling import probe
 from iqsr.errors import PictureError
-from iqsr.upscaling.api import Upscaled
+from iqsr.upscaling.upscaler import Upscaled
 from upscalers import COMPACT, upscaler
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from iqsr.preparation import prepare
     from iqsr.scoring import score_files as score
     from iqsr.training.sr.train import train
-    from iqsr.upscaling.api import Upscaler
+    from iqsr.upscaling.upscaler import Upscaler
 
 __all__ = [
     "IqsrError",
@@ -51,7 +51,7 @@ __all__ = [
 
 _HOME = {
     "SRModel": "iqsr.models:SRModel",
-    "Upscaler": "iqsr.upscaling.api:Upscaler",
+    "Upscaler": "iqsr.upscaling.upscaler:Upscaler",
     "agree": "iqsr.agreement:agreement",
     "list_metrics": "iqsr.metrics:metric_names",
     "load_metric": "iqsr.metrics:load_metric",

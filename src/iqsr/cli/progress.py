@@ -13,8 +13,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from iqsr.upscaling.api import Upscaled
     from iqsr.upscaling.batch import Done, Job
+    from iqsr.upscaling.upscaler import Upscaled
 
 
 def printable(text: str) -> str:

@@ -17,9 +17,9 @@ from iqsr.errors import UnknownNameError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from iqsr.upscaling.api import Upscaler
     from iqsr.upscaling.batch import Job
     from iqsr.upscaling.target_size import TargetSize
+    from iqsr.upscaling.upscaler import Upscaler
 
 HELP = """Enlarge pictures: files, patterns, folders with all below them.
 
@@ -155,7 +155,7 @@ def command(
     if alpha not in ALPHAS:
         raise UnknownNameError("--alpha", alpha, list(ALPHAS))
     check_device_name(device)
-    wish = TargetSize(scale, width, height)
+    target = TargetSize(scale, width, height)
     unread: list[OSError] = []
     jobs = plan(inputs, out, format=format, suffix=suffix, skip_existing=skip_existing, on_unread=unread.append)
     if not (skip_existing or overwrite):
@@ -164,7 +164,7 @@ def command(
         _warn_of_lossless(jobs)
 
     def upscaler() -> Upscaler:
-        from iqsr.upscaling.api import Upscaler
+        from iqsr.upscaling.upscaler import Upscaler
 
         if threads is not None:
             import torch
@@ -175,9 +175,9 @@ def command(
     if as_json:
         _tell_unread(unread)
     if dry_run:
-        states = _dry_run(jobs, upscaler(), wish, skip_existing, as_json)
+        states = _dry_run(jobs, upscaler(), target, skip_existing, as_json)
     else:
-        states = _enlarge(jobs, upscaler, wish, quality, alpha, skip_existing, as_json)
+        states = _enlarge(jobs, upscaler, target, quality, alpha, skip_existing, as_json)
     if "failed" in states or unread:
         raise typer.Exit(1)
 
@@ -211,7 +211,7 @@ def _tell_unread(folders: list[OSError]) -> None:
 def _enlarge(
     jobs: list[Job],
     upscaler: Callable[[], Upscaler],
-    wish: TargetSize,
+    target: TargetSize,
     quality: int | None,
     alpha: str,
     skip: bool,
@@ -224,7 +224,7 @@ def _enlarge(
         done = upscale_batch(
             upscaler,
             jobs,
-            wish=wish,
+            target=target,
             quality=quality,
             alpha=alpha,
             skip_existing=skip,
@@ -233,7 +233,7 @@ def _enlarge(
         return [reporter.finished(result) for result in done]
 
 
-def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: TargetSize, skip: bool, as_json: bool) -> list[str]:
+def _dry_run(jobs: list[Job], upscaler: Upscaler, target: TargetSize, skip: bool, as_json: bool) -> list[str]:
     from iqsr.errors import IqsrError, PictureError
     from iqsr.images import check_output, open_picture
     from iqsr.images.find import exists
@@ -250,7 +250,7 @@ def _dry_run(jobs: list[Job], upscaler: Upscaler, wish: TargetSize, skip: bool, 
                 raise PictureError(refused)
             picture = open_picture(job.source)
             before = (picture.info.width, picture.info.height)
-            after = wish.size(before, upscaler.scale)
+            after = target.size(before, upscaler.scale)
             check_output(job.out, after, picture)
             state = "skipped" if skip and exists(job.out) else "planned"
             facts |= {"state": state, "size_in": before, "size": after, "how": upscaler.describe()}

@@ -23,7 +23,7 @@ class Pool:
             raise UsageError(f"a pool needs at least 1 sample, got {size}")
         self.size = size
         self.filled = 0
-        self._generator = rng
+        self._rng = rng
         self._samples: dict[str, Tensor] = {}
         self._last: tuple[int, Tensor, dict[str, Tensor], Tensor] | None = None
 
@@ -37,7 +37,7 @@ class Pool:
         differ from earlier ones in names, shapes or types.
         """
         n = self._checked_length(batch)
-        before = self._generator.get_state()
+        before = self._rng.get_state()
         with torch.no_grad():
             if self.filled < self.size:
                 self._last = (self.filled, torch.empty(0, dtype=torch.int64), {}, before)
@@ -45,7 +45,7 @@ class Pool:
                     self._samples[name][self.filled : self.filled + n] = values
                 self.filled += n
                 return batch
-            rows = torch.randperm(self.size, generator=self._generator)[:n]
+            rows = torch.randperm(self.size, generator=self._rng)[:n]
             taken = {name: self._samples[name][rows.to(self._samples[name].device)] for name in batch}
             self._last = (self.size, rows, taken, before)
             self._put(rows, batch)
@@ -56,7 +56,7 @@ class Pool:
         if self._last is not None:
             self.filled, rows, taken, rng = self._last
             self._put(rows, taken)
-            self._generator.set_state(rng)
+            self._rng.set_state(rng)
             self._last = None
 
     def _put(self, rows: Tensor, batch: dict[str, Tensor]) -> None:
@@ -66,7 +66,7 @@ class Pool:
     def state_dict(self) -> dict[str, Any]:
         """Everything, copied; a pool that loads it continues bit for bit as this one."""
         samples = {name: values[: self.filled].clone() for name, values in self._samples.items()}
-        return {"size": self.size, "samples": samples, "generator": self._generator.get_state()}
+        return {"size": self.size, "samples": samples, "generator": self._rng.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Become the pool whose `state_dict` this is. UsageError for the state of a pool of another size."""
@@ -77,7 +77,7 @@ class Pool:
         self.filled = len(next(iter(samples.values()))) if samples else 0
         for name, values in samples.items():
             self._samples[name][: self.filled] = values
-        self._generator.set_state(state["generator"])
+        self._rng.set_state(state["generator"])
 
     def _checked_length(self, batch: dict[str, Tensor]) -> int:
         lengths = {len(values) for values in batch.values()}

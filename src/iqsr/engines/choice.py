@@ -82,7 +82,7 @@ class Runner:
             raise UsageError(f"a tile has at least 16 pixels a side, got {tile}")
         if memory_gb is not None and not 0 < memory_gb * 1e9 < inf:
             raise UsageError(f"memory is a number of gigabytes above 0, got {memory_gb:g}")
-        self._generator = model
+        self._model = model
         memory = _memory() // 4 if memory_gb is None else int(memory_gb * 1e9)
         self._limits = Limits(memory, tile or _DEFAULT_TILE)
         if backend == "openvino" and device not in ("auto", "cpu"):
@@ -133,7 +133,7 @@ class Runner:
         )
 
     def _tiles(self) -> TileEngine:
-        model, multiple = self._generator, self.size_multiple
+        model, multiple = self._model, self.size_multiple
         network = self._network(self.choice.precision)
         if self._margin is None:
             self._margin = self._measured_margin()
@@ -143,12 +143,12 @@ class Runner:
         return TileEngine(network, model.scale, tile=self._limits.tile, margin=self._margin, multiple=multiple)
 
     def _measured_margin(self) -> int:
-        model, minimum = self._generator, self._generator.minimum_size
+        model, minimum = self._model, self._model.minimum_size
         measured = measured_margin(self._torch_network("fp32"), model.scale, self.size_multiple, minimum)
         return max(measured, minimum)  # so that the smallest tile, at a corner, is large enough for the network
 
     def _too_coarse(self, network: Network) -> bool:
-        side = max(64, self._generator.minimum_size)
+        side = max(64, self._model.minimum_size)
         x = probe(side, side, self.size_multiple)
         error = (network(x).float() - self._torch_network("fp32")(x)).square().mean()
         return bool(-10 * error.clamp_min(1e-12).log10() < _GOOD_PRECISION)
@@ -158,12 +158,12 @@ class Runner:
             from iqsr.engines.openvino import OpenVinoModule
 
             assert precision in {"fp32", "bf16", "int8"}
-            return OpenVinoModule(self._generator, precision=cast("OpenVinoPrecision", precision))
+            return OpenVinoModule(self._model, precision=cast("OpenVinoPrecision", precision))
         return self._torch_network(precision)
 
     def _torch_network(self, precision: str) -> Network:
         device, dtype = self.choice.device, _DTYPES[precision]
-        module = self._generator.module.to(device=device)
+        module = self._model.module.to(device=device)
 
         def run(x: Tensor) -> Tensor:
             x = x.to(device, memory_format=torch.channels_last, copy=True)  # some networks change their input

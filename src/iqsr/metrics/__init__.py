@@ -5,6 +5,7 @@ Cards are data (`cards.toml`); each native metric is a file of its own, a pure f
 """
 
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -32,6 +33,17 @@ class Availability:
     """True if nothing is missing."""
     how: str
     """The one line that makes it available; empty when it is."""
+
+
+_FORMULAS = {
+    "laplacian": "laplacian:laplacian",
+    "ms_ssim": "ms_ssim:ms_ssim",
+    "psnr": "psnr:psnr",
+    "psnr-y": "psnr:psnr_y",
+    "ssim": "ssim:ssim",
+    "ssim-y": "ssim:ssim_y",
+}
+"""Metrics that are plain functions: module of this package, and function."""
 
 
 def metric_names() -> list[str]:
@@ -128,10 +140,15 @@ def load_metric(name: str, *, device: str = "cpu", precision: Precision = "fp32"
 
 def _measure(facts: MetricCard, device: str, precision: Precision) -> "Callable[..., Tensor]":
     """The function or network behind a card. One that knows of precisions takes care of its own."""
+    if facts.provider == "pyiqa":
+        from iqsr.metrics.toolbox import load_from_toolbox
+
+        return load_from_toolbox(facts, device)
+    if facts.name in _FORMULAS:
+        module, _, function = _FORMULAS[facts.name].partition(":")
+        return getattr(import_module(f"iqsr.metrics.{module}"), function)
     own = Path(facts.weights_file) if facts.weights_file else None
     match facts.name.partition(":")[0]:
-        case "psnr" | "psnr-y" | "ssim" | "ssim-y" | "ms_ssim" | "laplacian":
-            return _formula(facts.name)
         case "lpips" | "lpips-vgg":
             from iqsr.metrics.lpips import Lpips
 
@@ -157,22 +174,4 @@ def _measure(facts: MetricCard, device: str, precision: Precision) -> "Callable[
 
             return load_srq_holdout(own)
         case _:
-            from iqsr.metrics.toolbox import load_from_toolbox
-
-            return load_from_toolbox(facts, device)
-
-
-def _formula(name: str) -> "Callable[..., Tensor]":
-    from iqsr.metrics.laplacian import laplacian
-    from iqsr.metrics.ms_ssim import ms_ssim
-    from iqsr.metrics.psnr import psnr, psnr_y
-    from iqsr.metrics.ssim import ssim, ssim_y
-
-    return {
-        "psnr": psnr,
-        "psnr-y": psnr_y,
-        "ssim": ssim,
-        "ssim-y": ssim_y,
-        "ms_ssim": ms_ssim,
-        "laplacian": laplacian,
-    }[name]
+            raise LookupError(f"the card of '{facts.name}' has no code: see CONTRIBUTING.md, Adding a metric")

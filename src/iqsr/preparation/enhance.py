@@ -23,7 +23,7 @@ from iqsr.images.find import in_home
 from iqsr.models import SRModel, load_model, model_names
 from iqsr.models.community import as_model, read_by_spandrel, read_checkpoint
 from iqsr.preparation.recipe import ModelEnhancer, UnsharpEnhancer
-from iqsr.upscaling.api import Upscaler
+from iqsr.upscaling.upscaler import Upscaler
 
 if TYPE_CHECKING:
     from iqsr.models.community import Descriptor

@@ -29,7 +29,7 @@ from iqsr.upscaling.jobs import Job, checked, in_the_way, told_apart
 from iqsr.upscaling.target_size import TargetSize
 
 if TYPE_CHECKING:
-    from iqsr.upscaling.api import Upscaled, Upscaler
+    from iqsr.upscaling.upscaler import Upscaled, Upscaler
 
 FORMATS = ("auto", "png", "jpg", "webp", "tiff")
 _LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}")
@@ -95,13 +95,13 @@ def upscale_batch(
     upscaler: Callable[[], Upscaler],
     jobs: list[Job],
     *,
-    wish: TargetSize | None = None,
+    target: TargetSize | None = None,
     quality: int | None = None,
     alpha: str = "transparency",
     skip_existing: bool = False,
     on_progress: Callable[[Job, float], None] | None = None,
 ) -> Iterator[Done]:
-    """Enlarge one after the other, with `wish`, `quality` and `alpha` as `Upscaler.upscale_file` has them.
+    """Enlarge one after the other, with `target`, `quality` and `alpha` as `Upscaler.upscale_file` has them.
 
     A picture that fails or is refused is told and the rest goes on.
 
@@ -110,7 +110,7 @@ def upscale_batch(
     are removed first.
     """
     _remove_stale_parts(jobs)
-    wish = wish or TargetSize()
+    target = target or TargetSize()
     ready: Upscaler | None = None
     for job in jobs:
         if refused := job.refused or in_the_way(job):
@@ -126,9 +126,9 @@ def upscale_batch(
             result = ready.upscale_file(
                 job.source,
                 job.out,
-                scale=wish.scale,
-                width=wish.width,
-                height=wish.height,
+                scale=target.scale,
+                width=target.width,
+                height=target.height,
                 quality=quality,
                 alpha=alpha,
                 on_progress=None if on_progress is None else lambda done, j=job: on_progress(j, done),

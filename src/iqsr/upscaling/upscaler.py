@@ -145,7 +145,7 @@ class Upscaler:
             on_progress: Called with the share done, 0 to 1.
 
         Returns:
-            Sizes, format and time of the result.
+            The sizes of source and result, how it was computed, and how long it took.
 
         Raises:
             PictureError: If the picture cannot be read or written.
