@@ -3,7 +3,9 @@
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from exiftool import ExifTool
@@ -120,3 +122,17 @@ def test_size_and_orientation_are_those_of_the_result(
     (tags,) = exiftool.read(copy(tmp_path / "in.png", tmp_path / f"out.{result}", scale=2))
     assert (tags["XMP-tiff:Orientation"], tags["XMP-tiff:ImageWidth"], tags["XMP-tiff:ImageHeight"]) == (1, 134, 82)
     assert (tags["XMP-exif:ExifImageWidth"], tags["XMP-exif:ExifImageHeight"]) == (134, 82)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "size"), [("B", 1), ("s", 1), ("H", 2), ("I", 4)])
+@pytest.mark.parametrize("result", ["webp", "tif"])
+def test_a_tiffs_xmp_is_read_whatever_type_its_tag_has(
+    exiftool: ExifTool, tmp_path: Path, order: str, kind: str, size: int, result: str
+) -> None:
+    xmp = HEAD + description(source="a label") + TAIL
+    xmp += bytes(-len(xmp) % 4)
+    value = xmp if size == 1 else np.frombuffer(xmp, f"{order}u{size}").tolist()
+    tag = (700, kind, len(xmp) // size, value, True)
+    tifffile.imwrite(tmp_path / "in.tif", smooth(), photometric="rgb", byteorder=order, extratags=[tag])
+    assert exiftool.read(copy(tmp_path / "in.tif", tmp_path / f"out.{result}"))[0]["XMP-dc:Source"] == "a label"

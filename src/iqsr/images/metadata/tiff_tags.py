@@ -36,7 +36,7 @@ _TELLING = {269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, *r
 _STORY = {*_TELLING, _XMP, _IPTC, _PHOTOSHOP}
 _GEOGRAPHIC = {33550, 33922, 34264, 34735}
 _TRANSFER_FUNCTION, _WHITE_POINT, _PRIMARIES = 301, 318, 319
-_BYTE, _UNDEFINED, _LONG, _RATIONAL = 1, 7, 4, 5
+_BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED = 1, 3, 4, 5, 7
 
 
 def read(path: Path, at: int | None = None) -> Metadata:
@@ -62,8 +62,8 @@ def read(path: Path, at: int | None = None) -> Metadata:
         left_out.append("its maker note")
     return Metadata(
         exif=_block(main, layout, resolution),
-        xmp=_bytes(main, _XMP),
-        iptc=_iptc(main, layout) or iptc,
+        xmp=_packet(main, _XMP, layout, b"<"),
+        iptc=_packet(main, _IPTC, layout, b"\x1c") or iptc,
         resources=resources,
         resolution=resolution,
         left_out=tuple(left_out),
@@ -164,12 +164,16 @@ def _bytes(main: Directory, tag: int) -> bytes | None:
     return found.value or None if found and SIZES.get(found.kind) == 1 else None
 
 
-def _iptc(main: Directory, layout: Layout) -> bytes | None:
-    """Some write it as numbers of 32 bits, which turn with the byte order and are filled up with zeros."""
-    found = main.tags.get(_IPTC)
-    if found is None or found.kind != _LONG:
-        return _bytes(main, _IPTC)
-    value = found.value
-    if value[:1] != b"\x1c" and layout.order == ">":
-        value = b"".join(value[at : at + 4][::-1] for at in range(0, len(value), 4))
+def _packet(main: Directory, tag: int, layout: Layout, begins: bytes) -> bytes | None:
+    """A block of text as the file has it: bytes, or, of some programs, numbers of 16 or 32 bits filled up with zeros.
+
+    Numbers are in the file's byte order, their bytes in the order of the text or in that of the numbers: `begins`, the
+    text's first byte, decides.
+    """
+    found = main.tags.get(tag)
+    if found is None or found.kind not in (_SHORT, _LONG):
+        return _bytes(main, tag)
+    value, size = found.value, SIZES[found.kind]
+    if value[:1] != begins and layout.order == ">":
+        value = b"".join(value[at : at + size][::-1] for at in range(0, len(value), size))
     return value.rstrip(b"\0") or None
