@@ -18,8 +18,10 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
+from iqsr.metrics.emptiness import emptiness
 from iqsr.metrics.lpips_st import LpipsSt, Trunk
 from iqsr.training.sr.data import Batch, mirrored
+from iqsr.training.sr.scores import EMPTIED
 
 LAYERS = r".*\.RDB[123]\.conv[1-5]\.0"
 """The convolutions in RRDBNet's dense blocks, as spandrel names them."""
@@ -64,9 +66,14 @@ class PlainLoop:
 
     @torch.no_grad()
     def best(self, pictures: Tensor) -> int:
-        """Of the ground truths of one patch, (K, 3, H, W), the number of the one that the metric rates best."""
+        """Of the ground truths of one patch, (K, 3, H, W), the number of the one that the metric rates best.
+
+        As in iqsr, what shows less than another comes last.
+        """
+        empty = [emptiness(picture.unsqueeze(0)).mean().item() for picture in pictures]
         scores = [self.metric(picture.unsqueeze(0)).item() for picture in pictures]
-        return scores.index(max(scores))
+        whole = [number for number, share in enumerate(empty) if share <= min(empty) + EMPTIED]
+        return max(whole, key=scores.__getitem__)
 
 
 @contextmanager

@@ -96,6 +96,7 @@ def test_plain_work_imports_little_beside_torch(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", [[*UPSCALE, "-m", "realesr-animevideov3"], [*SCORE, "-m", "srq"]], ids=" ".join)
+@pytest.mark.slow
 def test_a_small_picture_takes_a_second_more_than_importing_torch(command: list[str]) -> None:
     picture("a.png", (64, 64))
     assert cpu_seconds(*IQSR, *command) < importing_torch() + 1

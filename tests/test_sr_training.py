@@ -256,7 +256,11 @@ def test_a_kill_by_sigterm_from_outside_resumes_to_the_same_result(sets: Path, t
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes"),
-    [("realesrgan-origins-only", ()), ("ablation/cpu-amo-ft", ()), ("ablation/cpu-amo-ft", ("sampling.grid=64",))],
+    [
+        ("paper/realesrgan-origins-only", ()),
+        ("ablation/cpu-amo-ft", ()),
+        ("ablation/cpu-amo-ft", ("sampling.grid=64",)),
+    ],
 )
 def test_two_processes_learn_together(name: str, changes: tuple[str, ...], sets: Path, tmp_path: Path) -> None:
     """Patches of cpu-amo-ft's grid are scored when they are drawn, those of the wider one beforehand."""

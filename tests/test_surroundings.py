@@ -80,6 +80,7 @@ def test_what_a_closed_stream_leaves_free_is_no_pictures_place() -> None:
     [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"TERM": "dumb"}],
     ids=lambda environment: " ".join(environment),
 )
+@pytest.mark.slow
 def test_names_that_the_terminal_cannot_show(environment: dict[str, str]) -> None:
     Path("a.png").rename("é.png")
     ended = shell(f"{COMMAND} score é.png -m laplacian --no-cache", **environment)

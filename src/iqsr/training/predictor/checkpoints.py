@@ -36,13 +36,15 @@ def write_checkpoint(
 
 
 def keep_result(folder: Path, weights: Mapping[str, Tensor], step: int, steps: int) -> None:
-    """Write the weights of a run that has taken its steps, as its checkpoint has them, whatever file lies there.
+    """Write the weights of a run that has taken its steps, as its checkpoint has them, where another file or none is.
 
     It is told where the run has taken more steps than it is asked for. WriteError.
     """
     if step > steps:
         logger.warning("the run has taken %d steps already, not %d: its result is that of all", step, steps)
-    write_bytes(folder / "weights.safetensors", serialized(_halves(weights)))
+    result, data = folder / "weights.safetensors", serialized(_halves(weights))
+    if not result.is_file() or result.read_bytes() != data:
+        write_bytes(result, data)
 
 
 def _halves(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from iqsr.scoring import content_hash, metric_fingerprint, score_files, writable
 from iqsr.training.sr.data import load_set
 
 _AT_ONCE = 64  # pixels' worth of 256-px patches that are scored in one batch
-_EMPTIED = 0.1  # of a patch: a ground truth that is empty in so much more than another of its set lost what it shows
+EMPTIED = 0.1  # of a patch: a ground truth that is empty in so much more than another of its set lost what it shows
 
 
 def oriented(metric: Metric, x: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def _below_the_rest(scores: Tensor, empty: Tensor) -> Tensor:
 
     Metrics that never saw bars, or a black picture, can like them best.
     """
-    emptied = empty > empty.amin(1, keepdim=True) + _EMPTIED
+    emptied = empty > empty.amin(1, keepdim=True) + EMPTIED
     return torch.where(emptied, scores.amin(1, keepdim=True) - 1, scores)
 
 
