@@ -30,7 +30,7 @@ def prefetched(batches: Batches, first: int, steps: int, workers: int) -> Genera
     """
     over = RawValue("b", 0)
     loader: DataLoader[_Made] = DataLoader(
-        _Told(batches),
+        _MadeBatches(batches),
         batch_size=None,
         collate_fn=_as_it_is,
         sampler=range(first, steps),
@@ -51,7 +51,7 @@ def prefetched(batches: Batches, first: int, steps: int, workers: int) -> Genera
         over.value = 1
 
 
-class _Told(Dataset["_Made"]):
+class _MadeBatches(Dataset["_Made"]):
     """Errors as values: torch would add the traceback of the process to the message.
 
     Arrays, which go through a pipe: tensors would take shared memory, of which containers have little, and where it is
