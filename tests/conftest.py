@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from commands import Ended, Run
-from exiftool import ExifTool, find_exiftool
+from support.commands import Ended, Run
+from support.exiftool import ExifTool, find_exiftool
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,7 +86,7 @@ def without_package(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def iqa_musiq() -> "nn.Module":
     """IQA-PyTorch's MUSIQ with random weights."""
-    from musiq_networks import network
+    from support.musiq_networks import network
 
     return network(1)
 
@@ -94,7 +94,7 @@ def iqa_musiq() -> "nn.Module":
 @pytest.fixture(scope="session")
 def musiq_file(iqa_musiq: "nn.Module", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its weights, as IQA-PyTorch saves them."""
-    from musiq_networks import saved
+    from support.musiq_networks import saved
 
     return saved(iqa_musiq, tmp_path_factory.mktemp("musiq"))
 
@@ -110,7 +110,7 @@ def musiq(musiq_file: Path) -> "Musiq":
 @pytest.fixture(scope="session")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six small labelled sets of ground truths."""
-    from sets import write_sets
+    from support.sets import write_sets
 
     return write_sets(tmp_path_factory.mktemp("sets"), labelled=True)
 
@@ -118,6 +118,6 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos to validate trainings on."""
-    from sets import write_photos
+    from support.sets import write_photos
 
     return write_photos(tmp_path_factory.mktemp("photos"))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from counting import calls
 from iqsr import memory
 from iqsr.cli.train import command
 from iqsr.errors import IqsrError
 from iqsr.memory import keep_freed_memory
+from support.counting import calls
 
 HELD = """
 import sys

@@ -14,8 +14,8 @@ from iqsr.metrics.srq_holdout import load_srq_holdout
 from iqsr.picture_checks import HIGHEST, LOWEST, check_batch, check_values
 from iqsr.scoring import score_pictures
 from iqsr.scoring.overlay import overlay
-from textured_pictures import picture
-from upscalers import upscaler
+from support.textured_pictures import picture
+from support.upscalers import upscaler
 
 SHOWN = picture(2, 64, 80)
 

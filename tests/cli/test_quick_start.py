@@ -1,0 +1,107 @@
+"""How soon commands start: what they import, and the CPU time that takes."""
+
+import resource
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from support.cli_pictures import FAST, IQSR, picture
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def cpu_seconds(*command: str) -> float:
+    """Best of three. Not by the clock, which counts what others do on the machine."""
+
+    def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return min(once() for _ in range(3))
+
+
+def test_import_and_help_are_fast() -> None:
+    assert cpu_seconds(sys.executable, "-c", "import iqsr") < 0.3
+    assert cpu_seconds(*IQSR, "--help") < 0.5
+
+
+def imported(*command: str) -> set[str]:
+    ended = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True)
+    return {line.rsplit("|", 1)[1].strip() for line in ended.stderr.splitlines() if line.startswith("import time")}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["-c", "import iqsr"], ["-m", "iqsr", "--help"], ["-m", "iqsr", "upscale", "--help"], ["-m", "iqsr", "weights"]],
+    ids=" ".join,
+)
+def test_what_computes_nothing_imports_nothing_heavy(command: list[str]) -> None:
+    modules = imported(*command)
+    assert "iqsr" in modules
+    assert not modules & {"torch", "numpy", "pyvips", "spandrel", "torchvision"}
+
+
+def test_a_batch_with_nothing_left_to_do_imports_no_torch() -> None:
+    picture("in/a.png")
+    picture("o/a.png")
+    command = ["-m", "iqsr", "upscale", "in", "-o", "o"]
+    assert "torch" not in imported(*command, "--skip-existing")
+    assert "torch" in imported(*command, "--overwrite", *FAST)
+
+
+HEAVY = {
+    *{
+        "spandrel",
+        "torchvision",
+        "timm",
+        "torchmetrics",
+        "pandas",
+        "pyarrow",
+        "scipy",
+        "matplotlib",
+        "accelerate",
+        "peft",
+    },
+    *{"onnx", "onnxruntime", "openvino", "pyiqa", "sympy", "triton", "PIL", "torch._dynamo", "torch._inductor"},
+}
+"""Packages that take long to import, and that neither plain networks nor plain metrics need."""
+UPSCALE = ["upscale", "a.png", "-o", "o.png", "--overwrite", "--threads", "1"]
+SCORE = ["score", "a.png", "--no-cache"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*UPSCALE, "-m", "realesr-animevideov3"],
+        [*UPSCALE, "-m", "realesr-animevideov3-x3"],
+        [*UPSCALE, "-m", "realesrgan-x4plus-anime"],
+        [*SCORE, "-m", "laplacian,srq,srq-holdout"],
+        [*SCORE, "-m", "psnr,ssim,stlpips", "-r", "a.png", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_plain_work_imports_little_beside_torch(command: list[str]) -> None:
+    picture("a.png", (64, 64))
+    modules = imported("-m", "iqsr", *command)
+    assert "torch" in modules
+    assert not modules & HEAVY
+
+
+@pytest.mark.parametrize("command", [[*UPSCALE, "-m", "realesr-animevideov3"], [*SCORE, "-m", "srq"]], ids=" ".join)
+@pytest.mark.slow
+def test_a_small_picture_takes_a_second_more_than_importing_torch(command: list[str]) -> None:
+    picture("a.png", (64, 64))
+    assert cpu_seconds(*IQSR, *command) < importing_torch() + 1
+
+
+@cache
+def importing_torch() -> float:
+    return cpu_seconds(sys.executable, "-c", "import torch")

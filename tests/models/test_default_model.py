@@ -1,0 +1,31 @@
+"""The default network, and the withdrawn one, whose adapter is kept outside the package."""
+
+from pathlib import Path
+
+import torch
+
+import iqsr
+from iqsr.models import load_model, model_names
+from iqsr.models.merge import merge
+from iqsr.upscaling.upscaler import DEFAULT_MODEL
+
+WITHDRAWN = Path(__file__).parents[2] / "evaluation" / "iqsr-x4" / "adapter.safetensors"
+
+
+def test_default_is_the_base_that_blind_raters_preferred() -> None:
+    assert iqsr.Upscaler().model.name == DEFAULT_MODEL == "realesrgan-x4plus"
+    assert "iqsr-x4" not in model_names()
+
+
+def test_package_holds_no_adapter() -> None:
+    shipped = {path.name for path in Path(iqsr.__file__).parent.rglob("*.safetensors")}
+    assert shipped == {"srq.safetensors", "srq-holdout.safetensors"}
+
+
+def test_withdrawn_adapter_still_merges_into_its_base(tmp_path: Path) -> None:
+    merged = merge(WITHDRAWN, tmp_path / "iqsr-x4.safetensors")
+    assert merged.base == "realesrgan-x4plus"
+    ours, base = (load_model(model).module.state_dict() for model in (merged.path, merged.base))
+    changed = {name for name in ours if not torch.equal(ours[name], base[name])}
+    assert len(changed) == 345
+    assert all(".RDB" in name and name.endswith(".weight") for name in changed)

@@ -1,0 +1,242 @@
+"""`iqsr prepare`: the data set it writes, stops and restarts, several processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from spandrel.architectures.Compact import Compact
+
+from iqsr.datasets import SetName, check, open_sets
+from iqsr.errors import IqsrError, UsageError
+from iqsr.images import read_rgb
+from iqsr.metrics import load_metric
+from iqsr.preparation import (
+    Enhancers,
+    ModelEnhancer,
+    PatchRecipe,
+    PrepareRecipe,
+    Summary,
+    UnsharpEnhancer,
+    prepare,
+)
+from iqsr.recipes import recipe_hash
+from support.commands import PATIENCE
+from support.prepare_samples import CHEAP, RECIPE, SETTINGS, save_photos, stripes, tree
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_photos(tmp_path_factory.mktemp("from") / "photos")
+
+
+@pytest.fixture(scope="module")
+def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
+    """A data set made in one go by one process."""
+    out = tmp_path_factory.mktemp("made") / "sets"
+    return out, prepare([photos], out, RECIPE)
+
+
+# The data set
+
+
+def test_the_data_set_is_read_as_hggts_and_nothing_is_wrong_with_it(made: tuple[Path, Summary], photos: Path) -> None:
+    out, summary = made
+    sets = open_sets(out)
+    assert check(out, deep=True) == []
+    assert (sets.variants, sets.labelled) == (("original", "01", "02", "03"), False)
+    assert len(sets) == summary.sets > 8
+    assert (summary.photos, summary.too_small, summary.nothing_kept, summary.failed) == (5, 1, 1, 0)
+    assert [p.name for p in (out / "images").iterdir()] == [f"0-{len(sets) - 1}"]
+    assert {SetName.parse(name).image for name in sets.names} == {"astronaut", "cat-1", "more_coffee"}
+    for gts in sets:
+        where = SetName.parse(gts.name)
+        assert [p.name for p in gts.paths[:2]] == [f"{gts.name}.png", f"{gts.name}_01.png"]
+        (source,) = photos.rglob(f"{where.image.removeprefix('more_')}.*")
+        crop = read_rgb(source)[:, :, where.row : where.row + 128, where.column : where.column + 128]
+        assert torch.equal(read_rgb(gts.paths[0]), crop)
+
+
+@torch.inference_mode()
+def test_the_patches_are_those_of_the_enhanced_photo(made: tuple[Path, Summary], photos: Path) -> None:
+    photo = read_rgb(photos / "astronaut.png")
+    versions = list(Enhancers(RECIPE.enhancers).versions(photo))
+    names = [name for name in open_sets(made[0]).names if name.startswith("astronaut")]
+    assert names
+    for name in names:
+        where = SetName.parse(name)
+        for path, version in zip(open_sets(made[0]).load(name).paths[1:], versions, strict=True):
+            crop = version[:, :, where.row : where.row + 128, where.column : where.column + 128]
+            assert (read_rgb(path) - crop).abs().max() <= 0.5 / 255 + 1e-5
+
+
+def test_the_index_has_every_picture_and_its_score(made: tuple[Path, Summary]) -> None:
+    out, sets = made[0], open_sets(made[0])
+    index = pd.read_parquet(out / "index.parquet")
+    assert list(index.columns) == ["set", "variant", "path", "image", "row", "column", "enhancer", "srq"]
+    assert index["path"].tolist() == [p.relative_to(out).as_posix() for gts in sets for p in gts.paths]
+    assert index["set"].tolist() == [name for name in sets.names for _ in sets.variants]
+    assert index["variant"].tolist() == [*sets.variants] * len(sets)
+    assert index["enhancer"].tolist()[:4] == [
+        "",
+        f"{CHEAP} strength 0.5",
+        f"{CHEAP} strength 1",
+        "unsharp weight 0.7 radius 7 threshold 5",
+    ]
+    assert [f"{r.image}-{r.row}-{r.column}" for r in index.itertuples()] == index["set"].tolist()
+    srq = load_metric("srq")
+    for row in index.iloc[::5].itertuples():
+        assert row.srq == pytest.approx(srq(read_rgb(out / row.path)).item(), abs=2e-3)
+    assert index["srq"].std() > 1
+
+
+def test_the_folder_says_how_it_was_made(made: tuple[Path, Summary]) -> None:
+    facts = json.loads((made[0] / "prepare.json").read_text())
+    assert facts["recipe_hash"] == recipe_hash(RECIPE)
+    assert PrepareRecipe.model_validate(facts["recipe"]) == RECIPE
+    assert facts["sets"] == made[1].sets
+    assert {"iqsr", "torch"} <= facts["versions"].keys()
+
+
+def test_a_set_is_kept_if_any_of_its_versions_has_contrast(tmp_path: Path) -> None:
+    """Stripes a little too flat: only sharpening lifts them above the threshold."""
+    Image.fromarray(stripes(100, 156, 256)).save(tmp_path / "stripes.png")
+    faint = PrepareRecipe(patches=PatchRecipe(crop=128), enhancers=(UnsharpEnhancer(weight=0.01),))
+    with pytest.raises(IqsrError, match="1 too flat"):
+        prepare(["stripes.png"], Path("a"), faint)
+    strong = PrepareRecipe(patches=PatchRecipe(crop=128), enhancers=(UnsharpEnhancer(),))
+    assert prepare(["stripes.png"], Path("b"), strong).sets > 0
+
+
+def test_large_photos_are_reduced_where_the_recipe_says_so(photos: Path) -> None:
+    recipe = RECIPE.model_copy(update={"longest": 200, "enhancers": (UnsharpEnhancer(),)})
+    prepare([photos / "astronaut.png"], Path("sets"), recipe)
+    for gts in open_sets(Path("sets")):
+        where = SetName.parse(gts.name)
+        assert where.row + 128 <= 200
+        assert where.column + 128 <= 173
+
+
+# Stops, restarts, processes
+
+
+def test_two_processes_make_what_one_makes(made: tuple[Path, Summary], photos: Path) -> None:
+    told: list[tuple[int, int]] = []
+    prepare([photos], Path("two"), RECIPE, workers=2, on_photo=lambda _, done, total: told.append((done, total)))
+    assert tree(Path("two")) == tree(made[0])
+    assert told == [(n, 5) for n in range(1, 6)]
+
+
+def children(pid: int) -> list[int]:
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_killed_run_goes_on_and_equals_an_uninterrupted_one(made: tuple[Path, Summary], photos: Path) -> None:
+    """Two processes are killed in the middle, without a word; one goes on."""
+    command = [sys.executable, "-m", "iqsr", "prepare", str(photos), "-o", "sets", "--workers", "2", *SETTINGS]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    run = subprocess.Popen([*command, "--device", "cpu"], env={**os.environ, "OMP_NUM_THREADS": "1"}, **quiet)
+    wait_for(lambda: any(Path("sets/.prepare/sets/original").glob("*.png")) or run.poll() is not None)
+    below = children(run.pid)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    wait_for(lambda: not any(map(is_alive, below)), 20)
+    assert not Path("sets/index.parquet").exists()
+    assert not Path("sets/images").exists()
+    work = Path("sets/.prepare/sets/01")
+    (work / "gone-1-1_01.png").write_bytes(b"of a photo without a record")
+    (work / ".astronaut-1-1_01.png.1-1.iqsr-part").write_bytes(b"half a pict")
+    done = len(list(Path("sets/.prepare/photos").glob("*.json")))
+    told: list[int] = []
+    prepare([photos], Path("sets"), RECIPE, on_photo=lambda _, done, __: told.append(done))
+    assert told == list(range(done + 1, 6))
+    assert tree(Path("sets")) == tree(made[0])
+
+
+def test_an_interrupt_ends_all_processes_and_says_how_to_go_on(photos: Path) -> None:
+    command = [sys.executable, "-m", "iqsr", "prepare", str(photos), "-o", "sets", "--workers", "2", *SETTINGS]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    wait_for(lambda: Path("sets/.prepare/sets/03").exists() or run.poll() is not None)
+    run.send_signal(signal.SIGTERM)
+    said = run.communicate(timeout=PATIENCE)[1]
+    assert (run.returncode, said.splitlines()[-1]) == (130, "iqsr: stopped; the same command goes on from here")
+    assert "Traceback" not in said
+
+
+def test_more_photos_can_be_added_and_what_is_there_stays(photos: Path, made: tuple[Path, Summary]) -> None:
+    first = prepare([photos / "cat-1.jpg"], Path("sets"), RECIPE)
+    assert [p.name for p in Path("sets/images").iterdir()] == [f"0-{first.sets - 1}"]
+    patch = next(Path("sets/images").rglob("cat-1-*.png"))
+    before = patch.stat().st_mtime_ns
+    told: list[str] = []
+    summary = prepare([photos], Path("sets"), RECIPE, on_photo=lambda outcome, *_: told.append(outcome.photo.image))
+    assert "cat-1" not in told
+    assert summary == made[1]
+    (again,) = Path("sets/images").rglob(f"{patch.parent.name}/{patch.name}")
+    assert again.stat().st_mtime_ns == before
+    assert tree(Path("sets")) == tree(made[0])
+    assert prepare([photos], Path("sets"), RECIPE) == summary  # nothing left to do
+
+
+def test_the_places_depend_on_the_seed_and_on_the_photos_name_alone(photos: Path, made: tuple[Path, Summary]) -> None:
+    other = RECIPE.model_copy(update={"seed": 1})
+    prepare([photos / "cat-1.jpg"], Path("other"), other)
+    names = [name for name in open_sets(made[0]).names if name.startswith("cat")]
+    assert set(open_sets(Path("other")).names).isdisjoint(names)
+
+
+def test_photos_of_one_name_or_with_new_content_are_refused(photos: Path) -> None:
+    Image.open(photos / "cat-1.jpg").save("cat-1.png")
+    with pytest.raises(UsageError, match="would both be called 'cat-1'; rename one"):
+        prepare([photos, "cat-1.png"], Path("sets"), RECIPE)
+    prepare(["cat-1.png"], Path("sets"), RECIPE)
+    Image.open(photos / "astronaut.png").save("cat-1.png")
+    with pytest.raises(UsageError, match=r"'cat-1.png' has changed since 'sets' was prepared"):
+        prepare(["cat-1.png"], Path("sets"), RECIPE)
+
+
+def test_one_run_at_a_time_works_in_a_folder(photos: Path) -> None:
+    def again(*_: object) -> None:
+        with pytest.raises(IqsrError, match=r"this process itself .* is at work in .sets.: wait"):
+            prepare([photos], Path("sets"), RECIPE)
+
+    prepare([photos / "cat-1.jpg"], Path("sets"), RECIPE, on_photo=again)
+
+
+def test_a_checkpoint_that_changed_makes_another_recipe(tmp_path: Path, photos: Path) -> None:
+    recipe = PrepareRecipe(patches=RECIPE.patches, enhancers=(ModelEnhancer(model="own.pth"),))
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        torch.save(Compact(num_feat=8, num_conv=1, upscale=1).state_dict(), "own.pth")
+        if seed == 0:
+            prepare([photos / "cat-1.jpg"], Path("sets"), recipe)
+    with pytest.raises(UsageError, match="another recipe"):
+        prepare([photos], Path("sets"), recipe)

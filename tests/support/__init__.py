@@ -1,0 +1,1 @@
+"""What several tests share: samples, networks, runs of the command, disks that are full."""
