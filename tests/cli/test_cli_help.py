@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from iqsr.cli import app
 from iqsr.cli.upscale import MODELS
 from iqsr.models import model_names
 from support.cli_pictures import picture
+from support.command_lines import parse
 from support.commands import Run
 
 
@@ -48,18 +48,6 @@ def test_every_help_has_examples_that_parse(iqsr: Run, command: tuple[str, ...])
     else:
         alone = iqsr()
         assert (alone.code, alone.out, alone.err) == (0, ended.out, "")
-
-
-def parse(arguments: list[str]) -> None:
-    """Let typer take the arguments apart, down to the last subcommand, without running anything."""
-    command, parent, name = typer.main.get_command(app), None, "iqsr"
-    while True:
-        context = command.make_context(name, list(arguments), parent=parent)
-        rest = [*context._protected_args, *context.args]
-        if not hasattr(command, "commands") or not rest:
-            return
-        name, command, arguments = command.resolve_command(context, rest)
-        parent = context
 
 
 def test_a_wrong_example_would_not_parse() -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from iqsr.metrics import load_metric
 from iqsr.report.page import Column, ComparedPicture, Row, Table, Variant, write_comparison
 
 DEMO = Path(__file__).parents[2] / "demo" / "demo.py"
+README = Path(__file__).parents[2] / "README.md"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_ARGUMENTS = [
     "--headless",
@@ -290,6 +292,16 @@ def test_demo_photos_are_here_and_damage_repeats(demo):
         assert 20 < float(load_metric("psnr")(demo.bicubic(lr), hr)) < 32
 
 
+README_METRICS = ("psnr", "ssim", "stlpips", "srq", "srq-holdout", "piqe")
+
+
+def readme_means() -> list[list[float]]:
+    """The means of bicubic and of the network in README's table, in the order of its columns."""
+    head, *rows = re.search(r"^ +psnr .*\n(?:\S.*\n){2}", README.read_text("utf-8"), re.MULTILINE)[0].splitlines()
+    assert tuple(re.findall(r"[\w-]+", head)) == README_METRICS
+    return [[float(value) for value in row.split()[1:]] for row in rows]
+
+
 @pytest.mark.slow
 @pytest.mark.browser
 def test_demo_runs_and_its_page_opens(tmp_path, browser):
@@ -309,6 +321,8 @@ def test_demo_runs_and_its_page_opens(tmp_path, browser):
         place = next(n for n, head in enumerate(heads) if head.startswith(metric)) - len(heads)
         return [float(cells[place]) for cells in rows]
 
+    for metric, *shown in zip(README_METRICS, *readme_means(), strict=True):
+        assert means(metric) == pytest.approx(shown, rel=0.03), f"README shows other means of {metric}"
     bicubic, network = means("stlpips")
     assert network < 0.7 * bicubic, "the network is far closer to the original than bicubic in LPIPS-ST"
     page.close()
