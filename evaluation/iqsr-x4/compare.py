@@ -1,15 +1,15 @@
 """Is the default better than what it was tuned from: models side by side on photos that none of them learned from.
 
-    python benchmarks/default.py PHOTOS --model iqsr-x4 --model sma=runs/sma/adapter.safetensors [--out NAME]
+    python evaluation/iqsr-x4/compare.py PHOTOS --model iqsr-x4 --model sma=runs/sma/adapter.safetensors [--out NAME]
 
 The first model is `realesrgan-x4plus`, which all others are compared with, photo by photo. A model is a name, a
-checkpoint, or an adapter of `realesrgan-x4plus` (`label=path` gives it a label). Writes benchmarks/results/NAME.md,
-NAME.json and, with --panels, pictures of the photos where LPIPS-ST gains and loses most.
+checkpoint, or an adapter of `realesrgan-x4plus` (`label=path` gives it a label). Writes NAME.md and NAME.json
+beside this file and, with --panels, pictures of the photos where LPIPS-ST gains and loses most.
 """
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,8 @@ from iqsr.report.page import ComparedPicture, Variant
 from iqsr.report.panel import write_panel
 from iqsr.training.predictor.sources import find_photos
 from iqsr.training.sr.losses import lr_consistency
-from measure import spread
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent
 BASE = "realesrgan-x4plus"
 SETS = {"mild": "hggt-one-stage", "hard": "real-esrgan"}
 METRICS = ("psnr", "ssim", "stlpips", "stlpips-vgg", "lpips", "dists", "srq-holdout", "piqe", "niqe", "srq")
@@ -62,8 +61,7 @@ def main() -> None:
         found["sets"][kind] = {label: summary(row, rows[BASE]) for label, row in rows.items()}
         if options.panels:
             panels(options.panels / kind, inputs, outputs, originals, rows)
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{options.out}.json").write_text(json.dumps(found, indent=1) + "\n")
+            (RESULTS / f"{options.out}.json").write_text(json.dumps(found, indent=1) + "\n")
         (RESULTS / f"{options.out}.md").write_text(markdown(found))
     print(markdown(found))
 
@@ -210,6 +208,11 @@ def cell(entry: dict | None, label: str) -> str:
     if label in (BASE, "original"):
         return text
     return f"{text} ({entry['difference']:+.{digits}f}: {entry['low']:+.{digits}f} to {entry['high']:+.{digits}f})"
+
+
+def spread(paths: Sequence[Path], count: int) -> list[Path]:
+    """`count` of the paths, spread evenly over them."""
+    return [paths[i * len(paths) // count] for i in range(min(count, len(paths)))]
 
 
 if __name__ == "__main__":

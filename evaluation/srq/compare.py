@@ -1,8 +1,8 @@
 """How good is srq: agreement with LPIPS-ST on unseen photos, ladders of defects, attacks; beside other metrics.
 
-    python benchmarks/predictor.py PHOTOS [--photos 100] [--unguarded RUN/weights.safetensors]
+    python evaluation/srq/compare.py PHOTOS [--photos 100] [--unguarded RUN/weights.safetensors]
 
-PHOTOS is a folder of photographs that no predictor learned from. Writes benchmarks/results/srq.md and srq.json.
+PHOTOS is a folder of photographs that no predictor learned from. Writes srq.md and srq.json beside this file.
 """
 
 import argparse
@@ -26,9 +26,8 @@ from iqsr.training.predictor.measures import CLEAR, Score, agreement, monotone, 
 from iqsr.training.predictor.sources import crops_of, find_photos
 from iqsr.training.predictor.teachers import Teachers
 from iqsr.training.predictor.versions import Upscalers, Version, versions_of
-from measure import spread
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent
 SIDE = 192
 DRAWS = 500
 ROWS = ("srq", "srq-holdout", "piqe", "niqe", "laplacian")
@@ -51,7 +50,6 @@ def main() -> None:
         table["unguarded"] = measured(load_srq(options.unguarded), versions, clean)
     attack = attacks(versions, options.unguarded)
     found = {"photos": len(photos), "side": SIDE, "metrics": table, "sighted": sighted(versions), "attack": attack}
-    RESULTS.mkdir(exist_ok=True)
     (RESULTS / "srq.json").write_text(json.dumps(found, indent=1) + "\n")
     (RESULTS / "srq.md").write_text(markdown(found))
     print(markdown(found))
@@ -188,6 +186,11 @@ def agreement_row(name: str, row: dict) -> str:
     ladders = row.get("ladders", {}).values()
     figures += [f"{100 * v['strengths']:.0f} % ({100 * v['from_clean']:.0f} %)" for v in ladders] or [""] * len(LADDERS)
     return f"| {name} | {' | '.join(figures)} |"
+
+
+def spread(paths: Sequence[Path], count: int) -> list[Path]:
+    """`count` of the paths, spread evenly over them."""
+    return [paths[i * len(paths) // count] for i in range(min(count, len(paths)))]
 
 
 if __name__ == "__main__":
