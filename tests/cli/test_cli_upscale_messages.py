@@ -42,6 +42,18 @@ def test_a_dry_run_as_json_tells_what_will_be_skipped(iqsr: Run) -> None:
     assert (ended.code, ended.err) == (0, "")
 
 
+def test_a_dry_run_skips_what_the_run_skips_and_opens_none_of_it(iqsr: Run) -> None:
+    picture("in/a.png")
+    Path("in/b.png").write_text("no picture")
+    picture("o/a.png")
+    picture("o/b.png")
+    command = ("upscale", "in", "-o", "o", "--skip-existing", *FAST)
+    ended = iqsr(*command, "--dry-run")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == "in/a.png -> o/a.png [skipped]\nin/b.png -> o/b.png [skipped]\n"
+    assert iqsr(*command, "--dry-run", "--json").out == iqsr(*command, "--json").out
+
+
 def test_json_lines_hold_the_facts(iqsr: Run) -> None:
     picture("in/a.png")
     Path("in/b.png").write_bytes(b"")

@@ -16,7 +16,8 @@ from iqsr.engines import int8
 from iqsr.engines.openvino import OpenVinoModule, core
 from iqsr.errors import ModelError, UsageError
 from iqsr.models import SRModel, load_model
-from iqsr.upscaling.batch import plan, upscale_batch
+from iqsr.upscaling.jobs import upscale_batch
+from iqsr.upscaling.plan import plan
 from support.cli_pictures import picture
 
 for package in ("nncf", "openvino", "skimage"):

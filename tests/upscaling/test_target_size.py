@@ -1,14 +1,14 @@
-"""Which size a wish gives, which wishes are refused, and how many passes of a network a ratio takes."""
+"""Which size a target gives, which targets are refused, and how many passes of a network a ratio takes."""
 
 import pytest
 
 from iqsr.errors import UsageError
 from iqsr.upscaling.target_size import TargetSize, passes_for
 
-# Wishes
+# Sizes
 
 
-@pytest.mark.parametrize(("wish", "picture", "size"), [
+@pytest.mark.parametrize(("target", "picture", "size"), [
     (TargetSize(), (100, 50), (400, 200)),
     (TargetSize(), (30, 20), (120, 80)),
     (TargetSize(scale=1), (100, 50), (100, 50)),
@@ -27,14 +27,14 @@ from iqsr.upscaling.target_size import TargetSize, passes_for
     (TargetSize(width=1), (100, 50), (1, 1)),
     (TargetSize(width=1), (9000, 1), (1, 1)),
 ])  # fmt: skip
-def test_a_wish_and_a_picture_give_a_size(wish: TargetSize, picture: tuple[int, int], size: tuple[int, int]):
-    assert wish.size(picture, 4) == size
+def test_a_target_and_a_picture_give_a_size(target: TargetSize, picture: tuple[int, int], size: tuple[int, int]):
+    assert target.size(picture, 4) == size
 
 
 # What is refused
 
 
-@pytest.mark.parametrize(("wish", "message"), [
+@pytest.mark.parametrize(("target", "message"), [
     ({"scale": 0.5}, "--scale goes from 1 to 16, got 0.5"),
     ({"scale": 17}, "got 17"),
     ({"scale": -2}, "got -2"),
@@ -45,21 +45,21 @@ def test_a_wish_and_a_picture_give_a_size(wish: TargetSize, picture: tuple[int, 
     ({"width": 0}, "at least 1 pixel"),
     ({"height": -5}, "at least 1 pixel"),
 ])  # fmt: skip
-def test_impossible_wish_is_refused(wish: dict[str, float], message: str):
+def test_impossible_target_is_refused(target: dict[str, float], message: str):
     with pytest.raises(UsageError) as error:
-        TargetSize(**wish)
+        TargetSize(**target)
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize(("wish", "picture", "message"), [
+@pytest.mark.parametrize(("target", "picture", "message"), [
     (TargetSize(width=161), (10, 10), "161 x 161 is 16.1 times the picture's 10 x 10; the most is 16"),
     (TargetSize(width=1601), (100, 50), "1601 x 800 is 16.01 times the picture's 100 x 50; the most is 16"),
     (TargetSize(height=801), (100, 50), "1602 x 801 is 16.02 times the picture's 100 x 50; the most is 16"),
     (TargetSize(width=100, height=900), (100, 50), "100 x 900 is 18 times the picture's 100 x 50; the most is 16"),
 ])  # fmt: skip
-def test_wish_for_more_than_16_times_is_refused(wish: TargetSize, picture: tuple[int, int], message: str):
+def test_target_of_more_than_16_times_is_refused(target: TargetSize, picture: tuple[int, int], message: str):
     with pytest.raises(UsageError) as error:
-        wish.size(picture, 4)
+        target.size(picture, 4)
     assert str(error.value) == message
 
 

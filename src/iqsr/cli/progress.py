@@ -1,4 +1,4 @@
-"""What `iqsr upscale` says while it works: bars on a terminal, one line at the end elsewhere, or JSON lines."""
+"""Progress and results: bars on a terminal, lines elsewhere, JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -6,81 +6,114 @@ import json
 import sys
 import time
 import unicodedata
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from iqsr.upscaling.batch import Done, Job
-    from iqsr.upscaling.upscaler import Upscaled
+    from iqsr.upscaling.jobs import JobResult, OpenJob
+
+_SUMMARY = {"done": "upscaled", "skipped": "skipped", "failed": "failed"}
 
 
 def printable(text: str) -> str:
     """The text as one line that no file's name can break: control characters and lone bytes are escaped."""
 
-    def shown(character: str) -> str:
-        odd = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        return character.encode("unicode_escape").decode() if odd else character
+    def escaped(character: str) -> str:
+        is_control = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        return character.encode("unicode_escape").decode() if is_control else character
 
-    return text if text.isprintable() else "".join(map(shown, text))
+    return text if text.isprintable() else "".join(map(escaped, text))
 
 
 class Reporter:
-    """Prints failures as they come and a line at the end (one picture's result, or counts), to standard error."""
-
-    def __init__(self) -> None:
-        self._counts = {"done": 0, "skipped": 0, "failed": 0}
-        self._result: Upscaled | None = None
+    """What `iqsr upscale` calls while it works; each method may print. A context, from the first job to the last."""
 
     def __enter__(self) -> Reporter:
         return self
 
     def __exit__(self, *ending: object) -> None:
-        names = {"done": "upscaled", "skipped": "skipped", "failed": "failed"}
-        counts = [f"{count} {names[state]}" for state, count in self._counts.items() if count]
-        if self._result and sum(self._counts.values()) == 1:
-            width, height = self._result.size
-            self._line(f"{self._result.out}: {width} x {height} in {self._result.seconds:.1f} s")
-        elif sum(self._counts.values()) > 1 or self._counts["skipped"]:
-            self._line(", ".join(counts))
+        return
 
-    def share(self, job: Job, done: float) -> None:
-        """Take note that the share `done` (0 to 1) of a picture is computed."""
+    def unread_folders(self, errors: list[OSError]) -> None:
+        """Folders could not be searched. A warning has said so already."""
 
-    def finished(self, done: Done) -> str:
-        """Take note of a picture's end; returns its state."""
-        self._counts[done.state] += 1
-        self._result = done.result
-        if done.error is not None:
-            self._line(f"iqsr: {done.error}")
-        return done.state
+    def progress(self, opened: OpenJob, done: float) -> None:
+        """The share `done` (0 to 1) of the picture at hand is computed."""
 
-    def _line(self, text: str) -> None:
+    def finished(self, result: JobResult) -> None:
+        """A job has ended."""
+
+
+class Lines(Reporter):
+    """Failures as they come, and a line at the end (one picture's result, or counts), to standard error."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._last: JobResult | None = None
+
+    def __exit__(self, *ending: object) -> None:
+        last = self._last
+        if self._counts.total() == 1 and last is not None and last.size is not None and last.seconds is not None:
+            self._print(f"{last.job.out}: {last.size[0]} x {last.size[1]} in {last.seconds:.1f} s")
+        elif self._counts.total() > 1 or self._counts["skipped"]:
+            counted = [(self._counts[state], word) for state, word in _SUMMARY.items()]
+            self._print(", ".join(f"{count} {word}" for count, word in counted if count))
+
+    def finished(self, result: JobResult) -> None:
+        """Count the job, and print why it failed."""
+        self._counts[result.state] += 1
+        self._last = result
+        if result.error is not None:
+            self._print(f"iqsr: {result.error}")
+
+    def _print(self, text: str) -> None:
         print(printable(text), file=sys.stderr)
 
 
+class DryRunLines(Reporter):
+    """A line for each job to standard output, failures to standard error."""
+
+    def finished(self, result: JobResult) -> None:
+        """Print what would be done with a picture."""
+        if result.error is not None:
+            typer.echo(printable(f"iqsr: {result.error}"), err=True)
+            return
+        source = _with_size(result.job.source, result.size_in)
+        out = _with_size(result.job.out, result.size)
+        typer.echo(printable(f"{source} -> {out} [{result.how or result.state}]"))
+
+
 class JsonLines(Reporter):
-    """One JSON object a picture and line, to standard output, and nothing else."""
+    """A JSON object for each job and line, to standard output, and nothing else."""
 
-    def __exit__(self, *ending: object) -> None:
-        return
+    def unread_folders(self, errors: list[OSError]) -> None:
+        """Print each folder like a picture that failed."""
+        for error in errors:
+            message = f"cannot read '{error.filename}': {error.strerror}"
+            facts = {"source": str(error.filename), "output": None, "state": "failed", "error": message}
+            typer.echo(json.dumps(facts))
 
-    def finished(self, done: Done) -> str:
-        """Print the picture's facts."""
-        facts: dict[str, object] = {"source": str(done.job.source), "output": str(done.job.out)}
-        facts["state"] = done.state
-        if done.error is not None:
-            facts["error"] = done.error
-        if done.result is not None:
-            facts |= {"size_in": done.result.size_in, "size": done.result.size}
-            facts |= {"seconds": round(done.result.seconds, 3), "how": done.result.how}
-        typer.echo(json.dumps(facts))
-        return done.state
+    def finished(self, result: JobResult) -> None:
+        """Print what is known of the job."""
+        facts = {
+            "source": str(result.job.source),
+            "output": str(result.job.out),
+            "state": result.state,
+            "error": result.error,
+            "size_in": result.size_in,
+            "size": result.size,
+            "seconds": None if result.seconds is None else round(result.seconds, 3),
+            "how": result.how,
+        }
+        typer.echo(json.dumps({key: value for key, value in facts.items() if value is not None}))
 
 
-class Bars(Reporter):
+class Bars(Lines):
     """A bar for the picture at hand (megapixels done, speed, time left) and one for the batch."""
 
     def __init__(self, pictures: int) -> None:
@@ -100,10 +133,9 @@ class Bars(Reporter):
         self._batch = self._progress.add_task(f"0 of {pictures} pictures", total=pictures, speed="")
         self._pictures = pictures
         self._finished = 0
-        self._now = self._progress.add_task("", total=1, speed="", visible=False)
-        self._job: Job | None = None
+        self._picture = self._progress.add_task("", total=1, speed="", visible=False)
+        self._opened: OpenJob | None = None
         self._started = 0.0
-        self._megapixels = 0.0
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -113,38 +145,32 @@ class Bars(Reporter):
         self._progress.stop()
         super().__exit__()
 
-    def share(self, job: Job, done: float) -> None:
+    def progress(self, opened: OpenJob, done: float) -> None:
         """Move both bars."""
-        if job is not self._job:
-            self._begin(job)
+        if opened is not self._opened:
+            self._opened, self._started = opened, time.perf_counter()
+            self._progress.reset(self._picture, description=printable(opened.job.source.name), visible=True)
         seconds = max(time.perf_counter() - self._started, 1e-6)
-        made = self._megapixels * done
-        text = f"{made:.2g} of {self._megapixels:.2g} MP, {made / seconds:.2g} MP/s"
-        self._progress.update(self._now, completed=done, speed=text)
+        width, height = opened.size_in
+        megapixels = width * height / 1e6
+        speed = f"{megapixels * done:.2g} of {megapixels:.2g} MP, {megapixels * done / seconds:.2g} MP/s"
+        self._progress.update(self._picture, completed=done, speed=speed)
         self._progress.update(self._batch, completed=self._finished + done)
 
-    def finished(self, done: Done) -> str:
-        """Close the picture's bar, count it."""
+    def finished(self, result: JobResult) -> None:
+        """Hide the bar of the picture and move that of the batch."""
         self._finished += 1
         text = f"{self._finished} of {self._pictures} pictures"
         self._progress.update(self._batch, completed=self._finished, description=text)
-        self._progress.update(self._now, visible=False)
-        return super().finished(done)
+        self._progress.update(self._picture, visible=False)
+        super().finished(result)
 
-    def _begin(self, job: Job) -> None:
-        from iqsr.images import open_picture
-
-        self._job, self._started = job, time.perf_counter()
-        info = open_picture(job.source).info
-        self._megapixels = info.width * info.height / 1e6
-        self._progress.reset(self._now, description=printable(job.source.name), visible=True)
-
-    def _line(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._progress.console.print(printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 class StageBars:
-    """One bar for the stage at hand of long work, with its last figures; on no terminal, a line a minute."""
+    """One bar for the current stage of long work, with its latest figures; without a terminal, a line a minute."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -156,7 +182,7 @@ class StageBars:
         self._progress = Progress(*columns, TimeRemainingColumn(), figures, console=self._console)
         self._task = self._progress.add_task("", figures="", visible=False)
         self._stage = ""
-        self._said = 0.0
+        self._printed_at = 0.0
 
     def __enter__(self) -> StageBars:
         if self._console.is_terminal:
@@ -168,13 +194,17 @@ class StageBars:
             self._progress.stop()
 
     def stage(self, name: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        """Take note that `done` of `total` of a stage is done; the stage's figures are shown beside."""
+        """Report that `done` of the `total` steps of a stage are done, with the figures to show beside the bar."""
         text = "  ".join(f"{key} {value:.3g}" for key, value in figures.items() if key != "seconds")
         if self._console.is_terminal:
             if name != self._stage:
                 self._progress.reset(self._task, description=name, total=total, visible=True)
             self._progress.update(self._task, completed=done, figures=text)
-        elif name != self._stage or done == total or time.perf_counter() - self._said > 60:
+        elif name != self._stage or done == total or time.perf_counter() - self._printed_at > 60:
             print(f"{name} {done}/{total}  {text}".rstrip(), file=sys.stderr, flush=True)
-            self._said = time.perf_counter()
+            self._printed_at = time.perf_counter()
         self._stage = name
+
+
+def _with_size(path: Path, size: tuple[int, int] | None) -> str:
+    return str(path) if size is None else f"{path} ({size[0]} x {size[1]})"

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from iqsr.cli.interrupt import interruptible
-from iqsr.cli.progress import Bars, JsonLines, Reporter, printable
+from iqsr.cli.progress import Bars, DryRunLines, JsonLines, Lines, Reporter
 from iqsr.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from iqsr.upscaling.batch import Job
-    from iqsr.upscaling.target_size import TargetSize
     from iqsr.upscaling.upscaler import Upscaler
 
 HELP = """Enlarge pictures: files, patterns, folders with all below them.
@@ -54,10 +49,9 @@ MODELS = (
     "realesrgan-x2plus",
     "realesr-general-x4v3",
 )
-"""For the help, which has no time to import the networks."""
+"""The models that the help names: to ask `model_names` would import torch. A test compares the two."""
 
 _GO_ON = "the same command with --skip-existing goes on from here"
-logger = logging.getLogger(__name__)
 _SIZE, _HOW, _FILES, _SAY = "Size", "How it is computed", "Files", "Output of the command"
 
 
@@ -145,7 +139,8 @@ def command(
     """Enlarge pictures (see HELP)."""
     from iqsr.device import check_device_name
     from iqsr.images.alpha import ALPHAS
-    from iqsr.upscaling.batch import plan
+    from iqsr.upscaling.jobs import UpscaleOptions, preview_batch, upscale_batch
+    from iqsr.upscaling.plan import plan
     from iqsr.upscaling.target_size import TargetSize
 
     if skip_existing and overwrite:
@@ -155,13 +150,16 @@ def command(
     if alpha not in ALPHAS:
         raise UnknownNameError("--alpha", alpha, list(ALPHAS))
     check_device_name(device)
-    target = TargetSize(scale, width, height)
+    options = UpscaleOptions(
+        target=TargetSize(scale, width, height),
+        format=format,
+        suffix=suffix,
+        quality=quality,
+        alpha=alpha,
+        existing="skip" if skip_existing else "replace" if overwrite else "refuse",
+    )
     unread: list[OSError] = []
-    jobs = plan(inputs, out, format=format, suffix=suffix, skip_existing=skip_existing, on_unread=unread.append)
-    if not (skip_existing or overwrite):
-        _refuse_existing(jobs)
-    if quality is not None:
-        _warn_of_lossless(jobs)
+    jobs = plan(inputs, out, options, on_unread=unread.append)
 
     def upscaler() -> Upscaler:
         from iqsr.upscaling.upscaler import Upscaler
@@ -172,99 +170,24 @@ def command(
             torch.set_num_threads(threads)
         return Upscaler(model, precision=precision, device=device, backend=backend, tile=tile, memory_gb=memory)
 
-    if as_json:
-        _tell_unread(unread)
-    if dry_run:
-        states = _dry_run(jobs, upscaler(), target, skip_existing, as_json)
-    else:
-        states = _enlarge(jobs, upscaler, target, quality, alpha, skip_existing, as_json)
-    if "failed" in states or unread:
+    reporter = _reporter(len(jobs), dry_run=dry_run, as_json=as_json)
+    with nullcontext() if dry_run else interruptible(_GO_ON), reporter:
+        reporter.unread_folders(unread)
+        if dry_run:
+            results = preview_batch(upscaler, jobs)
+        else:
+            results = upscale_batch(upscaler, jobs, on_progress=reporter.progress)
+        failed = bool(unread)
+        for result in results:
+            reporter.finished(result)
+            failed |= result.state == "failed"
+    if failed:
         raise typer.Exit(1)
 
 
-def _refuse_existing(jobs: list[Job]) -> None:
-    from iqsr.images.find import exists
-
-    existing = [job.out for job in jobs if not job.refused and exists(job.out)]
-    if existing:
-        others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        verb = "exist" if others else "exists"
-        raise UsageError(f"'{existing[0]}'{others} {verb}: use --skip-existing or --overwrite")
-
-
-def _warn_of_lossless(jobs: list[Job]) -> None:
-    """Say that a quality was asked for where there is none to choose."""
-    lossless = sum(job.lossless for job in jobs)
-    if lossless:
-        of = "" if lossless == len(jobs) else f" for {lossless} of {len(jobs)} results"
-        logger.warning("--quality changes nothing%s: PNG and TIFF are lossless", of)
-
-
-def _tell_unread(folders: list[OSError]) -> None:
-    """Folders that could not be searched, as failures like those of pictures. A warning told of them already."""
-    for error in folders:
-        failure_message = f"cannot read '{error.filename}': {error.strerror}"
-        facts = {"source": str(error.filename), "output": None, "state": "failed", "error": failure_message}
-        typer.echo(json.dumps(facts))
-
-
-def _enlarge(
-    jobs: list[Job],
-    upscaler: Callable[[], Upscaler],
-    target: TargetSize,
-    quality: int | None,
-    alpha: str,
-    skip: bool,
-    as_json: bool,
-) -> list[str]:
-    """Do the jobs and tell of each; their states. `upscaler` is called when the first picture needs it."""
-    from iqsr.upscaling.batch import upscale_batch
-
-    with interruptible(_GO_ON), _reporter(len(jobs), as_json=as_json) as reporter:
-        done = upscale_batch(
-            upscaler,
-            jobs,
-            target=target,
-            quality=quality,
-            alpha=alpha,
-            skip_existing=skip,
-            on_progress=reporter.share,
-        )
-        return [reporter.finished(result) for result in done]
-
-
-def _dry_run(jobs: list[Job], upscaler: Upscaler, target: TargetSize, skip: bool, as_json: bool) -> list[str]:
-    from iqsr.errors import IqsrError, PictureError
-    from iqsr.images import check_output, open_picture
-    from iqsr.images.find import exists
-    from iqsr.upscaling.batch import failure_message
-    from iqsr.upscaling.jobs import in_the_way
-
-    states: list[str] = []
-    if not (skip and all(exists(job.out) for job in jobs)):
-        upscaler.prepare()
-    for job in jobs:
-        facts: dict[str, object] = {"source": str(job.source), "output": str(job.out)}
-        try:
-            if refused := job.refused or in_the_way(job):
-                raise PictureError(refused)
-            picture = open_picture(job.source)
-            before = (picture.info.width, picture.info.height)
-            after = target.size(before, upscaler.scale)
-            check_output(job.out, after, picture)
-            state = "skipped" if skip and exists(job.out) else "planned"
-            facts |= {"state": state, "size_in": before, "size": after, "how": upscaler.describe()}
-            text = f"{job.source} ({before[0]} x {before[1]}) -> {job.out} ({after[0]} x {after[1]})"
-            text += f" [{state if state == 'skipped' else upscaler.describe()}]"
-        except (IqsrError, OSError) as error:
-            state, text = "failed", f"iqsr: {failure_message(job, error)}"
-            facts |= {"state": state, "error": failure_message(job, error)}
-        typer.echo(json.dumps(facts) if as_json else printable(text), err=state == "failed" and not as_json)
-        states.append(state)
-    return states
-
-
-def _reporter(pictures: int, *, as_json: bool) -> Reporter:
+def _reporter(pictures: int, *, dry_run: bool, as_json: bool) -> Reporter:
     if as_json:
         return JsonLines()
-    return Bars(pictures) if sys.stderr.isatty() else Reporter()
+    if dry_run:
+        return DryRunLines()
+    return Bars(pictures) if sys.stderr.isatty() else Lines()

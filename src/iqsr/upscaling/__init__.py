@@ -1,1 +1,1 @@
-"""Enlarging pictures: from Python, in batches, to a size."""
+"""Enlarging pictures: `Upscaler`, batches of files, target sizes."""

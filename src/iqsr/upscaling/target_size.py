@@ -1,4 +1,4 @@
-"""How large a picture shall become, and how many passes of a network that takes."""
+"""The size that a picture is enlarged to, and how many passes of the model that takes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ LARGEST_SCALE = 16
 
 @dataclass(frozen=True)
 class TargetSize:
-    """A factor, or a width, a height or both in pixels; nothing means the network's own factor.
+    """How large a result becomes: a scale, or a width, a height or both; by default the model's own scale.
 
-    Raises UsageError for wishes that no picture can fulfil.
+    Raises:
+        UsageError: For a scale outside 1 to 16, sides below 1 pixel, and a scale together with a side.
     """
 
     scale: float | None = None
+    """Result to source, 1 to 16."""
     width: int | None = None
+    """In pixels. Of width or height alone, the other follows from the source's proportions."""
     height: int | None = None
+    """In pixels."""
 
     def __post_init__(self) -> None:
         sides = [side for side in (self.width, self.height) if side is not None]
@@ -29,14 +33,19 @@ class TargetSize:
         if any(side < 1 for side in sides):
             raise UsageError("--width and --height are at least 1 pixel")
 
-    def size(self, picture: tuple[int, int], native: int) -> tuple[int, int]:
-        """(width, height) for a picture of this (width, height) and a network that enlarges by `native`.
+    def size(self, picture: tuple[int, int], model_scale: int) -> tuple[int, int]:
+        """The (width, height) of the result in pixels.
 
-        Raises UsageError if that is more than 16 times the picture.
+        Args:
+            picture: (width, height) of the source.
+            model_scale: The factor by which the model enlarges.
+
+        Raises:
+            UsageError: If a side is more than 16 times that of the source.
         """
         across, down = picture
         if self.width is None and self.height is None:
-            scale = native if self.scale is None else self.scale
+            scale = model_scale if self.scale is None else self.scale
             return max(1, round(across * scale)), max(1, round(down * scale))
         if self.width is None:
             assert self.height is not None
@@ -54,9 +63,9 @@ class TargetSize:
         return size
 
 
-def passes_for(ratio: float, native: int) -> int:
-    """How often a network that enlarges by `native` must run to reach `ratio`; at least once."""
+def passes_for(ratio: float, model_scale: int) -> int:
+    """How often a model that enlarges by `model_scale` must run to reach `ratio`; at least once."""
     passes = 1
-    while native > 1 and native**passes < ratio - 1e-9:
+    while model_scale > 1 and model_scale**passes < ratio - 1e-9:
         passes += 1
     return passes

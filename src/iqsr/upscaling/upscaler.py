@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -24,30 +23,16 @@ from iqsr.engines.choice import Runner
 from iqsr.engines.rows import NotFiniteError, OnProgress, Rows
 from iqsr.engines.tiling import out_of_memory
 from iqsr.errors import IqsrError, ModelError, UsageError
-from iqsr.images import check_output, open_picture, resample, write_picture
+from iqsr.images import resample, write_picture
 from iqsr.models import SRModel, load_model
 from iqsr.picture_checks import check_batch
+from iqsr.upscaling.jobs import Job, OpenJob, UpscaleOptions, UpscaleResult, open_job
 from iqsr.upscaling.target_size import TargetSize, passes_for
 
 DEFAULT_MODEL = "realesrgan-x4plus"
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Upscaled:
-    """What was done to one file."""
-
-    source: Path
-    out: Path
-    size_in: tuple[int, int]
-    """Width and height."""
-    size: tuple[int, int]
-    """Width and height of the output."""
-    seconds: float
-    how: str
-    """Such as `exact streaming, bf16, cpu`."""
 
 
 class Upscaler:
@@ -94,22 +79,35 @@ class Upscaler:
 
     @property
     def scale(self) -> int:
-        """The network's own factor; the default of every call."""
+        """The factor by which the model enlarges, and the default of every call."""
         return self.model.scale
 
     def describe(self) -> str:
-        """How it runs here, such as `exact streaming, bf16, cpu`."""
+        """How the model runs here, such as `exact streaming, bf16, cpu`."""
         return self._runner.choice.describe()
 
     def prepare(self) -> None:
-        """Make the engine now, which the first picture does else. Raises what would fail for every picture alike."""
+        """Make the engine now instead of at the first picture.
+
+        Raises:
+            UsageError, ModelError: If the model cannot run here, which would fail for every picture alike.
+        """
         self._persistently(self._runner.engine)
 
     def upscale(self, image: T, *, scale: float | None = None) -> T:
-        """Enlarge a tensor or an array; the result is of the same kind.
+        """Enlarge pictures in memory.
 
-        image: float tensor (N, 3, H, W) in [0, 1]; or numpy (H, W, 3) or (H, W), uint8, uint16 or float in
-        [0, 1]. scale: 1 to 16, the network's own by default. Raises UsageError for anything else.
+        Args:
+            image: A float tensor (N, 3, H, W) in [0, 1], or a numpy array (H, W, 3) or (H, W): uint8, uint16, or
+                float in [0, 1].
+            scale: 1 to 16, the model's own by default.
+
+        Returns:
+            The enlarged pictures, of the same type, dtype and range, and on the same device.
+
+        Raises:
+            UsageError: For any other input or scale.
+            ModelError: If the model fails.
         """
         if isinstance(image, Tensor):
             return cast("T", self._upscale_tensor(image, scale))
@@ -128,7 +126,7 @@ class Upscaler:
         quality: int | None = None,
         alpha: str = "transparency",
         on_progress: OnProgress | None = None,
-    ) -> Upscaled:
+    ) -> UpscaleResult:
         """Enlarge a picture file.
 
         8 or 16 bit, gray, alpha, colour profile and metadata are kept. The file appears whole or not at all.
@@ -137,12 +135,13 @@ class Upscaler:
             source: The picture.
             out: The file to write; its suffix says the format.
             scale: 1 to 16, the model's own by default.
-            width: Width of the result in pixels, instead of `scale`; the height follows unless it is given.
+            width: Width of the result in pixels, instead of `scale`, up to 16 times that of the source; the height
+                follows unless it is given.
             height: Height of the result in pixels, instead of `scale`.
-            quality: Of JPEG and WebP, 1 to 100.
+            quality: 1 to 100, of JPEG (95 by default) and WebP (90); PNG and TIFF are lossless.
             alpha: `transparency`, or `straight` where alpha is data (a texture's gloss or height): colour is then
                 enlarged as it stands, whatever alpha says, and JPEG gets the colour alone.
-            on_progress: Called with the share done, 0 to 1.
+            on_progress: Called with the share that is done, from 0 to 1.
 
         Returns:
             The sizes of source and result, how it was computed, and how long it took.
@@ -152,20 +151,23 @@ class Upscaler:
             UsageError: For arguments that cannot be right.
             ModelError: If the model fails.
         """
-        started = time.perf_counter()
-        picture = open_picture(Path(source), alpha=alpha)
-        size_in = (picture.info.width, picture.info.height)
-        size = TargetSize(scale, width, height).size(size_in, self.scale)
-        check_output(Path(out), size, picture)
-        rows = Rows(*size_in, picture.rows)
+        options = UpscaleOptions(TargetSize(scale, width, height), quality=quality, alpha=alpha)
+        return self.upscale_job(open_job(Job(Path(source), Path(out), options), self.scale), on_progress)
+
+    def upscale_job(self, opened: OpenJob, on_progress: OnProgress | None = None) -> UpscaleResult:
+        """Enlarge an opened picture and write the result. Result and errors are those of `upscale_file`."""
+        job, picture, size = opened.job, opened.picture, opened.size
+        rows = Rows(*opened.size_in, picture.rows)
 
         def write() -> None:
             enlarged = self._enlarged(rows, size, on_progress)
             upscaled = (enlarged.width, enlarged.height)
-            write_picture(Path(out), enlarged.bands(1), source=picture, upscaled=upscaled, size=size, quality=quality)
+            bands, quality = enlarged.bands(1), job.options.quality
+            write_picture(job.out, bands, source=picture, upscaled=upscaled, size=size, quality=quality)
 
         self._persistently(write)
-        return Upscaled(Path(source), Path(out), size_in, size, time.perf_counter() - started, self.describe())
+        seconds = time.perf_counter() - opened.started
+        return UpscaleResult(job.source, job.out, opened.size_in, size, seconds, self.describe())
 
     def _upscale_tensor(self, image: Tensor, scale: float | None) -> Tensor:
         check_batch("Upscaler", image)
@@ -198,7 +200,7 @@ class Upscaler:
         return (out.round() if one > 1 else out).numpy().astype(image.dtype)
 
     def _enlarged(self, rows: Rows, size: tuple[int, int], on_progress: OnProgress | None) -> Rows:
-        """As many passes of the network as `size` needs; what is left to resample is for the caller."""
+        """The rows after as many passes of the model as `size` needs; the caller resamples them to `size`."""
         engine = self._runner.engine()
         passes = passes_for(max(size[0] / rows.width, size[1] / rows.height), self.scale)
         for number in range(passes):
@@ -209,7 +211,7 @@ class Upscaler:
         return rows
 
     def _persistently(self, work: Callable[[], T]) -> T:
-        """Do `work`; in fp32 where the precision overflows, in smaller pieces where memory runs out."""
+        """Do `work`, again in fp32 where the precision overflows, and in smaller pieces where memory runs out."""
         while True:
             try:
                 with torch.inference_mode():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iqsr.upscaling.batch import plan
+from iqsr.upscaling.jobs import UpscaleOptions
+from iqsr.upscaling.plan import plan
 from support import heic_samples
 from support.cli_pictures import FAST, names, picture
 from support.commands import Run
@@ -73,7 +74,7 @@ def test_names_that_are_right_or_say_nothing_need_no_line(
 
 def test_a_format_or_file_that_was_asked_for_is_made_whatever_the_content(caplog: pytest.LogCaptureFixture) -> None:
     named("a.jpg", "PNG")
-    assert [job.out.name for job in plan(["a.jpg"], "o", format="webp")] == ["a.webp"]
+    assert [job.out.name for job in plan(["a.jpg"], "o", UpscaleOptions(format="webp"))] == ["a.webp"]
     assert [job.out.name for job in plan(["a.jpg"], "o.jpg")] == ["o.jpg"]
     assert len(caplog.messages) == 2  # and the line comes all the same
     named("a.jpg", "AVIF")

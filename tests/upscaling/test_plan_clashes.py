@@ -11,7 +11,8 @@ from PIL import Image
 
 from iqsr import Upscaler
 from iqsr.errors import UsageError
-from iqsr.upscaling.batch import plan, upscale_batch
+from iqsr.upscaling.jobs import UpscaleOptions, upscale_batch
+from iqsr.upscaling.plan import plan
 from support.cli_pictures import FAST, names, picture
 from support.commands import Run
 
@@ -28,7 +29,7 @@ def upscaler() -> Upscaler:
 
 def planned(*inputs: str, out: str | None = "o", **options: object) -> dict[str, str]:
     """By source, the result or why there is none."""
-    jobs = plan(inputs, out, **options)
+    jobs = plan(inputs, out, UpscaleOptions(**options))
     return {job.source.as_posix(): job.refused or job.out.as_posix() for job in jobs}
 
 
@@ -60,17 +61,17 @@ def test_names_that_are_told_apart_have_the_suffix_behind_them() -> None:
 @pytest.mark.parametrize(("text", "out", "suffix"), [("in", "o", None), ("in", "in", None), ("*.*", None, None)])
 def test_told_apart_they_are_found_again(text: str, out: str | None, suffix: str | None) -> None:
     names("in/a.png", "in/a.jpg", "in/b.png", "a.png", "a.jpg", "b.png")
-    first = planned(text, out=out, format="webp", suffix=suffix, skip_existing=True)
+    first = planned(text, out=out, format="webp", suffix=suffix, existing="skip")
     names(*first.values())
-    assert planned(text, out=out, format="webp", suffix=suffix, skip_existing=True) == first
+    assert planned(text, out=out, format="webp", suffix=suffix, existing="skip") == first
 
 
 def test_the_result_of_an_earlier_run_is_not_taken_for_that_of_another_picture(upscaler: Upscaler) -> None:
     picture("in/a.jpg")
-    list(upscale_batch(lambda: upscaler, plan(["in"], "o", format="png")))
+    list(upscale_batch(lambda: upscaler, plan(["in"], "o", UpscaleOptions(format="png"))))
     picture("in/a.png", (20, 20))
-    jobs = plan(["in"], "o", format="png", skip_existing=True)
-    done = list(upscale_batch(lambda: upscaler, jobs, skip_existing=True))
+    jobs = plan(["in"], "o", UpscaleOptions(format="png", existing="skip"))
+    done = list(upscale_batch(lambda: upscaler, jobs))
     assert [result.state for result in done] == ["done", "done"]
     assert Image.open("o/a_png.png").size == (80, 80)
 
@@ -124,8 +125,8 @@ def test_names_that_some_disks_take_for_one_know_of_each_other(one: str, other: 
     names(f"in/x/{one}.png", f"in/y/{other}.png", "in/x/z.png")
     jobs = plan(["in/x", "in/y"], "o")
     place = Path("o").resolve()
-    twins = {job.source.name: job.twins for job in jobs}
-    assert twins == {
+    clashes = {job.source.name: job.name_clashes for job in jobs}
+    assert clashes == {
         f"{one}.png": (place / f"{other}.png",),
         f"{other}.png": (place / f"{one}.png",),
         "z.png": (),
@@ -180,10 +181,10 @@ def folding(tmp_path: Path) -> Iterator[Path]:
 def test_where_the_disk_folds_names_nothing_is_replaced(upscaler: Upscaler, folding: Path, other: str) -> None:
     picture("x/ä.png")
     picture(f"y/{other}", (20, 20))
-    for skip_existing in (False, True):
-        jobs = plan(["x", "y"], str(folding / "results"), skip_existing=skip_existing)
-        done = list(upscale_batch(lambda: upscaler, jobs, skip_existing=skip_existing))
-        assert [result.state for result in done] == ["skipped" if skip_existing else "done", "failed"]
+    for existing, state in (("replace", "done"), ("skip", "skipped")):
+        jobs = plan(["x", "y"], str(folding / "results"), UpscaleOptions(existing=existing))
+        done = list(upscale_batch(lambda: upscaler, jobs))
+        assert [result.state for result in done] == [state, "failed"]
         assert "on this disk is the name of another picture" in (done[1].error or "")
     (result,) = (folding / "results").iterdir()
     assert np.asarray(Image.open(result)).shape == (96, 128, 3)

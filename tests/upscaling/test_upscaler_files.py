@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 from iqsr import Upscaler
 from iqsr.engines.tiling import probe
 from iqsr.errors import PictureError
-from iqsr.upscaling.upscaler import Upscaled
+from iqsr.upscaling.jobs import UpscaleResult
 from support.upscalers import COMPACT, upscaler
 
 
@@ -35,7 +35,7 @@ def test_file_holds_what_the_array_gives(tmp_path: Path):
 def test_result_tells_what_was_done(tmp_path: Path):
     Image.fromarray(noise(20, 30, 3)).save(tmp_path / "in.jpg")
     result = upscaler().upscale_file(str(tmp_path / "in.jpg"), str(tmp_path / "a b" / "äöü.webp"), scale=1.5)
-    assert isinstance(result, Upscaled)
+    assert isinstance(result, UpscaleResult)
     assert (result.source, result.out) == (tmp_path / "in.jpg", tmp_path / "a b" / "äöü.webp")
     assert (result.size_in, result.size) == ((30, 20), (45, 30))
     assert 0 < result.seconds < 60
@@ -43,7 +43,7 @@ def test_result_tells_what_was_done(tmp_path: Path):
     assert Image.open(result.out).size == (45, 30)
 
 
-@pytest.mark.parametrize(("wish", "size"), [
+@pytest.mark.parametrize(("target", "size"), [
     ({}, (48, 36)),
     ({"scale": 1}, (12, 9)),
     ({"scale": 6.3}, (76, 57)),
@@ -52,9 +52,9 @@ def test_result_tells_what_was_done(tmp_path: Path):
     ({"height": 100}, (133, 100)),
     ({"width": 20, "height": 90}, (20, 90)),
 ])  # fmt: skip
-def test_file_has_the_size_that_was_wished(tmp_path: Path, wish: dict[str, float], size: tuple[int, int]):
+def test_file_has_the_size_that_was_asked_for(tmp_path: Path, target: dict[str, float], size: tuple[int, int]):
     Image.fromarray(noise(9, 12, 3)).save(tmp_path / "in.png")
-    assert upscaler().upscale_file(tmp_path / "in.png", tmp_path / "out.png", **wish).size == size
+    assert upscaler().upscale_file(tmp_path / "in.png", tmp_path / "out.png", **target).size == size
     assert Image.open(tmp_path / "out.png").size == size
 
 

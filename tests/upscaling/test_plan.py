@@ -6,7 +6,8 @@ import pytest
 
 from iqsr.errors import UsageError
 from iqsr.images import output_formats
-from iqsr.upscaling.batch import Job, plan
+from iqsr.upscaling.jobs import Existing, Job, UpscaleOptions
+from iqsr.upscaling.plan import plan
 from support.cli_pictures import names
 
 
@@ -16,9 +17,13 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planned(
-    *inputs: str, out: str | None = None, format: str = "auto", suffix: str | None = None, skip_existing: bool = False
+    *inputs: str,
+    out: str | None = None,
+    format: str = "auto",
+    suffix: str | None = None,
+    existing: Existing = "replace",
 ) -> dict[str, str]:
-    jobs = plan(inputs, out, format=format, suffix=suffix, skip_existing=skip_existing)
+    jobs = plan(inputs, out, UpscaleOptions(format=format, suffix=suffix, existing=existing))
     assert len({job.source for job in jobs}) == len(jobs)
     return {job.source.as_posix(): job.out.as_posix() for job in jobs}
 
@@ -116,7 +121,7 @@ def test_the_format_makes_the_suffix(source: str, format: str, out: str) -> None
 def test_jobs_know_which_formats_have_no_quality() -> None:
     for known in output_formats():
         for suffix in known.suffixes:
-            assert Job(Path("a.png"), Path(f"b{suffix.upper()}")).lossless == (known.quality is None)
+            assert Job(Path("a.png"), Path(f"b{suffix.upper()}")).is_lossless == (known.quality is None)
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
@@ -251,10 +256,10 @@ def test_results_of_another_format_beside_their_sources_are_not_read_again_when_
     first = planned("in", out="in", format=format)
     assert first == dict(zip(sources, results, strict=True))
     names(results[0])  # then it was killed
-    assert planned("in", out="in", format=format, skip_existing=True) == first
+    assert planned("in", out="in", format=format, existing="skip") == first
     names(*results)
     for text in ("in", "in/**"):
-        assert planned(text, out="in", format=format, skip_existing=True) == first
+        assert planned(text, out="in", format=format, existing="skip") == first
 
 
 def test_links_to_folders_are_followed() -> None:
@@ -324,10 +329,10 @@ def test_a_result_never_replaces_its_source(out: str) -> None:
         planned("a.png", out=out)
 
 
-@pytest.mark.parametrize("skip_existing", [False, True])
-def test_a_picture_that_would_become_itself_is_refused_unless_it_is_the_result_of_another(skip_existing: bool) -> None:
+@pytest.mark.parametrize("existing", ["replace", "skip"])
+def test_a_picture_that_would_become_itself_is_refused_unless_it_is_the_result_of_another(existing: Existing) -> None:
     names("in/a.png", "in/b.webp", "in/c/a.webp")  # c/a.webp is called like a result, but of no picture beside it
-    jobs = plan(["in"], "in", format="webp", skip_existing=skip_existing)
+    jobs = plan(["in"], "in", UpscaleOptions(format="webp", existing=existing))
     refused = {job.source.as_posix() for job in jobs if "which would replace a source" in (job.refused or "")}
     assert refused == {"in/b.webp", "in/c/a.webp"}
     assert len(jobs) == 3
@@ -336,4 +341,4 @@ def test_a_picture_that_would_become_itself_is_refused_unless_it_is_the_result_o
 def test_a_source_elsewhere_that_is_called_like_a_result_is_no_result() -> None:
     names("in/a.png", "in/x/a.webp", "o/a.webp")
     with pytest.raises(UsageError, match=r"'o/a\.webp', which would replace a source"):
-        planned("in/*.png", "o/*.webp", out="o", format="webp", skip_existing=True)
+        planned("in/*.png", "o/*.webp", out="o", format="webp", existing="skip")
