@@ -13,7 +13,7 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 
-from iqsr.cli.surroundings import SPIN_COUNT
+from iqsr.cli.threads import SPIN_COUNT
 from measure import Seconds, Spread
 from setting import Result
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from iqsr.metrics.emptiness import emptiness
+from iqsr.metrics.dense import blankness
 from iqsr.metrics.lpips_st import LpipsSt, Trunk
 from iqsr.training.sr.data import Batch, mirrored
 from iqsr.training.sr.scores import EMPTIED
@@ -70,7 +70,7 @@ class PlainLoop:
 
         As in iqsr, what shows less than another comes last.
         """
-        empty = [emptiness(picture.unsqueeze(0)).mean().item() for picture in pictures]
+        empty = [blankness(picture.unsqueeze(0)).mean().item() for picture in pictures]
         scores = [self.metric(picture.unsqueeze(0)).item() for picture in pictures]
         whole = [number for number, share in enumerate(empty) if share <= min(empty) + EMPTIED]
         return max(whole, key=scores.__getitem__)

@@ -66,7 +66,7 @@ def bicubic(lr: Tensor) -> Tensor:
 
 def available_metrics() -> dict[str, Metric]:
     """Those of METRICS that are here, by name."""
-    return {name: load_metric(name) for name in METRICS if availability(name).here}
+    return {name: load_metric(name) for name in METRICS if availability(name).available}
 
 
 def column(name: str) -> Column:

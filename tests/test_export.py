@@ -217,14 +217,21 @@ def test_output_that_cannot_be(suffix, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / name).mkdir()
     for out, why in (
-        (tmp_path / "missing" / name, "No such file or directory"),
-        (tmp_path / "file" / name, "Not a directory"),
+        (tmp_path / "file" / name, "File exists"),
+        (tmp_path / "file" / "below" / name, "Not a directory"),
         (tmp_path / name, "it is a folder"),
     ):
         with pytest.raises(ModelError, match=why) as error:
             export(small_compact(), out)
         assert str(error.value).startswith(f"{out}: cannot be written: ")
     assert names(tmp_path) == sorted(["file", name])
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES.values())
+def test_a_folder_that_is_missing_is_made(suffix, tmp_path):
+    out = tmp_path / "a" / "b" / f"c{suffix}"
+    assert export(small_compact(), out).files[-1] == out
+    assert out.is_file()
 
 
 _LIMITED = """

@@ -13,7 +13,7 @@ from iqsr.metrics.srq import load_srq
 from iqsr.metrics.srq_holdout import load_srq_holdout
 from iqsr.picture_checks import HIGHEST, LOWEST, check_batch, check_values
 from iqsr.scoring import score_pictures
-from iqsr.scoring.overlay import overlay
+from iqsr.scoring.quality_map import draw_map
 from support.textured_pictures import picture
 from support.upscalers import upscaler
 
@@ -35,7 +35,7 @@ DOORS = {
     "its references": lambda x: score_pictures(SHOWN, ["psnr"], references=x),
     "srq's map": lambda x: load_srq().quality_map(x),
     "srq-holdout's map": lambda x: load_srq_holdout().quality_map(x),
-    "overlay": lambda x: overlay(x[:1], torch.zeros(1, 1, 8, 10), "srq"),
+    "draw_map": lambda x: draw_map(x[:1], torch.zeros(1, 1, 8, 10), "srq"),
     "Musiq": of_musiq,
     "Upscaler": lambda x: upscaler().upscale(x, scale=2),
     "Upscaler, array": lambda x: upscaler().upscale(x[0].permute(1, 2, 0).numpy(), scale=2),

@@ -51,7 +51,7 @@ def main() -> None:
     options = parser.parse_args()
     originals = [middle(path, options.side) for path in spread(find_photos([options.folder]), options.photos)]
     models = {BASE: network(BASE)} | {label: network(name) for label, name in map(labelled, options.model)}
-    names = [name for name in options.metrics.split(",") if availability(name).here]
+    names = [name for name in options.metrics.split(",") if availability(name).available]
     found: dict = {"photos": len(originals), "side": options.side, "sets": {}}
     for kind in options.sets.split(","):
         inputs = [degraded(x, SETS[kind], seed) for seed, x in enumerate(originals)]

@@ -45,7 +45,7 @@ def main() -> None:
     make_versions(photos, options.data)
     versions = Versions(s for s in read_shards(options.data) if s.photo in {p.name for p in photos})
     clean = [row[:1].float() / 255 for row in versions.pictures]
-    table = {name: measured_metric(name, versions, clean) for name in ROWS if availability(name).here}
+    table = {name: measured_metric(name, versions, clean) for name in ROWS if availability(name).available}
     if options.unguarded:
         table["unguarded"] = measured(load_srq(options.unguarded), versions, clean)
     attack = attacks(versions, options.unguarded)

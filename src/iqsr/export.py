@@ -34,23 +34,32 @@ SUFFIXES: dict[Format, str] = {"safetensors": ".safetensors", "onnx": ".onnx", "
 """How the name of a file of each format ends. OpenVINO's weights are a `.bin` of the same name beside it."""
 
 _OPSET = 17
-"""ONNX operators of 2022: newer ones gain nothing here and shut out older programs."""
+"""ONNX operator set of 2022: a newer one gains nothing here, and older programs cannot read it."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how it was verified."""
+    """The files that were written, and the result of their verification."""
 
     files: tuple[Path, ...]
     verified: Verified
 
 
 def export(sr_model: SRModel, out: Path, format: Format | None = None) -> Exported:
-    """Write `model` to `out` in `format` (None: what the suffix says), for any batch, height and width.
+    """Write a model to `out`, for any batch size, height and width. An existing file is replaced.
 
-    What exists is replaced. Raises the errors of `check_format`, and ModelError if the network cannot be
-    converted, what was written does not give what torch gives (`verify`), the format's package is missing
-    or the file cannot be written.
+    Args:
+        sr_model: The model.
+        out: The file.
+        format: None takes it from the suffix of `out`.
+
+    Returns:
+        The files that were written, and how far their output is from torch's.
+
+    Raises:
+        UnknownNameError, UsageError: As `check_format`.
+        ModelError: If the network cannot be converted, the written file gives other results than torch (`verify`), the
+            format's package is missing, or the file cannot be written.
     """
     write = _WRITERS[check_format(out, format)]
     with _folder_beside(out) as folder:
@@ -78,8 +87,13 @@ def check_format(out: Path, format: str | None = None) -> Format:
     raise UnknownNameError("format", format, list(SUFFIXES))
 
 
+def output_files(out: Path) -> tuple[Path, ...]:
+    """The files that an export to `out` makes."""
+    return (out.with_suffix(".bin"), out) if out.suffix.lower() == SUFFIXES["openvino"] else (out,)
+
+
 def metadata(sr_model: SRModel) -> dict[str, str]:
-    """What an exported file says about itself."""
+    """The metadata of an exported file."""
     from iqsr._version import __version__
 
     return {
@@ -182,6 +196,7 @@ def _folder_beside(out: Path) -> abc.Generator[Path]:
     if out.is_dir():
         raise ModelError(f"{out}: cannot be written: it is a folder")
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".iqsr-export-", dir=out.parent, ignore_cleanup_errors=True) as folder:
             yield Path(folder)
     except OSError as error:

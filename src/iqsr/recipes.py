@@ -1,4 +1,4 @@
-"""Typed, frozen settings in TOML files: read, inherited, overridden, checked, written back, told apart by a hash."""
+"""Recipes: typed, frozen settings in TOML files, with inheritance, overrides, validation and a hash."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _Key = tuple[int | str, ...]
 
 
 class Recipe(BaseModel):
-    """Base of every recipe and of every section of one. Fields are settings; give collections as tuples.
+    """Base of every recipe and of every section of one. Its fields are settings; collections are tuples.
 
-    Frozen, and unknown keys are errors. `base` and `unset` are no settings: in a file `base` names the recipe that the
-    file changes, and `unset` lists what it takes out of it, such as `unset = ["lora", "objective.quality"]`.
+    Frozen, and unknown keys are errors. In a file, `base` names the recipe that it inherits from, and `unset` lists the
+    inherited settings that it removes, such as `unset = ["lora", "objective.quality"]`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,19 +38,19 @@ _R = TypeVar("_R", bound=Recipe)
 
 @dataclass(frozen=True)
 class _Layer:
-    """Settings, and where they stand: `file 'x.toml'` or `--set a.b=c`."""
+    """Settings and their source: `file 'x.toml'` or `--set a.b=c`."""
 
     source: str
     data: Table
     unset: tuple[str, ...] = ()
-    """Settings and sections of the layers below that are taken out before this one's are put in."""
+    """Inherited settings and sections that are removed before this layer's are applied."""
 
 
 def read_recipe(source: str | Path, cls: type[_R], overrides: Sequence[str] = ()) -> _R:
-    """A recipe, checked against `cls`.
+    """Read and validate a recipe.
 
-    A file may name another one in the key `base`, relative to itself or by the name of a recipe that ships; tables are
-    merged, all else replaced. `unset` lists what is taken out of the base first.
+    A file may inherit from another in the key `base`, a path relative to itself or the name of a recipe that ships.
+    Tables are merged, all else is replaced. `unset` lists inherited settings that are removed first.
 
     Args:
         source: The path of a TOML file, or the name of a recipe that ships (`iqsr recipes`).
@@ -67,7 +67,7 @@ def read_recipe(source: str | Path, cls: type[_R], overrides: Sequence[str] = ()
     try:  # JSON's strict mode has TOML's types: "1" is no number, but lists are tuples and strings are paths
         return cls.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
-        raise UsageError(_told(error, cls, data, layers)) from None
+        raise UsageError(_message(error, cls, data, layers)) from None
 
 
 def recipe_hash(recipe: Recipe) -> str:
@@ -100,7 +100,7 @@ def _layers_of(source: str | Path) -> list[_Layer]:
 
 
 def _without(data: Table, layer: _Layer) -> Table:
-    """`data` without what the layer unsets; UsageError for what is not there."""
+    """`data` without the settings that the layer unsets. Raises UsageError for one that is not set."""
     for name in layer.unset:
         *section, leaf = name.split(".")
         if _at(data, tuple(name.split("."))) is None:
@@ -117,7 +117,7 @@ def _removed(data: Table, section: Sequence[str], leaf: str) -> Table:
 
 
 def _file_layers(path: Path, asked_by: tuple[Path, ...]) -> list[_Layer]:
-    """The file's settings below those of all it inherits from, oldest first."""
+    """The layers of all that the file inherits from, oldest first, then its own."""
     here = path.resolve()
     if here in asked_by:
         round_trip = " -> ".join(f"'{p.name}'" for p in (*asked_by[asked_by.index(here) :], here))
@@ -175,18 +175,18 @@ def _merged(below: Table, layer: _Layer, section: _Key) -> Table:
     return result
 
 
-def _told(error: ValidationError, cls: type[Recipe], data: Table, layers: list[_Layer]) -> str:
-    """The first of the errors as a line; keys nobody knows first, as they explain others."""
+def _message(error: ValidationError, cls: type[Recipe], data: Table, layers: list[_Layer]) -> str:
+    """The first of the errors as a line; unknown keys first, as they explain others."""
     found = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     first, more = found[0], len(found) - 1
     key = _key_of(first, data)
     holders = [layer.source for layer in layers if _at(layer.data, key) is not None]
     files = [layer.source for layer in layers if layer.source.startswith("recipe ")]
     source = holders[-1] if holders else files[-1]
-    return f"{source}: {_complaint(first, key, cls)}" + (f" (and {more} more)" if more else "")
+    return f"{source}: {_problem(first, key, cls)}" + (f" (and {more} more)" if more else "")
 
 
-def _complaint(error: ErrorDetails, key: _Key, cls: type[Recipe]) -> str:
+def _problem(error: ErrorDetails, key: _Key, cls: type[Recipe]) -> str:
     if error["type"] == "extra_forbidden":
         return f"unknown key '{_dotted(key)}'; {_nearest(key, cls)}"
     if error["type"] == "missing":
@@ -199,7 +199,7 @@ def _complaint(error: ErrorDetails, key: _Key, cls: type[Recipe]) -> str:
 
 
 def _key_of(error: ErrorDetails, data: Table) -> _Key:
-    """Where the error is in `data`: its location without the names of types that pydantic puts in for unions."""
+    """The key of the error in `data`: its location without the type names that pydantic inserts for unions."""
     key: _Key = ()
     for part in error["loc"]:
         if _at(data, (*key, part)) is not None:
@@ -233,7 +233,7 @@ def _known_keys(annotation: Any, section: tuple[str, ...]) -> Iterator[tuple[str
 
 
 def _at(data: Any, key: _Key) -> Any:
-    """What stands there; None where nothing does, which TOML cannot hold."""
+    """The value at the key; None if there is none, for TOML has no None."""
     for part in key:
         try:
             data = data[part]

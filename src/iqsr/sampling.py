@@ -1,10 +1,10 @@
-"""Which of several ground truths to learn from: five samplers.
+"""Samplers: which of several ground truths a network is trained on.
 
 "Augmenting Perceptual Super-Resolution via Image Quality Predictors" (CVPR 2025), section 4.2; `upos` is HGGT's
-(Chen et al., CVPR 2023, arXiv:2303.13069). Samplers know scores and labels, and nothing of pictures.
+(Chen et al., CVPR 2023, arXiv:2303.13069). Samplers use scores and labels, never pictures.
 
-scores: (N, K), a row a sample, a column a ground truth, higher is better; labels: (N, K), `iqsr.datasets.Label`. The
-first column is the original.
+scores: (N, K), N samples of K ground truths each, higher is better; labels: (N, K), `iqsr.datasets.Label`. The first
+column is the original.
 """
 
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ Shape = tuple[int, int]
 
 
 class Sampler(Protocol):
-    """Probabilities of ground truths, and a choice by them."""
+    """The probability of each ground truth; `choose` draws by them."""
 
     @property
     def needs(self) -> Needs:
-        """What it goes by: scores of whole pictures, or of the patches that are learned from."""
+        """What it depends on; patch scores are those of the very crops that are trained on."""
         ...
 
     def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
-        """(N, K), rows add up to 1. shape: N and K, where neither scores nor labels say them. UsageError."""
+        """(N, K), rows add up to 1. shape: (N, K) where scores and labels are both None. Raises UsageError."""
         ...
 
 
@@ -52,7 +52,7 @@ class OriginsOnly:
 
 @dataclass(frozen=True)
 class UPos:
-    """Uniform over the ground truths that people find better than the original; the original where there is none."""
+    """Uniform over the ground truths that people find better than the original; the original if there are none."""
 
     needs: Needs = "labels"
 
@@ -64,41 +64,41 @@ class UPos:
 
 @dataclass(frozen=True)
 class Sma:
-    """Softmax over all: probabilities in proportion to exp(score / tau)."""
+    """Softmax over all ground truths: probabilities proportional to exp(score / tau)."""
 
     tau: float = 10.0
     needs: Needs = "image scores"
 
     def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
         """See `Sampler`."""
-        return torch.softmax(_known(scores, "sma") / self.tau, 1)
+        return torch.softmax(_checked(scores, "sma") / self.tau, 1)
 
 
 @dataclass(frozen=True)
 class Smp:
-    """The same over the positives only; the original where there is none."""
+    """Softmax over the positives only; the original if there are none."""
 
     tau: float = 10.0
     needs: Needs = "image scores and labels"
 
     def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
         """See `Sampler`."""
-        known, targets = _known(scores, "smp"), _targets(labels, "smp")
-        if known.shape != targets.shape:
-            raise UsageError(f"smp: scores are {tuple(known.shape)}, labels {tuple(targets.shape)}: must be the same")
-        return torch.softmax((known / self.tau).masked_fill(~targets, -torch.inf), 1)
+        values, targets = _checked(scores, "smp"), _targets(labels, "smp")
+        if values.shape != targets.shape:
+            raise UsageError(f"smp: scores are {tuple(values.shape)}, labels {tuple(targets.shape)}: must be the same")
+        return torch.softmax((values / self.tau).masked_fill(~targets, -torch.inf), 1)
 
 
 @dataclass(frozen=True)
 class Amo:
-    """The best, by scores of the very patches that are learned from; the first of equals."""
+    """The ground truth whose patch has the highest score; the first of equals."""
 
     needs: Needs = "patch scores"
 
     def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
         """See `Sampler`."""
-        known = _known(scores, "amo")
-        return torch.nn.functional.one_hot(known.argmax(1), known.shape[1]).double()
+        values = _checked(scores, "amo")
+        return torch.nn.functional.one_hot(values.argmax(1), values.shape[1]).double()
 
 
 def choose(
@@ -108,19 +108,19 @@ def choose(
     rng: torch.Generator,
     shape: Shape | None = None,
 ) -> Tensor:
-    """One ground truth a sample, drawn by the sampler's probabilities: (N,) int64. One number is drawn a row."""
+    """Draw one ground truth for each sample by the sampler's probabilities: (N,) int64. One random number a row."""
     probabilities = sampler.probabilities(scores, labels, shape).double()
-    drawn = torch.rand(len(probabilities), 1, dtype=torch.float64, generator=rng)
-    reached = probabilities.cumsum(1)
+    threshold = torch.rand(len(probabilities), 1, dtype=torch.float64, generator=rng)
+    cumulative = probabilities.cumsum(1)
     # The last column that can be drawn takes what rounding leaves of 1.
     last = probabilities.shape[1] - 1 - (probabilities > 0).flip(1).int().argmax(1)
-    return torch.minimum((reached <= drawn).sum(1), last)
+    return torch.minimum((cumulative <= threshold).sum(1), last)
 
 
 def sampler(name: str, tau: float = 10.0) -> Sampler:
-    """`origins-only`, `upos`, `sma`, `smp` or `amo`. UnknownNameError.
+    """The sampler `origins-only`, `upos`, `sma`, `smp` or `amo`.
 
-    tau: of the softmaxes, on the scale of the scores that they are given.
+    tau: the temperature of `sma` and `smp`, in units of the scores. Raises UnknownNameError, UsageError.
     """
     if tau <= 0:
         raise UsageError(f"tau must be above 0, got {tau}")
@@ -136,7 +136,7 @@ def sampler(name: str, tau: float = 10.0) -> Sampler:
     return known[name]
 
 
-def _known(scores: Tensor | None, name: str) -> Tensor:
+def _checked(scores: Tensor | None, name: str) -> Tensor:
     if scores is None:
         raise UsageError(f"the sampler {name} needs scores of the ground truths")
     if scores.ndim != 2:

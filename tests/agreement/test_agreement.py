@@ -10,9 +10,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from iqsr.agreement import Agreement, Rate
-from iqsr.agreement.accuracy import compare
-from iqsr.agreement.heatmap import write_heatmap
-from iqsr.agreement.misalignment import compare_sets
+from iqsr.agreement.rates import compare_pairs, compare_sets
 from iqsr.agreement.report import (
     accuracy_rows,
     agreement_document,
@@ -21,6 +19,7 @@ from iqsr.agreement.report import (
     json_text,
     misalignment_markdown,
     misalignment_rows,
+    write_heatmap,
 )
 from support.agreement_samples import LABELS, NEGATIVE, QUALITY
 
@@ -41,7 +40,7 @@ HIGHER = {"a": True, "b": False, "c": True}
 
 @pytest.fixture
 def found() -> Agreement:
-    return compare(SCORES, SHARE, HIGHER)
+    return compare_pairs(SCORES, SHARE, HIGHER)
 
 
 def test_accuracy_is_that_computed_by_hand(found: Agreement) -> None:
@@ -107,7 +106,7 @@ def random_scores(seed: int, *, ties: bool) -> tuple[dict[str, tuple[Scores, Sco
 def test_swapping_the_pictures_of_every_pair_changes_nothing(ties: bool) -> None:
     scores, share, higher = random_scores(0, ties=ties)
     swapped = {name: (second, first) for name, (first, second) in scores.items()}
-    there, back = compare(scores, share, higher), compare(swapped, 1 - share, higher)
+    there, back = compare_pairs(scores, share, higher), compare_pairs(swapped, 1 - share, higher)
     assert there.accuracy == back.accuracy
     assert there.complementarity == back.complementarity
     assert there.undecided == back.undecided > 0
@@ -118,7 +117,7 @@ def test_swapping_the_pictures_of_every_pair_changes_nothing(ties: bool) -> None
 def test_a_metric_and_its_negation_are_right_on_all_pairs_together(ties: bool) -> None:
     scores, share, higher = random_scores(1, ties=ties)
     negated = {name: (-first, -second) for name, (first, second) in scores.items()}
-    there, back = compare(scores, share, higher), compare(negated, share, higher)
+    there, back = compare_pairs(scores, share, higher), compare_pairs(negated, share, higher)
     for name in scores:
         assert there.accuracy[name].value + back.accuracy[name].value == pytest.approx(1)
         assert there.accuracy[name].ties == back.accuracy[name].ties
@@ -128,23 +127,25 @@ def test_a_metric_and_its_negation_are_right_on_all_pairs_together(ties: bool) -
 def test_the_direction_of_a_metric_is_respected() -> None:
     scores, share, higher = random_scores(2, ties=True)
     turned = {name: (-x, -y) if name == "a" else (x, y) for name, (x, y) in scores.items()}
-    assert compare(scores, share, higher) == compare(turned, share, {**higher, "a": not higher["a"]})
+    assert compare_pairs(scores, share, higher) == compare_pairs(turned, share, {**higher, "a": not higher["a"]})
 
 
 def test_only_the_order_of_scores_matters() -> None:
     scores, share, higher = random_scores(3, ties=True)
     bent = {name: (np.exp(3 * x) - 7, np.exp(3 * y) - 7) for name, (x, y) in scores.items()}
-    assert compare(scores, share, higher) == compare(bent, share, higher)
+    assert compare_pairs(scores, share, higher) == compare_pairs(bent, share, higher)
 
 
 def test_infinite_scores_are_compared_like_others() -> None:
     inf = np.array([math.inf, math.inf, 1.0])
-    found = compare({"psnr": (inf, np.array([math.inf, 9.0, math.inf]))}, np.array([1.0, 1.0, 1.0]), {"psnr": True})
+    found = compare_pairs(
+        {"psnr": (inf, np.array([math.inf, 9.0, math.inf]))}, np.array([1.0, 1.0, 1.0]), {"psnr": True}
+    )
     assert found.accuracy["psnr"] == Rate(3, 1, 1)
 
 
 def test_pairs_that_are_all_evenly_split_give_no_figure() -> None:
-    found = compare({"a": (np.ones(2), np.zeros(2))}, np.array([0.5, 0.5]), {"a": True})
+    found = compare_pairs({"a": (np.ones(2), np.zeros(2))}, np.array([0.5, 0.5]), {"a": True})
     assert found.accuracy["a"] == Rate(0, 0)
     assert agreement_markdown(found).splitlines()[-1].replace(" ", "") == "|a|0|–||0|"
     assert "nan" not in agreement_markdown(found)
@@ -223,7 +224,7 @@ def test_the_table_of_misalignment_holds_the_figures() -> None:
 def test_the_heat_map_has_a_cell_for_every_two_metrics(tmp_path: Path, metrics: int) -> None:
     rng = np.random.default_rng(0)
     scores = {f"metric-with-a-long-name-{i}": (rng.normal(size=50), rng.normal(size=50)) for i in range(metrics)}
-    found = compare(scores, rng.random(50), dict.fromkeys(scores, True))
+    found = compare_pairs(scores, rng.random(50), dict.fromkeys(scores, True))
     write_heatmap(found, tmp_path / "one.png")
     write_heatmap(found, tmp_path / "two.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()

@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 
 from iqsr.agreement import Pairs, Rate, agreement, misalignments, read_pairs
-from iqsr.agreement.accuracy import compare
-from iqsr.agreement.misalignment import compare_sets
+from iqsr.agreement.rates import compare_pairs, compare_sets
 from iqsr.datasets import open_folders
 from iqsr.errors import PictureError, UnknownNameError, UsageError
 from iqsr.scoring import ScoreCache
@@ -302,5 +301,5 @@ def test_files_and_arrays_give_the_same_figures(folder: Path, seed: int) -> None
     share = rng.integers(0, 5, 40) / 4
     found = agreement(Pairs(first, second, share), ["laplacian"])
     q = (np.array([*map(contrast, first)], float), np.array([*map(contrast, second)], float))
-    assert found == compare({"laplacian": q}, share, {"laplacian": True})
+    assert found == compare_pairs({"laplacian": q}, share, {"laplacian": True})
     assert found.accuracy["laplacian"].ties > 0

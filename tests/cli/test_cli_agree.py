@@ -12,15 +12,14 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from iqsr.agreement import Rate
 from iqsr.cli.agree import HELP
 from iqsr.scoring import metric_fingerprint
+from support.agreement_samples import save_noise
 from support.commands import PATIENCE, Ended, Run
-from support.hggt_samples import N, P, S, add_set
 
 
 @pytest.fixture(autouse=True)
@@ -29,12 +28,6 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("IQSR_CACHE", str(tmp_path / "cache"))
-
-
-def noise(path: str, sigma: float, size: int = 64) -> None:
-    """`laplacian` grows with sigma: it takes noise for detail."""
-    values = 128 + sigma * np.random.default_rng(0).normal(size=(size, size, 3))
-    Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(path)
 
 
 @pytest.fixture
@@ -46,7 +39,7 @@ def agree(iqsr: Run) -> Run:
 def pairs() -> Path:
     """People agree with laplacian on two of three pairs, and are evenly split over a fourth."""
     for i in range(4):
-        noise(f"{i}.png", 5 + 10 * i)
+        save_noise(f"{i}.png", 5 + 10 * i)
     path = Path("pairs.csv")
     path.write_text("first,second,share_first\n0.png,1.png,0.1\n2.png,1.png,0.8\n3.png,0.png,0.3\n1.png,3.png,0.5\n")
     return path
@@ -96,37 +89,16 @@ def test_json_says_what_made_the_figures(agree: Run, pairs: Path) -> None:
     assert not Path("out/complementarity.png").exists()  # of one metric there is no matrix
 
 
-def test_misalignment_of_labelled_sets(agree: Run) -> None:
-    add_set(Path("Train"), "1-0-0", ((P, S, S, N),) * 3)
-    add_set(Path("Train"), "2-0-0", ((S, S, S, S),) * 3)
-    images = "Train/images/0-20193"
-    for i, name in enumerate(("original/1-0-0", "01/1-0-0_01", "02/1-0-0_02", "03/1-0-0_03", "04/1-0-0_04")):
-        noise(f"{images}/{name}.png", 5 + 5 * i)  # the positive second to last, the negative first
-    ended = agree("--hggt", "Train", "--metrics", "laplacian", "-o", "out")
-    assert ended.code == 0
-    assert "2 sets: 1 (50.00 %) with a positive, 1 (50.00 %) with a negative" in ended.out
-    assert Path("out/misalignment.md").read_text() == ended.out
-    shares = {row["figure"]: float(row["share"]) for row in rows("out/misalignment.csv")}
-    # One set of two has a negative, and it is ranked highest: half of all draws.
-    assert shares == {"positive": 1, "negative": 1, "negative_highest": 1, "negative_drawn": 0.5}
-    said = json.loads(agree("--hggt", "Train", "--metrics", "laplacian", "--json").out)
-    assert said == json.loads(Path("out/misalignment.json").read_text())
-    assert said["with_negative"]["share"] == 0.5
-
-
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("pairs.csv", "--cache", "c.sqlite", "--no-cache"), "--cache and --no-cache exclude each other"),
         (("pairs.csv", "--precision", "fp16"), "unknown precision 'fp16'"),
-        ((), "give a file of pairs, or --hggt"),
-        (("pairs.csv", "--hggt", "Train"), "one of the two"),
+        ((), "Missing argument 'PAIRS'"),
         (("nowhere.csv", "-m", "laplacian"), "cannot read 'nowhere.csv'"),
-        (("--hggt", "nowhere", "-m", "laplacian"), "no such folder: 'nowhere'"),
         (("pairs.csv", "-m", "laplacain"), "unknown metric 'laplacain'; known: laplacian"),
         (("pairs.csv", "-m", "psnr"), "(psnr), the pairs need a column 'reference'"),
         (("pairs.csv", "-m", " , "), "no metric was named"),
-        (("pairs.csv", "-m", "laplacian", "-o", "pairs.csv"), "cannot write into 'pairs.csv'"),
         (("pairs.csv", "-m", "laplacian", "--device", "tpu"), "unknown device 'tpu'"),
         (("wrong.csv", "-m", "laplacian"), "first is not a file: line 2 ('x.png')"),
     ],
@@ -139,6 +111,13 @@ def test_wrong_arguments_are_told_in_one_line(agree: Run, pairs: Path, arguments
     assert ended.err.startswith("iqsr: ")
     assert ended.err.count("\n") == 1
     assert ended.out == ""
+
+
+def test_an_output_folder_that_is_a_file_is_told_before_anything_is_scored(agree: Run, pairs: Path) -> None:
+    ended = agree("pairs.csv", "-m", "laplacian", "-o", "pairs.csv")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == "iqsr: cannot write 'pairs.csv/accuracy.csv': 'pairs.csv' is a file, not a folder\n"
+    assert not Path("cache/scores.sqlite").exists()
 
 
 def test_without_a_cache_nothing_is_remembered_and_the_precision_is_told(agree: Run, pairs: Path) -> None:
@@ -159,7 +138,7 @@ def test_a_picture_without_a_score_fails_the_work(agree: Run, pairs: Path) -> No
     assert "a picture has no score" in ended.err
     assert "3.png" in ended.err
     assert ended.err.count("\n") == 1
-    assert list(Path("out").iterdir()) == []
+    assert not Path("out").exists()
 
 
 def test_a_matrix_too_wide_for_a_terminal_is_left_to_the_files(agree: Run, pairs: Path) -> None:
@@ -169,8 +148,8 @@ def test_a_matrix_too_wide_for_a_terminal_is_left_to_the_files(agree: Run, pairs
     assert printed.code == 0
     assert "the row's metric gets wrong" in printed.out
     for i in range(4):
-        noise(f"{i}.png", 5 + 10 * i, 176)
-    noise("original.png", 20.5, 176)
+        save_noise(f"{i}.png", 5 + 10 * i, 176)
+    save_noise("original.png", 20.5, 176)
     wide = agree("pairs.csv", "-m", f"{eight},ms_ssim")
     assert "the row's metric gets wrong" not in wide.out
     assert "too wide for here: see -o DIR" in wide.out
@@ -181,17 +160,14 @@ def test_a_matrix_too_wide_for_a_terminal_is_left_to_the_files(agree: Run, pairs
 
 def refer_to_original(pairs: Path) -> None:
     """Give every pair an original that is none of its pictures: PSNR of equal pictures is infinite, no score."""
-    noise("original.png", 20.5)
+    save_noise("original.png", 20.5)
     lines = pairs.read_text().splitlines()
     pairs.write_text("\n".join([f"{lines[0]},reference", *(f"{line},original.png" for line in lines[1:])]) + "\n")
 
 
 def test_the_examples_of_the_help_run(agree: Run, pairs: Path) -> None:
     examples = [shlex.split(line)[2:] for line in HELP.splitlines() if line.startswith("  iqsr agree")]
-    assert len(examples) == 3
-    add_set(Path("HGGT/Train"), "1-0-0", ((P, S, S, N),) * 3)
-    for file in Path("HGGT/Train/images/0-20193").rglob("*.png"):
-        noise(str(file), 9, 96)
+    assert len(examples) == 2
     refer_to_original(pairs)
     for example in examples:
         ended = agree(*example)
@@ -202,9 +178,9 @@ def test_an_interrupt_loses_nothing(agree: Run) -> None:
     """The first run ends early; the second measures what is left and gives what one run would have given."""
     names = [f"n{i}.png" for i in range(20)]
     for i, name in enumerate(names):  # pairs of different sizes: no two in one batch
-        noise(name, 5 + i, 200 + 2 * i)
-        noise(f"other-{name}", 6 + i, 200 + 2 * i)
-        noise(f"original-{name}", 4, 200 + 2 * i)
+        save_noise(name, 5 + i, 200 + 2 * i)
+        save_noise(f"other-{name}", 6 + i, 200 + 2 * i)
+        save_noise(f"original-{name}", 4, 200 + 2 * i)
     lines = [f"{name},other-{name},1,original-{name}" for name in names]
     Path("long.csv").write_text("\n".join(["first,second,share_first,reference", *lines]) + "\n")
     arguments = ("long.csv", "-m", "ms_ssim,ssim", "--device", "cpu", "--json")

@@ -59,8 +59,9 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_wrong_arguments_are_one_line_and_exit_code_2(iqsr: Run, arguments: list[str], message: str) -> None:
     picture("a.png")
-    fast = FAST if "--model" not in arguments else FAST[2:]
-    ended = iqsr("upscale", "a.png", "-o", "o/", *fast, *arguments)
+    usual = {"-o": "o/", FAST[0]: FAST[1], FAST[2]: FAST[3]}
+    others = [text for option, value in usual.items() if option not in arguments for text in (option, value)]
+    ended = iqsr("upscale", "a.png", *others, *arguments)
     assert ended.code == 2
     assert ended.out == ""
     assert ended.err.startswith(f"iqsr: {message}")
@@ -96,7 +97,7 @@ def test_wrong_arguments_have_no_traceback_in_a_process_of_their_own() -> None:
         (["weights", "import", "gone"], 2, "no such folder: 'gone'"),
         (["export", "realesrgan-x4", "-o", "a.onnx"], 2, "unknown model 'realesrgan-x4'; known: realesrgan-x4plus"),
         (["export", "realesr-animevideov3", "-o", "a.txt"], 2, "a.txt: expected a name that ends in"),
-        (["export", "realesr-animevideov3", "-o", "no/a.safetensors"], 1, "no/a.safetensors: cannot be written: No "),
+        (["export", "realesr-animevideov3", "-o", "a.png/a.onnx"], 1, "cannot write 'a.png/a.onnx': 'a.png' is a file"),
         (["export", "gone.pth", "-o", "a.safetensors"], 2, "no such checkpoint: 'gone.pth'"),
         (["upscale", "a.png", "--model", "gone.pth"], 2, "no such checkpoint: 'gone.pth'"),
     ],
@@ -148,7 +149,8 @@ def test_outputs_in_the_home_folder_go_there(iqsr: Run, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("command", "option"),
     [
-        *[(name, "--output") for name in ("score", "agree", "prepare", "export", "merge", "train", "train-quality")],
+        *[(name, "--output") for name in ("score", "agree", "agree-labels", "prepare", "export")],
+        *[(name, "--output") for name in ("merge", "interpolate", "train", "train-quality")],
         *[("score", "--map"), ("score", "--cache"), ("agree", "--cache")],
     ],
 )

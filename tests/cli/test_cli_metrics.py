@@ -55,7 +55,7 @@ def test_table_says_how_to_get_what_is_missing():
 def test_available_lists_what_is_here():
     lines = run("--available").splitlines()
     assert [line.split()[1] for line in lines if line.startswith("yes")] == [
-        n for n in metric_names() if availability(n).here
+        n for n in metric_names() if availability(n).available
     ]
     assert not any(line.startswith("no ") for line in lines)
 

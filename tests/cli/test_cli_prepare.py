@@ -1,4 +1,4 @@
-"""`iqsr prepare` as a command: what it prints and returns, `--check`, wrong arguments, help."""
+"""`iqsr prepare` as a command: what it prints and returns, wrong arguments, help."""
 
 import re
 import shlex
@@ -10,11 +10,11 @@ import typer
 from PIL import Image
 
 from iqsr.cli import app
-from iqsr.datasets import check, open_sets
+from iqsr.datasets import check
 from iqsr.preparation import (
     PrepareRecipe,
     Summary,
-    places,
+    patch_positions,
     prepare,
 )
 from iqsr.recipes import read_recipe
@@ -42,7 +42,9 @@ def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 # What is said
 
 
-def test_the_command_tells_what_it_made_and_checks_it(iqsr: Run, photos: Path, made: tuple[Path, Summary]) -> None:
+def test_the_command_tells_what_it_made_and_check_sets_finds_it_well(
+    iqsr: Run, photos: Path, made: tuple[Path, Summary]
+) -> None:
     ended = iqsr("prepare", str(photos), "-o", "sets", *SETTINGS, "--device", "cpu")
     assert ended.code == 0
     assert ended.out.splitlines() == [
@@ -51,9 +53,12 @@ def test_the_command_tells_what_it_made_and_checks_it(iqsr: Run, photos: Path, m
         "hardly larger than the crop, or flat, or blurred: 1",
     ]
     assert tree(Path("sets")) == tree(made[0])
-    ended = iqsr("prepare", "--check", "sets", "--deep")
+    ended = iqsr("check-sets", "sets")
     assert ended.code == 0
     assert ended.out == f"sets: all well: {made[1].sets} sets of 4, every picture decoded\n"
+    assert iqsr("check-sets", "sets", "--headers").out == (
+        f"sets: all well: {made[1].sets} sets of 4, headers read; without --headers every picture is decoded\n"
+    )
 
 
 @pytest.mark.usefixtures("locked_folder")
@@ -62,19 +67,6 @@ def test_a_folder_that_cannot_be_searched_is_work_that_failed(iqsr: Run, photos:
     assert ended.code == 1
     assert "iqsr: left out 'in/locked\\n': Permission denied\n" in ended.err
     assert "failed: 1; the same command tries them again" in ended.out
-
-
-def test_a_check_has_a_line_for_everything_wrong(iqsr: Run, photos: Path) -> None:
-    prepare([photos / "cat-1.jpg"], Path("sets"), RECIPE)
-    first, second, *_ = open_sets(Path("sets"))
-    first.paths[2].unlink()
-    second.paths[1].write_bytes(second.paths[1].read_bytes()[:-50])
-    ended = iqsr("prepare", "--check", "sets", "--headers")
-    assert (ended.code, ended.out) == (1, f"{first.paths[2]}: the picture is missing\n")
-    ended = iqsr("prepare", "--check", "sets")
-    assert ended.code == 1
-    assert len(ended.out.splitlines()) == 2
-    assert f"{second.paths[1]}: the file is damaged or cut short" in ended.out
 
 
 def test_a_photo_that_cannot_be_read_is_told_and_tried_again(iqsr: Run, photos: Path) -> None:
@@ -98,12 +90,9 @@ def test_a_photo_that_cannot_be_read_is_told_and_tried_again(iqsr: Run, photos: 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ((), "give photos and -o DIR, or --check DIR"),
-        (("PHOTOS",), "give photos and -o DIR, or --check DIR"),
-        (("PHOTOS", "-o", "x", "--deep"), "--deep belongs to --check DIR"),
-        (("PHOTOS", "-o", "x", "--headers"), "--headers belongs to --check DIR"),
-        (("PHOTOS", "--check", "x"), "--check DIR takes no photos"),
-        (("--check", "nowhere"), "no such folder: 'nowhere'"),
+        ((), "Missing argument 'PHOTOS...'"),
+        (("PHOTOS",), "Missing option '--output' / '-o'"),
+        (("-o", "x"), "Missing argument 'PHOTOS...'"),
         (("nowhere.jpg", "-o", "x"), "no such picture, folder or pattern: 'nowhere.jpg'"),
         (("PHOTOS", "-o", "x", "--workers", "0"), "--workers is at least 1, got 0"),
         (("PHOTOS", "-o", "x", "--set", "patches.corp=3"), "unknown key 'patches.corp'; did you mean 'patches.crop'?"),
@@ -160,7 +149,7 @@ def test_photos_of_which_none_can_be_read_are_no_small_ones(iqsr: Run) -> None:
 def test_every_example_of_the_help_parses(iqsr: Run) -> None:
     text = re.sub(r"\x1b\[[0-9;]*m", "", iqsr("prepare", "--help").out)
     found = re.findall(r"^\s+iqsr (prepare .*\S)\s*$", text, re.MULTILINE)
-    assert len(found) == 4
+    assert len(found) == 3
     for line in found:
         command = typer.main.get_command(app)
         context = command.make_context("iqsr", shlex.split(line))
@@ -172,4 +161,4 @@ def test_the_recipes_that_ship_are_what_they_say() -> None:
     assert read_recipe("prepare/default", PrepareRecipe) == PrepareRecipe()
     small = read_recipe("prepare/cpu-small", PrepareRecipe)
     assert (small.patches.crop, small.patches.step) == (256, 144)
-    assert len(places(321, 481, small.patches, torch.Generator().manual_seed(0))) >= 1
+    assert len(patch_positions(321, 481, small.patches, torch.Generator().manual_seed(0))) >= 1

@@ -15,9 +15,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from iqsr import metrics as quality
 from iqsr.images import open_picture
-from iqsr.metrics import availability, metric_names
+from iqsr.metrics import availability, metric_names, requirements
 from iqsr.scoring import ScoreCache, score_files
 from support.commands import PATIENCE, Run
 
@@ -163,7 +162,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_scored(iqsr: 
 
 def test_a_metric_that_is_not_here_is_one_line_with_what_brings_it(iqsr: Run) -> None:
     picture("a.png", (300, 300))
-    missing = next(name for name in reversed(metric_names()) if not availability(name).here)
+    missing = next(name for name in reversed(metric_names()) if not availability(name).available)
     ended = iqsr("score", "a.png", "-m", missing, *(("-r", "a.png") if missing.startswith("lpips") else ()))
     assert ended.code in (1, 2)
     assert re.match(rf"iqsr: .*{re.escape(missing)}.*(run:|pip install|internet)", ended.err)
@@ -181,7 +180,7 @@ def test_srq_is_the_default(iqsr: Run) -> None:
 @pytest.fixture
 def without_srq(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """An installation that lacks srq's file; what it says brings it."""
-    monkeypatch.setattr(quality, "__file__", str(tmp_path / "quality" / "__init__.py"))
+    monkeypatch.setattr(requirements, "__file__", str(tmp_path / "quality" / "__init__.py"))
     return "this iqsr lacks srq.safetensors: install one that has it, or train it (docs/model-cards/srq.md)"
 
 
@@ -209,7 +208,8 @@ def test_a_map_is_written_for_each_picture(iqsr: Run) -> None:
     }
     assert sorted(map(str, Path("sr/maps").rglob("*.png"))) == ["sr/maps/a_map.png", "sr/maps/below/b_map.png"]
     assert open_picture(Path("sr/maps/a_map.png")).info.width == 80
-    assert iqsr("score", "sr", "-m", "laplacian", "--map", "sr/maps", "--json").out == ended.out  # no maps of maps
+    again = iqsr("score", "sr", "-m", "laplacian", "--map", "sr/maps", "--json", "--overwrite")
+    assert again.out == ended.out  # no maps of maps
 
 
 def test_without_srq_there_is_no_map(iqsr: Run, without_srq: str) -> None:
@@ -271,7 +271,7 @@ def test_a_polite_kill_says_how_to_go_on_and_the_rest_is_computed_then(iqsr: Run
         run.send_signal(signal.SIGTERM)
         _, said = run.communicate(timeout=PATIENCE)
     assert run.returncode == 130
-    assert said == "iqsr: stopped; the same command goes on from here, unless it has --no-cache\n"
+    assert said == "iqsr: stopped; the same command goes on from here\n"
     before = cached()
     assert 2 <= before < 60
     for path in sorted(Path("sr").iterdir())[before + 1 :]:

@@ -13,7 +13,7 @@ from iqsr.datasets import (
     check,
     every_set,
     has_positive,
-    has_verdict,
+    has_positive_or_negative,
     join,
     lr_folder,
     open_folders,
@@ -87,7 +87,7 @@ def test_filters_and_targets_are_those_of_the_three_trainings(train: Path) -> No
     mixed, similar, negative = open_sets(train)
     assert [every_set(s) for s in (mixed, similar, negative)] == [True, True, True]
     assert [has_positive(s) for s in (mixed, similar, negative)] == [True, False, False]
-    assert [has_verdict(s) for s in (mixed, similar, negative)] == [True, False, True]
+    assert [has_positive_or_negative(s) for s in (mixed, similar, negative)] == [True, False, True]
     assert [s.positives_or_original for s in (mixed, similar, negative)] == [(1, 2), (0,), (0,)]
 
 
@@ -147,7 +147,7 @@ def test_any_folders_of_equal_names_are_sets_without_labels(tmp_path: Path) -> N
     assert gts.labels is None
     assert gts.votes is None
     assert every_set(gts)
-    for asks in (has_positive, has_verdict):
+    for asks in (has_positive, has_positive_or_negative):
         with pytest.raises(UsageError, match="'a_01' has no labels"):
             asks(gts)
     assert check(tmp_path) == []

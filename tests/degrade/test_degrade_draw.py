@@ -10,9 +10,9 @@ from scipy import stats
 from torch import Tensor
 
 from iqsr.degrade import OneStage, TwoStage, pipeline, pipeline_names
-from iqsr.degrade.drawn import RESIZE_MODES, StageDraw
 from iqsr.degrade.kernels import KERNEL_KINDS, Blur, FinalSinc, KernelMix
 from iqsr.degrade.noise import Noise
+from iqsr.degrade.parameters import RESIZE_MODES, StageParameters
 from iqsr.degrade.pipeline import Resize, Stage
 from iqsr.errors import UnknownNameError, UsageError
 
@@ -87,19 +87,19 @@ def has_frequencies(counts: list[int], weights: tuple[float, ...]) -> bool:
 
 
 @pytest.fixture(scope="module", params=list(STAGES))
-def drawn(request: pytest.FixtureRequest) -> tuple[str, StageDraw]:
+def drawn(request: pytest.FixtureRequest) -> tuple[str, StageParameters]:
     stage = STAGES[request.param]()
     always = replace(stage, blur=replace(stage.blur, probability=1.0))
     return request.param, always.draw(N, seeded())
 
 
 @pytest.fixture(scope="module", params=list(STAGES))
-def batches(request: pytest.FixtureRequest) -> tuple[str, list[StageDraw]]:
+def batches(request: pytest.FixtureRequest) -> tuple[str, list[StageParameters]]:
     rng, stage = seeded(1), STAGES[request.param]()
     return request.param, [stage.draw(1, rng) for _ in range(1500)]
 
 
-def test_kernels_have_the_published_kinds_and_sizes(drawn: tuple[str, StageDraw]) -> None:
+def test_kernels_have_the_published_kinds_and_sizes(drawn: tuple[str, StageParameters]) -> None:
     name, stage = drawn
     (smallest, largest), sinc = PUBLISHED[name][:2]
     shapes = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03) if name.startswith("real") else (0.7, 0.3, 0, 0, 0, 0)
@@ -111,7 +111,7 @@ def test_kernels_have_the_published_kinds_and_sizes(drawn: tuple[str, StageDraw]
     assert set(stage.blur.size.tolist()) == set(sizes)
 
 
-def test_sigmas_and_angles_are_uniform_and_independent(drawn: tuple[str, StageDraw]) -> None:
+def test_sigmas_and_angles_are_uniform_and_independent(drawn: tuple[str, StageParameters]) -> None:
     name, stage = drawn
     assert stage.blur is not None
     round_kinds = torch.tensor([KERNEL_KINDS.index(k) for k in ("iso", "generalised_iso", "plateau_iso")])
@@ -124,7 +124,7 @@ def test_sigmas_and_angles_are_uniform_and_independent(drawn: tuple[str, StageDr
     assert abs(stats.pearsonr(first[~is_round].numpy(), second[~is_round].numpy()).statistic) < 0.06
 
 
-def test_strengths_and_qualities_are_uniform(drawn: tuple[str, StageDraw]) -> None:
+def test_strengths_and_qualities_are_uniform(drawn: tuple[str, StageParameters]) -> None:
     name, stage = drawn
     sigma, scale, gray, quality = PUBLISHED[name][5:]
     noise = STAGES[name]().noise
@@ -158,7 +158,7 @@ def test_exponents_lie_below_and_above_one_equally_often() -> None:
     assert (blur.beta[~generalised & ~plateau] == 1).all()
 
 
-def test_batches_are_resized_as_published(batches: tuple[str, list[StageDraw]]) -> None:
+def test_batches_are_resized_as_published(batches: tuple[str, list[StageParameters]]) -> None:
     name, stages = batches
     (low, high), weights = PUBLISHED[name][3:5]
     factors = torch.tensor([stage.resize.factor for stage in stages])
@@ -170,7 +170,7 @@ def test_batches_are_resized_as_published(batches: tuple[str, list[StageDraw]]) 
     assert has_frequencies([modes.count(mode) for mode in RESIZE_MODES], (1, 1, 1))
 
 
-def test_batches_have_their_kind_of_noise_and_second_blur(batches: tuple[str, list[StageDraw]]) -> None:
+def test_batches_have_their_kind_of_noise_and_second_blur(batches: tuple[str, list[StageParameters]]) -> None:
     name, stages = batches
     kinds = [stage.noise.kind for stage in stages]
     assert has_frequencies([kinds.count("gaussian"), kinds.count("poisson")], (0.5, 0.5))

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from iqsr.degrade.drawn import NoiseDraw
 from iqsr.degrade.noise import add_noise, poisson_noise
+from iqsr.degrade.parameters import NoiseParameters
 from support.degrade_samples import smooth_pictures
 
 
-def noise_draw(kind: str, n: int, strength: float, *, gray: bool, seed: int = 0) -> NoiseDraw:
+def noise_draw(kind: str, n: int, strength: float, *, gray: bool, seed: int = 0) -> NoiseParameters:
     seeds = torch.arange(seed, seed + n)
-    return NoiseDraw(kind, torch.full((n,), strength), torch.full((n,), gray), seeds, 99)  # type: ignore[arg-type]
+    return NoiseParameters(kind, torch.full((n,), strength), torch.full((n,), gray), seeds, 99)  # type: ignore[arg-type]
 
 
 def test_gaussian_noise_has_the_drawn_sigma_and_independent_channels() -> None:
@@ -26,7 +26,7 @@ def test_gaussian_noise_has_the_drawn_sigma_and_independent_channels() -> None:
 
 def test_gray_gaussian_noise_is_one_pattern_for_all_gray_pictures() -> None:
     x = torch.full((3, 3, 100, 100), 0.5)
-    drawn = NoiseDraw(
+    drawn = NoiseParameters(
         "gaussian", torch.tensor([0.02, 0.04, 0.04]), torch.tensor([True, True, False]), torch.arange(3), 99
     )
     added = add_noise(x, drawn) - x

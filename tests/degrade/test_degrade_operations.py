@@ -10,8 +10,8 @@ from scipy import ndimage, special
 from torch import Tensor
 
 from iqsr.degrade import pipeline, unsharp_mask
-from iqsr.degrade.drawn import BlurDraw, ResizeDraw, ResizeMode
 from iqsr.degrade.kernels import KERNEL_KINDS, blur, blur_kernels
+from iqsr.degrade.parameters import BlurParameters, ResizeMode, ResizeParameters
 from iqsr.degrade.pipeline import resize, resize_by
 from iqsr.errors import UsageError
 from support.degrade_samples import smooth_pictures
@@ -32,7 +32,7 @@ def one_kernel(
         return torch.tensor([value], dtype=torch.float64)
 
     index = torch.tensor([KERNEL_KINDS.index(kind)])
-    drawn = BlurDraw(
+    drawn = BlurParameters(
         index, torch.tensor([size]), torch.tensor([sigma], dtype=torch.float64), row(theta), row(beta), row(cutoff)
     )
     return blur_kernels(drawn)[0].double().numpy()
@@ -168,7 +168,7 @@ def test_resize_by_steps_of_exactly_the_factor(mode: ResizeMode, factor: float) 
     x = smooth_pictures(1)
     rows, columns = (resize_matrix(n, math.floor(n * factor), 1 / factor, mode) for n in x.shape[2:])
     expected = rows @ x.double().numpy() @ columns.T
-    np.testing.assert_allclose(resize_by(x, ResizeDraw(factor, mode)).numpy(), expected, atol=2e-5)
+    np.testing.assert_allclose(resize_by(x, ResizeParameters(factor, mode)).numpy(), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("mode", ["area", "bilinear", "bicubic"])

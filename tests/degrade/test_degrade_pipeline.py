@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from iqsr.degrade import OneStage, OneStageDraw, TwoStage, TwoStageDraw, degrade, pipeline, pipeline_names
-from iqsr.degrade.drawn import BlurDraw, NoiseDraw, ResizeDraw, StageDraw
+from iqsr.degrade import OneStage, OneStageParameters, TwoStage, TwoStageParameters, degrade, pipeline, pipeline_names
 from iqsr.degrade.jpeg import jpeg
 from iqsr.degrade.kernels import KERNEL_KINDS, blur, blur_kernels
 from iqsr.degrade.noise import add_noise
+from iqsr.degrade.parameters import BlurParameters, NoiseParameters, ResizeParameters, StageParameters
 from iqsr.degrade.pipeline import resize, resize_by
-from iqsr.degrade.table import presets_table
+from iqsr.degrade.presets import presets_table
 from iqsr.errors import UsageError
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "degradations.md"
@@ -29,18 +29,18 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def still(n: int, quality: float = 100.0, factor: float = 1.0) -> StageDraw:
+def still(n: int, quality: float = 100.0, factor: float = 1.0) -> StageParameters:
     """A stage that does next to nothing."""
-    noise = NoiseDraw("gaussian", torch.zeros(n), torch.zeros(n, dtype=torch.bool), torch.arange(n), 0)
-    return StageDraw(None, ResizeDraw(factor, "bicubic"), noise, torch.full((n,), quality))
+    noise = NoiseParameters("gaussian", torch.zeros(n), torch.zeros(n, dtype=torch.bool), torch.arange(n), 0)
+    return StageParameters(None, ResizeParameters(factor, "bicubic"), noise, torch.full((n,), quality))
 
 
-def pulses(n: int) -> BlurDraw:
+def pulses(n: int) -> BlurParameters:
     kind = torch.full((n,), KERNEL_KINDS.index("pulse"))
-    return BlurDraw(kind, torch.full((n,), 3), torch.ones(n, 2), torch.zeros(n), torch.ones(n), torch.ones(n))
+    return BlurParameters(kind, torch.full((n,), 3), torch.ones(n, 2), torch.zeros(n), torch.ones(n), torch.ones(n))
 
 
-def sincs(n: int) -> BlurDraw:
+def sincs(n: int) -> BlurParameters:
     return replace(pulses(n), kind=torch.full((n,), KERNEL_KINDS.index("sinc")), size=torch.full((n,), 7))
 
 
@@ -92,7 +92,7 @@ def test_one_stage_is_its_operations_in_order_and_reuses_the_interpolation() -> 
     x = pictures()
     for seed in range(6):
         drawn = pipeline("hggt-one-stage").draw(3, 96, 128, seeded(seed))
-        assert isinstance(drawn, OneStageDraw)
+        assert isinstance(drawn, OneStageParameters)
         stage = drawn.stage
         assert stage.blur is not None
         y = add_noise(resize_by(blur(x, blur_kernels(stage.blur)), stage.resize), stage.noise)
@@ -103,7 +103,7 @@ def test_one_stage_is_its_operations_in_order_and_reuses_the_interpolation() -> 
 def test_the_coin_decides_whether_jpeg_or_the_final_resize_and_sinc_come_last() -> None:
     x = pictures(2)
     quality = torch.full((2,), 40.0)
-    drawn = TwoStageDraw(96, 128, 24, 32, still(2), still(2, 40.0, 1.1), "area", sincs(2), jpeg_last=True)
+    drawn = TwoStageParameters(96, 128, 24, 32, still(2), still(2, 40.0, 1.1), "area", sincs(2), jpeg_last=True)
     start = resize(jpeg(x, torch.full((2,), 100.0)), (26, 35), "bicubic").clamp(0, 1)
     kernels = blur_kernels(drawn.sinc)
     last = jpeg(blur(resize(start, (24, 32), "area"), kernels).clamp(0, 1), quality)
@@ -115,7 +115,7 @@ def test_the_coin_decides_whether_jpeg_or_the_final_resize_and_sinc_come_last() 
 
 def test_a_batch_without_second_blur_leaves_it_out() -> None:
     x = pictures(2)
-    without = TwoStageDraw(96, 128, 24, 32, still(2), still(2), "area", pulses(2), jpeg_last=True)
+    without = TwoStageParameters(96, 128, 24, 32, still(2), still(2), "area", pulses(2), jpeg_last=True)
     pulse = replace(without, second=replace(without.second, blur=pulses(2)))
     blurred = replace(without, second=replace(without.second, blur=sincs(2)))
     assert torch.equal(degrade(x, without), degrade(x, pulse))
@@ -124,7 +124,7 @@ def test_a_batch_without_second_blur_leaves_it_out() -> None:
 
 def test_a_stage_that_does_nothing_is_a_resize() -> None:
     x = pictures(2)[:, :1].expand(-1, 3, -1, -1)  # gray: JPEG would halve the chroma of colours
-    drawn = OneStageDraw(96, 128, 24, 32, still(2))
+    drawn = OneStageParameters(96, 128, 24, 32, still(2))
     error = degrade(x, drawn) - resize(x, (24, 32), "bicubic").clamp(0, 1)
     assert error.abs().max() < 1 / 255
 
@@ -145,7 +145,7 @@ def test_the_smallest_size_always_works_and_smaller_ones_are_refused(name: str) 
     side = definition.minimum_size
     x = torch.rand(1, 3, side, side, generator=seeded(0))
     draws = [definition.draw(1, side, side, seeded(seed)) for seed in range(300)]
-    first = [draw.stage if isinstance(draw, OneStageDraw) else draw.first for draw in draws]
+    first = [draw.stage if isinstance(draw, OneStageParameters) else draw.first for draw in draws]
     for worst in sorted(range(300), key=lambda i: first[i].resize.factor)[:5]:
         degrade(x, draws[worst])
     with pytest.raises(UsageError, match=f"at least {side} px; got {side - 4}x{side}"):

@@ -14,9 +14,8 @@ from iqsr.kernels.dense_block import DenseBlock
 from iqsr.kernels.dense_pass import DenseBlockPass
 from iqsr.kernels.winograd import Tiling
 from iqsr.models import load_model
-from iqsr.models.composed import LoraAsOneConvolution
-from iqsr.models.fresh import new_rrdbnet, new_swinir
-from iqsr.models.lora import adapted_layers, add_lora, lora_state, merge_adapter
+from iqsr.models.lora import LoraAsOneConvolution, adapted_layers, add_lora, lora_state, merge_adapter
+from iqsr.models.untrained import new_rrdbnet, new_swinir
 from support.counting import calls
 
 

@@ -1,18 +1,19 @@
 """What metrics exist, what is said about them, and what happens at their common door."""
 
+import re
 import subprocess
 import sys
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 import torch
 
-from iqsr import metrics as quality
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
 from iqsr.io.weights import known_weights
-from iqsr.metrics import availability, card, load_metric, metric_names
-from iqsr.metrics.card import ALIASES
-from iqsr.metrics.taxonomy import groups, markdown
+from iqsr.metrics import Availability, availability, card, load_metric, metric_names
+from iqsr.metrics.taxonomy import groups, identifier, markdown
 
 # arXiv:2504.18524, table 6, as spelled by IQA-PyTorch.
 # fmt: off
@@ -25,7 +26,7 @@ TABLE_6 = [
 ]
 # fmt: on
 
-DOC = Path(__file__).parents[2] / "docs" / "guides" / "metrics.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 # Cards
@@ -37,10 +38,13 @@ def test_all_42_metrics_of_the_papers_table_6_are_known():
     assert all(card(name).reference == "none" for name in TABLE_6)
 
 
-def test_lower_is_better_for_exactly_these():
+def test_lower_is_better_for_distances_and_statistics_and_higher_for_the_others():
     distances = {"lpips", "lpips-vgg", "stlpips", "stlpips-vgg", "dists"}
     statistics = {"niqe", "niqe_matlab", "ilniqe", "brisque", "brisque_matlab", "pi", "piqe"}
-    assert {name for name in metric_names() if not card(name).higher_is_better} == distances | statistics
+    similarities = {"psnr", "psnr-y", "ssim", "ssim-y", "ms_ssim"}
+    own = {"laplacian", "srq", "srq-holdout", "musiq", "musiq-spaq", "musiq-paq2piq", "musiq-ava"}
+    known = distances | similarities | own | set(TABLE_6)
+    assert {name for name in known if not card(name).higher_is_better} == distances | statistics
 
 
 def test_names_come_in_the_order_of_the_taxonomy():
@@ -59,8 +63,19 @@ def test_every_card_is_complete_and_in_itself_consistent(name):
     assert c.licence
     assert c.range[0] < c.range[1]
     assert c.minimum_size >= 1
+    assert not (c.formula and c.network)
     assert (c.provider == "pyiqa") == ("PolyForm-Noncommercial" in c.licence)
-    assert not c.downloads or c.provider == "pyiqa"
+    assert not (c.downloads or c.requires) or c.provider == "pyiqa"
+    assert not c.weights or c.network
+    assert c.network or not (c.variant or c.trainable or c.package_data)
+    assert re.fullmatch(r"10\.\S+|arXiv:\d{4}\.\d{5}|docs/\S+\.md", identifier(c))
+
+
+@pytest.mark.parametrize("name", [name for name in metric_names() if card(name).provider == "iqsr"])
+def test_every_card_of_our_own_names_code_that_is_there(name):
+    module, _, function = card(name).formula.partition(":")
+    found = import_module(f"iqsr.metrics.{module or card(name).network}")
+    assert callable(getattr(found, function or "from_card"))
 
 
 @pytest.mark.parametrize("name", [n for n in metric_names() if not n.startswith("musiq")])
@@ -75,8 +90,9 @@ def test_licence_of_a_metric_names_those_of_its_weights():
 
 
 def test_aliases_lead_to_known_metrics_and_hide_none():
-    assert set(ALIASES.values()) <= set(metric_names())
-    assert not set(ALIASES) & set(metric_names())
+    listed = [known.casefold() for name in metric_names() for known in (name, *card(name).aliases)]
+    assert len(listed) == len(set(listed))
+    assert all(card(alias) is card(name) for name in metric_names() for alias in card(name).aliases)
     assert card("lpips_st") is card("stlpips")
     assert card("nique") is card("niqe")
 
@@ -119,10 +135,13 @@ def test_unknown_metric_lists_the_nearest_first():
         card("spnr")
 
 
-def test_the_doc_holds_the_table_of_the_cards():
-    assert markdown() in DOC.read_text(encoding="utf-8"), (
-        "docs/guides/metrics.md: put in iqsr.metrics.taxonomy.markdown()"
-    )
+def test_the_page_of_the_metrics_has_the_table_of_all_cards_when_the_site_is_built():
+    spec = spec_from_file_location("hooks", DOCS / "hooks.py")
+    hooks = module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(hooks)  # type: ignore[union-attr]
+    page = hooks.on_page_markdown((DOCS / "guides" / "metrics.md").read_text(encoding="utf-8"))
+    assert markdown() in page
+    assert all(f"| `{name}` | {card(name).title} |" in page for name in metric_names())
 
 
 def test_looking_up_imports_no_torch_and_no_pyiqa():
@@ -148,20 +167,20 @@ def empty(tmp_path, monkeypatch) -> Path:
 
 
 def test_formulas_are_always_here(empty):
-    for name in ("psnr", "psnr-y", "ssim", "ssim-y", "ms_ssim", "laplacian", "stlpips", "stlpips-vgg"):
-        assert availability(name) == quality.Availability(here=True, how="")
+    for name in (*(name for name in metric_names() if card(name).formula), "stlpips", "stlpips-vgg"):
+        assert availability(name) == Availability(available=True, remedy="")
 
 
 @pytest.mark.parametrize("name", metric_names())
 def test_what_is_not_here_has_one_line_that_helps(empty, name):
     state = availability(name)
-    assert state.here == (state.how == "")
-    assert "\n" not in state.how
-    assert len(state.how) <= 95
+    assert state.available == (state.remedy == "")
+    assert "\n" not in state.remedy
+    assert len(state.remedy) <= 95
 
 
 def test_missing_weights_name_the_command_and_loading_fails_with_it(empty):
-    assert availability("lpips").how == "run: iqsr weights fetch alexnet-imagenet"
+    assert availability("lpips").remedy == "run: iqsr weights fetch alexnet-imagenet"
     with pytest.raises(WeightsError, match="'lpips' is not here; run: iqsr weights fetch alexnet-imagenet"):
         load_metric("lpips")
 
@@ -169,7 +188,7 @@ def test_missing_weights_name_the_command_and_loading_fails_with_it(empty):
 def test_weights_of_another_size_do_not_count(empty):
     (empty / "weights").mkdir()
     (empty / "weights" / "alexnet-imagenet.pth").write_bytes(b"not it")
-    assert not availability("lpips").here
+    assert not availability("lpips").available
 
 
 @pytest.mark.parametrize("variant", ["spaq", "paq2piq", "ava"])
@@ -177,27 +196,27 @@ def test_weights_of_another_size_do_not_count(empty):
 def test_a_checkpoint_of_musiq_is_found_where_the_line_says_and_read(empty, variant, suffix):
     name = f"musiq-{variant}"
     assert (
-        availability(name).how
+        availability(name).remedy
         == f"save Google's checkpoint as {name}.npz in the weights folder (docs/reference/musiq.md)"
     )
     (empty / "weights").mkdir()
     (empty / "weights" / f"{name}{suffix}").write_bytes(b"not it")
-    assert availability(name).here
+    assert availability(name).available
     with pytest.raises(WeightsError, match=rf"{name}\{suffix}: a text, not weights"):
         load_metric(name)
 
 
 def test_pyiqas_downloads_are_found_where_it_keeps_them(empty):
-    assert "niqe_modelparameters.mat" in availability("niqe").how
+    assert "niqe_modelparameters.mat" in availability("niqe").remedy
     (empty / "torch" / "hub" / "pyiqa").mkdir(parents=True)
     (empty / "torch" / "hub" / "pyiqa" / "niqe_modelparameters.mat").touch()
-    assert availability("niqe").here
+    assert availability("niqe").available
 
 
 def test_without_pyiqa_the_line_says_install_and_noncommercial(empty, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyiqa", None)
-    monkeypatch.setattr(quality, "find_spec", lambda name: None)
-    assert availability("piqe").how == "run: pip install 'iqsr[toolbox]' (pyiqa: for noncommercial use only)"
+    monkeypatch.setattr("iqsr.metrics.requirements.find_spec", lambda name: None)
+    assert availability("piqe").remedy == "run: pip install 'iqsr[toolbox]' (pyiqa: for noncommercial use only)"
     with pytest.raises(UsageError, match=r"'piqe' is not here; run: pip install 'iqsr\[toolbox\]'"):
         load_metric("piqe")
 
@@ -234,7 +253,10 @@ def test_no_reference_metric_refuses_a_reference():
         load_metric("laplacian")(pictures(1, 3, 16, 16), pictures(1, 3, 16, 16))
 
 
-@pytest.mark.parametrize("name", ["ssim", "ms_ssim", "stlpips", "laplacian"])
+FORMULAS = [name for name in metric_names() if card(name).formula]
+
+
+@pytest.mark.parametrize("name", [*(n for n in FORMULAS if card(n).minimum_size > 1), "stlpips"])
 def test_smallest_picture_of_the_card_is_the_smallest_that_works(name):
     metric, side = load_metric(name), card(name).minimum_size
     for wrong in ((side - 1, side + 5), (side + 5, side - 1)):

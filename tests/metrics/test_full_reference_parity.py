@@ -21,7 +21,7 @@ from iqsr.metrics.imagenet import load_stages
 from iqsr.metrics.laplacian import laplacian
 from iqsr.metrics.lpips import Lpips, LpipsNetwork
 from iqsr.metrics.ms_ssim import ms_ssim
-from iqsr.metrics.planes import gray, luma
+from iqsr.metrics.pixels import gray, luma
 from iqsr.metrics.psnr import psnr, psnr_y
 from iqsr.metrics.ssim import ssim, ssim_maps, ssim_y
 from support.reference_pictures import noisy, picture

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
-from iqsr.metrics.musiq import Musiq
-from iqsr.metrics.musiq_tokens import tokens
+from iqsr.metrics.musiq import Musiq, tokens
 from support.musiq_networks import network
 from support.textured_pictures import picture
 
@@ -179,7 +178,7 @@ def test_patches_are_counted_and_hashed_as_the_paper_says():
     assert read.patches.shape == (2, sum(counts), 3, 32, 32)
     assert read.scales.tolist() == [0] * counts[0] + [1] * counts[1] + [2] * counts[2]
     # Eq. 1: i * 10 / count, rounded down: rows 0, 3, 6 and columns 0, 2, 4, 6, 8.
-    assert read.places[-15:].tolist() == [10 * row + column for row in (0, 3, 6) for column in (0, 2, 4, 6, 8)]
+    assert read.positions[-15:].tolist() == [10 * row + column for row in (0, 3, 6) for column in (0, 2, 4, 6, 8)]
 
 
 def test_padding_is_gray_and_on_both_sides():

@@ -42,17 +42,17 @@ def calibration_picture(name: str) -> Tensor:
 # What pyiqa says
 
 
-@pytest.mark.parametrize("name", [n for n in metric_names() if card(n).reference == "none" and "srq" not in n])
+@pytest.mark.parametrize("name", metric_names())
 def test_pyiqa_agrees_with_our_cards(name):
     """Also for those that iqsr computes itself under pyiqa's names."""
     from pyiqa.default_model_configs import DEFAULT_CONFIGS
 
-    if name == "laplacian":
-        assert name not in DEFAULT_CONFIGS
+    if name not in DEFAULT_CONFIGS:
+        assert card(name).provider == "iqsr"
         return
     theirs = DEFAULT_CONFIGS[name]
     assert theirs.get("lower_better", False) is not card(name).higher_is_better
-    assert theirs["metric_mode"] == "NR"
+    assert theirs["metric_mode"] == {"none": "NR", "full": "FR"}[card(name).reference]
 
 
 def test_the_files_that_cards_name_are_those_that_pyiqa_asks_for():
@@ -213,8 +213,6 @@ def test_a_damaged_file_in_pyiqas_cache_is_one_line(offline, monkeypatch):
 
 
 def test_a_package_that_pyiqa_forgets_is_named(monkeypatch):
-    from iqsr import metrics as quality
-
-    monkeypatch.setattr(quality, "find_spec", lambda name: None if name == "icecream" else True)
+    monkeypatch.setattr("iqsr.metrics.requirements.find_spec", lambda name: None if name == "icecream" else True)
     with pytest.raises(UsageError, match=r"'qalign' is not here; run: pip install 'icecream' \(pyiqa needs it"):
         load_metric("qalign")

@@ -12,14 +12,14 @@ from iqsr.cli import app
 from iqsr.errors import IqsrError, ModelError, UnknownNameError, UsageError
 from iqsr.models import SRModel, load_model
 from iqsr.models.adapter import LORA_B, merge_into, read_adapter, write_adapter
+from iqsr.models.checkpoint_writer import write_checkpoint
 from iqsr.models.interpolate import interpolate
 from iqsr.models.lora import save_adapter
-from iqsr.models.plain import save_plain
 from support.lora_networks import header, one_line, picture, run, tiny_rrdbnet, tiny_swinir, trained
 
 
 def saved(model: SRModel, path: Path) -> Path:
-    save_plain(model.module, model.architecture, path)
+    write_checkpoint(model.module, model.architecture, path)
     return path
 
 
@@ -62,7 +62,7 @@ def mean(one: dict[str, Tensor], other: dict[str, Tensor], share: float) -> dict
 def test_plain_networks_are_averaged_weight_by_weight(share, tmp_path):
     one, other = (saved(tiny_swinir(seed), tmp_path / f"{seed}.safetensors") for seed in (0, 1))
     made = interpolate(one, str(other), tmp_path / "out.safetensors", share=share)
-    assert made.kept is None
+    assert made.energy_kept is None
     assert far(weights(made.path), mean(weights(one), weights(other), share)) < 1e-6
     assert header(made.path)["interpolated"] == f"{one.name}, {other.name}: {share:g}"
     assert run(load_model(made.path).module, picture()).isfinite().all()
@@ -71,7 +71,7 @@ def test_plain_networks_are_averaged_weight_by_weight(share, tmp_path):
 def test_an_adapter_and_its_network_give_an_adapter_of_another_strength(runs, tmp_path):
     base, folder, _ = runs
     out = tmp_path / "out.safetensors"
-    assert interpolate(base, folder, out, share=0.9).kept == 1
+    assert interpolate(base, folder, out, share=0.9).energy_kept == 1
     wanted = mean(weights(base), with_adapter(base, folder / "adapter.safetensors"), 0.9)
     assert far(with_adapter(base, out), wanted) < 1e-3  # the file is fp16
     assert far(wanted, weights(base)) > 0.1
@@ -92,8 +92,8 @@ def test_two_adapters_give_the_nearest_of_the_larger_rank(runs, tmp_path):
     assert (change - u[:, :4] * s[:4] @ v[:4]).abs().max() < 2e-3
     kept = [(end[name] - start[name]).square().sum() for end in (found, exact) for name in start]
     half = len(kept) // 2
-    assert made.kept == pytest.approx(float(sum(kept[:half]) / sum(kept[half:])), abs=1e-3)
-    assert 0.5 < made.kept < 0.99
+    assert made.energy_kept == pytest.approx(float(sum(kept[:half]) / sum(kept[half:])), abs=1e-3)
+    assert 0.5 < made.energy_kept < 0.99
 
 
 @pytest.mark.parametrize(("make", "targets"), [(tiny_rrdbnet, "all-convs"), (tiny_swinir, "all-linears")])
@@ -111,7 +111,7 @@ def test_layers_smaller_than_the_rank_are_exact(make, targets, tmp_path):
     small = [name for name, value in wanted.items() if value.ndim > 1 and value.shape[0] <= 4]
     assert far({name: found[name] for name in small}, {name: wanted[name] for name in small}) < 5e-3
     assert small
-    assert 0.5 < made.kept < 1
+    assert 0.5 < made.energy_kept < 1
 
 
 def test_of_one_training_nothing_is_lost(runs, tmp_path):
@@ -122,7 +122,7 @@ def test_of_one_training_nothing_is_lost(runs, tmp_path):
     write_adapter(replace(adapter, tensors=later), tmp_path / "later.safetensors", half=False)
     (tmp_path / "recipe.toml").write_text(f"[model]\nstart = '{base}'\n")
     made = interpolate(folder, tmp_path / "later.safetensors", tmp_path / "out.safetensors")
-    assert made.kept == pytest.approx(1, abs=1e-6)
+    assert made.energy_kept == pytest.approx(1, abs=1e-6)
     ends = [with_adapter(base, path) for path in (folder / "adapter.safetensors", tmp_path / "later.safetensors")]
     assert far(with_adapter(base, made.path), mean(*ends, 0.5)) < 2e-3
 
@@ -131,7 +131,7 @@ def test_adapters_on_different_networks_give_a_plain_checkpoint(runs, tmp_path):
     base, folder, _ = runs
     other = saved(tiny_rrdbnet(seed=5), tmp_path / "other.safetensors")
     made = interpolate(other, folder, tmp_path / "out.safetensors", share=0.5)
-    assert made.kept is None
+    assert made.energy_kept is None
     wanted = mean(weights(other), with_adapter(base, folder / "adapter.safetensors"), 0.5)
     assert far(weights(made.path), wanted) < 1e-6
 
@@ -141,7 +141,7 @@ def test_the_network_below_an_adapter_may_be_the_other_end(runs, tmp_path):
     (folder / "recipe.toml").unlink()
     with pytest.raises(UsageError, match=r"no packaged network; put it beside the adapter as base\.safetensors"):
         interpolate(folder, folder, tmp_path / "out.safetensors")
-    assert interpolate(folder, base, tmp_path / "out.safetensors").kept == 1
+    assert interpolate(folder, base, tmp_path / "out.safetensors").energy_kept == 1
 
 
 def test_a_name_is_a_name_even_where_a_folder_is_called_so(tmp_path, monkeypatch):
@@ -173,9 +173,9 @@ def test_the_command_says_what_it_wrote(runs, tmp_path, monkeypatch):
     ended = CliRunner().invoke(app, ["interpolate", "run-0", "run-1", "-o", "out.safetensors", "--share", "0"])
     assert ended.exit_code == 0, ended.output
     assert "out.safetensors  0.2 MB, an adapter, 100.00% of the exact change's energy" in ended.output
-    ended = CliRunner().invoke(app, ["interpolate", "base.safetensors", "base.safetensors", "-o", "out.safetensors"])
+    ended = CliRunner().invoke(app, ["interpolate", "base.safetensors", "base.safetensors", "-o", "plain.safetensors"])
     assert "MB, a plain checkpoint" in ended.output
-    assert far(weights(Path("out.safetensors")), weights(Path("base.safetensors"))) < 1e-7
+    assert far(weights(Path("plain.safetensors")), weights(Path("base.safetensors"))) < 1e-7
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from torch import nn
 from iqsr.errors import ModelError, UsageError
 from iqsr.models import SRModel, load_model, packaged
 from iqsr.models.adapter import merge_into, read_adapter, weights_sha256
-from iqsr.models.community import load_checkpoint
-from iqsr.models.fresh import new_swinir
+from iqsr.models.checkpoint_reader import load_checkpoint
 from iqsr.models.lora import (
     add_lora,
     load_lora_state,
@@ -22,6 +21,7 @@ from iqsr.models.lora import (
     merge_adapter,
     save_adapter,
 )
+from iqsr.models.untrained import new_swinir
 from support.lora_networks import TINY, one_line, picture, run, seeded, tiny_rrdbnet, tiny_swinir, trained
 
 

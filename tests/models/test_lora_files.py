@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from iqsr.errors import ModelError, UsageError, WriteError
 from iqsr.models import SRModel
 from iqsr.models.adapter import weights_sha256
-from iqsr.models.community import load_checkpoint
+from iqsr.models.checkpoint_reader import load_checkpoint
+from iqsr.models.checkpoint_writer import write_checkpoint
 from iqsr.models.lora import (
     load_adapter,
     lora_state,
     save_adapter,
 )
-from iqsr.models.plain import save_plain
 from support.lora_networks import (
     TINY,
     compact,
@@ -71,7 +71,7 @@ def test_an_adapter_is_as_small_as_its_tensors(tmp_path):
 def test_weights_have_one_hash_wherever_they_come_from(tmp_path):
     model = tiny_rrdbnet()
     sha256 = weights_sha256(model.module)
-    save_plain(model.module, "ESRGAN", tmp_path / "official.safetensors")
+    write_checkpoint(model.module, "ESRGAN", tmp_path / "official.safetensors")
     torch.save({"params_ema": model.module.state_dict()}, tmp_path / "old.pth")
     assert weights_sha256(load_checkpoint(tmp_path / "official.safetensors").module) == sha256
     assert weights_sha256(load_checkpoint(tmp_path / "old.pth").module) == sha256

@@ -19,13 +19,13 @@ from iqsr.errors import IqsrError, ModelError, UsageError, WriteError
 from iqsr.models import SRModel, load_model, packaged
 from iqsr.models import lora as lora_module
 from iqsr.models.adapter import merge_into, read_adapter, weights_sha256
-from iqsr.models.community import as_model, load_checkpoint, recognise
+from iqsr.models.checkpoint_reader import as_model, load_checkpoint, recognise
+from iqsr.models.checkpoint_writer import write_checkpoint
 from iqsr.models.lora import (
     load_lora_state,
     save_adapter,
 )
 from iqsr.models.merge import merge
-from iqsr.models.plain import save_plain
 from support.lora_networks import ANIMEVIDEO, TINY, header, one_line, picture, run, tiny_rrdbnet, tiny_swinir, trained
 
 
@@ -40,7 +40,7 @@ def tiny(request) -> tuple[SRModel, str]:
 
 def test_real_esrgan_is_written_under_its_official_names(tmp_path):
     sr_model = load_model("realesrgan-x4plus")
-    save_plain(sr_model.module, sr_model.architecture, tmp_path / "x.safetensors", metadata={"scale": "4"})
+    write_checkpoint(sr_model.module, sr_model.architecture, tmp_path / "x.safetensors", metadata={"scale": "4"})
     found = {name: tuple(value.shape) for name, value in load_file(tmp_path / "x.safetensors").items()}
     assert found == dict(packaged.rrdbnet_shapes(23))  # what Real-ESRGAN's own checkpoint holds
     assert header(tmp_path / "x.safetensors") == {"format": "pt", "scale": "4"}
@@ -63,7 +63,7 @@ PLAIN = {
 @pytest.mark.parametrize("kind", PLAIN)
 def test_a_plain_checkpoint_is_the_same_network(kind, tmp_path):
     sr_model = as_model(recognise(PLAIN[kind]().state_dict(), Path("x")), name="x", licence="unknown")
-    save_plain(sr_model.module, sr_model.architecture, tmp_path / "x.safetensors")
+    write_checkpoint(sr_model.module, sr_model.architecture, tmp_path / "x.safetensors")
     loaded = load_model(tmp_path / "x.safetensors")
     assert (loaded.architecture, loaded.scale) == (sr_model.architecture, sr_model.scale)
     assert torch.equal(run(loaded.module, picture()), run(sr_model.module, picture()))
@@ -74,11 +74,11 @@ def test_a_plain_checkpoint_is_the_same_network(kind, tmp_path):
 def test_what_spandrel_cannot_rebuild_is_not_written(tmp_path):
     path = tmp_path / "x.safetensors"
     with pytest.raises(ModelError, match="spandrel does not know this ESRGAN network by its weights alone"):
-        save_plain(nn.Sequential(nn.Conv2d(3, 3, 3)), "ESRGAN", path)
+        write_checkpoint(nn.Sequential(nn.Conv2d(3, 3, 3)), "ESRGAN", path)
     with pytest.raises(ModelError, match="spandrel"):  # its last step is not in its weights
-        save_plain(load_model("realesr-animevideov3-x2").module, "Compact", path)
+        write_checkpoint(load_model("realesr-animevideov3-x2").module, "Compact", path)
     with pytest.raises(UsageError, match="merge them first"):
-        save_plain(trained(tiny_rrdbnet(), "rrdb-convs").module, "ESRGAN", path)
+        write_checkpoint(trained(tiny_rrdbnet(), "rrdb-convs").module, "ESRGAN", path)
     assert not list(tmp_path.iterdir())
 
 
@@ -94,7 +94,7 @@ def iqsr(*arguments: object) -> str:
 def base_and_adapter(folder: Path, make, targets: str) -> tuple[SRModel, Path, Path]:
     """A base in a file, an adapter in the folder of a run, and both as one unmerged network."""
     base, path = make(), folder / "my base.safetensors"
-    save_plain(base.module, base.architecture, path)
+    write_checkpoint(base.module, base.architecture, path)
     sr_model = trained(load_model(path), targets)
     save_adapter(sr_model.module, folder / "run" / "adapter.safetensors", base=sr_model.name, targets=targets)
     load_lora_state(sr_model.module, read_adapter(folder / "run" / "adapter.safetensors").tensors)  # in fp16 as saved
@@ -159,7 +159,7 @@ def test_the_base_of_a_run_is_where_its_recipe_says(tmp_path):
 
 def test_a_run_without_lora_holds_the_whole_network(tmp_path):
     sr_model = tiny_swinir(seed=7)
-    save_plain(sr_model.module, sr_model.architecture, tmp_path / "weights.safetensors")
+    write_checkpoint(sr_model.module, sr_model.architecture, tmp_path / "weights.safetensors")
     said = iqsr("merge", tmp_path, "-o", tmp_path / "out.safetensors")
     assert "a whole generator, nothing to merge" in said
     loaded = load_model(tmp_path / "out.safetensors").module
@@ -206,8 +206,8 @@ def test_merges_that_cannot_be(arguments, kind, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     base_and_adapter(tmp_path, tiny_rrdbnet, "rrdb-convs")
     other = tiny_rrdbnet(seed=9).module
-    save_plain(other, "ESRGAN", tmp_path / "other.safetensors")
-    save_plain(other, "ESRGAN", tmp_path / "whole" / "weights.safetensors")
+    write_checkpoint(other, "ESRGAN", tmp_path / "other.safetensors")
+    write_checkpoint(other, "ESRGAN", tmp_path / "whole" / "weights.safetensors")
     (tmp_path / "empty").mkdir()
     source, out, *model = arguments
     before = sorted(path.name for path in tmp_path.rglob("*"))

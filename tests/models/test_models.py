@@ -17,7 +17,7 @@ from spandrel.architectures.SwinIR import SwinIR
 from iqsr import Upscaler
 from iqsr.errors import ModelError, UnknownNameError, UsageError, WeightsError
 from iqsr.models import load_model, model_names
-from iqsr.models.plain import official_state
+from iqsr.models.checkpoint_writer import official_state
 from iqsr.models.real_esrgan import RRDBNet, SRVGGNetCompact
 from iqsr.upscaling.upscaler import DEFAULT_MODEL
 

@@ -11,7 +11,8 @@ from iqsr.errors import ModelError
 from iqsr.io.weights import locate
 from iqsr.models import load_model
 from iqsr.models.ncnn import read_ncnn
-from iqsr.models.packaged import NETWORKS, BicubicReduce, compact_shapes
+from iqsr.models.packaged import BicubicReduce, compact_shapes, ncnn_shapes
+from iqsr.models.registry import registry
 
 ncnn = pytest.importorskip("ncnn")
 
@@ -78,7 +79,7 @@ def test_shapes_are_those_of_the_param_file(name):
             declared += [int(options["6"]), int(options["0"])]
         elif kind == "PReLU":
             declared.append(int(options["0"]))
-    assert [int(np.prod(shape)) for shape in NETWORKS[name].shapes().values()] == declared
+    assert [int(np.prod(shape)) for shape in ncnn_shapes(registry()[name]).values()] == declared
 
 
 def test_x2_x3_and_x4_share_one_file():

@@ -19,11 +19,11 @@ from iqsr.preparation import (
     Enhancers,
     ModelEnhancer,
     PatchRecipe,
-    Redrawer,
+    SameSizeEnhancer,
     UnsharpEnhancer,
     is_textured,
     load_enhancer,
-    places,
+    patch_positions,
 )
 from iqsr.preparation.enhance import resized, sharpened
 from iqsr.preparation.patches import gray, laplacian
@@ -74,7 +74,7 @@ def test_a_patch_needs_contrast_and_detail() -> None:
 def test_a_grid_starts_at_random_within_what_the_side_allows(side: int, latest: int) -> None:
     recipe = PatchRecipe(jitter=0)
     rng = torch.Generator().manual_seed(0)
-    grids = [places(side, 600, recipe, rng) for _ in range(600)]
+    grids = [patch_positions(side, 600, recipe, rng) for _ in range(600)]
     starts = {grid[0][0] for grid in grids}
     assert (min(starts), max(starts)) == (0, latest)
     rows = sorted({row for row, _ in grids[0]})
@@ -87,15 +87,15 @@ def test_every_place_is_jittered_on_both_axes_and_fits() -> None:
     plain = PatchRecipe(jitter=0)
     shifts: set[int] = set()
     for seed in range(60):
-        found = places(2000, 1400, recipe, torch.Generator().manual_seed(seed))
+        found = patch_positions(2000, 1400, recipe, torch.Generator().manual_seed(seed))
         assert all(0 <= row <= 2000 - 512 and 0 <= column <= 1400 - 512 for row, column in found)
-        start = places(2000, 1400, plain, torch.Generator().manual_seed(seed))[0]
+        start = patch_positions(2000, 1400, plain, torch.Generator().manual_seed(seed))[0]
         shifts |= {found[0][0] - start[0], found[0][1] - start[1]}
     assert min(shifts) >= -16
     assert max(shifts) <= 16
     assert len(shifts) > 20
-    assert places(511, 4000, recipe, rng) == []
-    assert places(2000, 1400, recipe, torch.Generator().manual_seed(7)) == places(
+    assert patch_positions(511, 4000, recipe, rng) == []
+    assert patch_positions(2000, 1400, recipe, torch.Generator().manual_seed(7)) == patch_positions(
         2000, 1400, recipe, torch.Generator().manual_seed(7)
     )
 
@@ -124,18 +124,18 @@ def test_a_photo_is_drawn_again_from_its_reduced_copy() -> None:
     photo, rng = photo_tensor(240, 330), load_model(CHEAP)
     small = resized(photo, (180, 248))
     plain = resized(rng.module(small).clamp(0, 1), (240, 330))
-    assert torch.allclose(Redrawer(rng, precision="fp32", device="cpu").redraw(photo, 0.75), plain, atol=2e-5)
+    assert torch.allclose(SameSizeEnhancer(rng, precision="fp32", device="cpu").enhance(photo, 0.75), plain, atol=2e-5)
 
 
 def test_what_networks_make_is_computed_once_for_all_strengths(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[float | None] = []
-    original = Redrawer.redraw
+    original = SameSizeEnhancer.enhance
 
-    def counted(self: Redrawer, photo: torch.Tensor, reduce: float | None = None) -> torch.Tensor:
+    def counted(self: SameSizeEnhancer, photo: torch.Tensor, reduce: float | None = None) -> torch.Tensor:
         calls.append(reduce)
         return original(self, photo, reduce)
 
-    monkeypatch.setattr(Redrawer, "redraw", counted)
+    monkeypatch.setattr(SameSizeEnhancer, "enhance", counted)
     recipes = [ModelEnhancer(model=CHEAP, reduce=r, strength=s) for r, s in ((0.5, 1), (0.25, 1), (0.5, 0.2))]
     assert len(list(Enhancers(recipes).versions(photo_tensor()))) == 3
     assert calls == [0.5, 0.25]

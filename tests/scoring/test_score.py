@@ -20,7 +20,7 @@ from iqsr.metrics import card
 from iqsr.metrics.metric import Metric
 from iqsr.scoring import MetricSet, ScoreCache, score_files, score_pictures
 from iqsr.scoring.files import scores_of
-from iqsr.scoring.pictures import batches
+from iqsr.scoring.metric_set import batches
 from iqsr.scoring.references import References
 from iqsr.scoring.table import records
 from support.commands import PATIENCE

@@ -18,7 +18,7 @@ from iqsr.scoring.cache import (
     meaning,
     metric_fingerprint,
 )
-from iqsr.scoring.pictures import MetricSet
+from iqsr.scoring.metric_set import MetricSet
 from support.commands import PATIENCE
 
 A = CacheKey("picture-a", "", "laplacian", "f1")

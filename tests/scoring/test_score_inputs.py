@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from iqsr import metrics as quality
 from iqsr.errors import IqsrError, PictureError, UnknownNameError, UsageError
-from iqsr.scoring import MetricSet, Scored, score_files, score_pictures, summaries, write_table
-from iqsr.scoring.pictures import default_metrics
+from iqsr.metrics import requirements
+from iqsr.scoring import MetricSet, PictureScores, score_files, score_pictures, summaries, write_table
+from iqsr.scoring.metric_set import default_metrics
 from iqsr.scoring.references import References
 from iqsr.scoring.table import to_table
 from support.score_samples import picture, some_pictures
@@ -52,7 +52,7 @@ def names(*paths: str) -> None:
 )
 def test_an_original_is_found_by_its_name(picture_name: str, original: str) -> None:
     names("gt/0801.png", "gt/img_1.png", "gt/img_10.png", "gt/baby.png", "gt/babyface.png", "gt/a.png", "gt/a.b.png")
-    assert References(Path("gt")).of(Path(picture_name)) == Path("gt") / original
+    assert References(Path("gt")).original_of(Path(picture_name)) == Path("gt") / original
 
 
 @pytest.mark.parametrize(
@@ -61,15 +61,15 @@ def test_an_original_is_found_by_its_name(picture_name: str, original: str) -> N
 def test_a_stranger_has_no_original(stranger: str) -> None:
     names("gt/0801.png", "gt/img_1.png", "gt/a.png")
     with pytest.raises(PictureError, match="no reference in 'gt'"):
-        References(Path("gt")).of(Path(stranger))
+        References(Path("gt")).original_of(Path(stranger))
 
 
 def test_of_several_originals_the_one_in_the_same_place_is_taken_and_else_none() -> None:
     names("gt/x/a.png", "gt/y/a.png", "gt/z/b.png")
-    assert References(Path("gt")).of(Path("y/a_x4.png")) == Path("gt/y/a.png")
-    assert References(Path("gt")).of(Path("elsewhere/b.png")) == Path("gt/z/b.png")
+    assert References(Path("gt")).original_of(Path("y/a_x4.png")) == Path("gt/y/a.png")
+    assert References(Path("gt")).original_of(Path("elsewhere/b.png")) == Path("gt/z/b.png")
     with pytest.raises(PictureError, match=r"several references in 'gt': 'x/a\.png', 'y/a\.png'"):
-        References(Path("gt")).of(Path("a.png"))
+        References(Path("gt")).original_of(Path("a.png"))
 
 
 # Arguments
@@ -99,7 +99,7 @@ def test_the_default_metric_is_srq() -> None:
 
 
 def test_without_srq_a_line_names_the_metrics_that_are_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(quality, "__file__", str(tmp_path / "__init__.py"))  # srq's file is beside it no more
+    monkeypatch.setattr(requirements, "__file__", str(tmp_path / "__init__.py"))  # srq's file is beside it no more
     with pytest.raises(UsageError, match=r"^srq, the default metric, is not here .*of these: psnr, .*laplacian"):
         default_metrics()
 
@@ -174,7 +174,7 @@ def test_a_table_without_gaps_has_no_column_for_errors() -> None:
 
 
 def test_a_table_of_another_kind_is_refused() -> None:
-    table = to_table([Scored(Path("a.png"), 1, 1, {"psnr": 3.0})], ["psnr"])
+    table = to_table([PictureScores(Path("a.png"), 1, 1, {"psnr": 3.0})], ["psnr"])
     with pytest.raises(UsageError, match=r"cannot write 'a\.xlsx': its name must end in \.csv, \.parquet, \.json"):
         write_table(table, Path("a.xlsx"))
     Path("folder.csv").mkdir()
@@ -184,8 +184,8 @@ def test_a_table_of_another_kind_is_refused() -> None:
 
 def test_a_summary_by_hand() -> None:
     values = [4.0, 1.0, 3.0, 2.0, 10.0, 6.0, 5.0]
-    scored = [Scored(Path(f"{v:g}.png"), 1, 1, {"psnr": v, "stlpips": v}) for v in values]
-    scored.append(Scored(Path("failed.png"), errors=["why"]))
+    scored = [PictureScores(Path(f"{v:g}.png"), 1, 1, {"psnr": v, "stlpips": v}) for v in values]
+    scored.append(PictureScores(Path("failed.png"), errors=["why"]))
     psnr, stlpips = summaries(to_table(scored, ["psnr", "stlpips"]))
     assert (psnr.n, psnr.median) == (7, 4.0)
     assert psnr.mean == pytest.approx(31 / 7)
@@ -197,7 +197,7 @@ def test_a_summary_by_hand() -> None:
 
 
 def test_a_summary_of_one_or_none_claims_nothing() -> None:
-    (one,) = summaries(to_table([Scored(Path("a.png"), 1, 1, {"psnr": 3.0})], ["psnr"]))
+    (one,) = summaries(to_table([PictureScores(Path("a.png"), 1, 1, {"psnr": 3.0})], ["psnr"]))
     assert (one.n, one.mean, one.sd) == (1, 3.0, None)
-    (none,) = summaries(to_table([Scored(Path("a.png"), errors=["why"])], ["psnr"]))
+    (none,) = summaries(to_table([PictureScores(Path("a.png"), errors=["why"])], ["psnr"]))
     assert (none.n, none.mean, none.median, none.sd, none.worst) == (0, None, None, None, [])

@@ -12,7 +12,7 @@ from torch import Tensor
 from iqsr.errors import UsageError
 from iqsr.images import open_picture
 from iqsr.images.find import find_pictures
-from iqsr.scoring.overlay import coloured, legend, overlay, planned_maps, relief, write_map
+from iqsr.scoring.quality_map import coloured, draw_map, legend, plan_maps, relief, write_map
 
 
 @pytest.fixture(autouse=True)
@@ -46,19 +46,19 @@ def test_colours_rise_in_lightness_with_the_score() -> None:
 
 def test_an_overlay_shows_the_blurred_half_dark_and_the_sharp_half_light() -> None:
     x = next(open_picture(half_blurred("half.png")).rows(64))
-    drawn = overlay(x, blur_map(x), "sharpness 20.0")
+    drawn = draw_map(x, blur_map(x), "sharpness 20.0")
     assert drawn.shape[1] == 3
     assert drawn.shape[3] == 96
     assert drawn.shape[2] > 64
     assert drawn.min() >= 0
     assert drawn.max() <= 1
-    bright = overlay(torch.full_like(x, 0.5), blur_map(x), "")[:, :, :64].mean((0, 1, 2))
+    bright = draw_map(torch.full_like(x, 0.5), blur_map(x), "")[:, :, :64].mean((0, 1, 2))
     assert bright[60:].min() > bright[:40].max()
 
 
 def test_an_overlay_of_an_even_map_is_even_and_keeps_the_pictures_detail() -> None:
     x = 0.4 + 0.2 * torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
-    drawn = overlay(x, torch.full((1, 1, 4, 6), 50.0), "")[:, :, :32]
+    drawn = draw_map(x, torch.full((1, 1, 4, 6), 50.0), "")[:, :, :32]
     detail = relief(x)
     assert detail.std() > 0.01
     for channel, value in enumerate(coloured(torch.full((1, 1, 1, 1), 0.5)).flatten()):
@@ -69,7 +69,7 @@ def test_an_overlay_of_an_even_map_is_even_and_keeps_the_pictures_detail() -> No
 def test_light_and_dark_areas_of_a_picture_have_the_colours_of_the_bar(quality: float) -> None:
     x = torch.ones(1, 3, 128, 192)
     x[..., :96] = 0  # black and white, and the map finds both equally good
-    drawn = overlay(x, torch.full((1, 1, 16, 24), quality), "")
+    drawn = draw_map(x, torch.full((1, 1, 16, 24), quality), "")
     colour = coloured(torch.full((1, 1, 1, 1), quality / 100))
     for area in (drawn[..., :128, :64], drawn[..., :128, 128:]):
         torch.testing.assert_close(area, colour.expand_as(area), atol=1e-5, rtol=0)
@@ -105,19 +105,19 @@ def test_a_map_is_a_colour_picture_whatever_the_source_is(mode: str) -> None:
 
 def test_a_map_of_other_shapes_is_refused() -> None:
     with pytest.raises(UsageError, match=r"expected a picture .* got \(1, 3, 8, 8\) and \(1, 3, 8, 8\)"):
-        overlay(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8), "")
+        draw_map(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8), "")
 
 
 def test_maps_mirror_the_tree_and_never_overwrite_each_other() -> None:
     Path("in/x").mkdir(parents=True)
     Path("in/x/a.png").touch()
     Path("in/b.jpg").touch()
-    assert planned_maps(find_pictures(["in"]), Path("maps")) == {
+    assert plan_maps(find_pictures(["in"]), Path("maps")) == {
         Path("in/x/a.png"): Path("maps/x/a_map.png"),
         Path("in/b.jpg"): Path("maps/b_map.png"),
     }
     Path("in/b.png").touch()
-    assert planned_maps(find_pictures(["in"]), Path("maps")) == {
+    assert plan_maps(find_pictures(["in"]), Path("maps")) == {
         Path("in/x/a.png"): Path("maps/x/a_map.png"),
         Path("in/b.jpg"): Path("maps/b_jpg_map.png"),
         Path("in/b.png"): Path("maps/b_png_map.png"),
@@ -127,4 +127,4 @@ def test_maps_mirror_the_tree_and_never_overwrite_each_other() -> None:
     with pytest.raises(
         UsageError, match=r"the maps of 'in/x/a\.png' and 'y/a\.png' would both be 'maps/a_png_map\.png'"
     ):
-        planned_maps(find_pictures(["in/x", "y"]), Path("maps"))
+        plan_maps(find_pictures(["in/x", "y"]), Path("maps"))

@@ -1,6 +1,7 @@
-"""People's labels for five sets and a metric's scores for them, whose misalignment is known, for tests."""
+"""People's labels for five sets with a metric's scores, whose misalignment is known; pictures of known noise."""
 
 import numpy as np
+from PIL import Image
 
 ORIGINAL, POSITIVE, SIMILAR, NEGATIVE = _O, _P, _S, _N = 0, 1, 2, 3
 LABELS = np.array(
@@ -22,3 +23,9 @@ QUALITY = np.array(
         [1, 2, 2, 1, 3],  # the original ties with a positive
     ]
 )
+
+
+def save_noise(path: str, sigma: float, size: int = 64) -> None:
+    """`laplacian` grows with sigma: it takes noise for detail."""
+    values = 128 + sigma * np.random.default_rng(0).normal(size=(size, size, 3))
+    Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(path)

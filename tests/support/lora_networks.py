@@ -8,11 +8,11 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from iqsr.models import SRModel, load_model
-from iqsr.models.fresh import new_rrdbnet, new_swinir
 from iqsr.models.lora import (
     add_lora,
     lora_state,
 )
+from iqsr.models.untrained import new_rrdbnet, new_swinir
 
 ANIMEVIDEO = "realesr-animevideov3-x4"
 

@@ -1,16 +1,14 @@
 """Do metrics agree with people? Accuracy on pairs, complementarity, misalignment on sets of ground truths.
 
 >>> from iqsr.agreement import agreement
->>> found = agreement(Path("pairs.csv"), ["srq", "laplacian"])
->>> found.accuracy["srq"].value, found.accuracy["srq"].interval
->>> found.complementarity["srq", "laplacian"].value  # where srq is wrong
+>>> result = agreement(Path("pairs.csv"), ["srq", "laplacian"])
+>>> result.accuracy["srq"].value, result.accuracy["srq"].interval
+>>> result.complementarity["srq", "laplacian"].value  # where srq is wrong
 """
 
-from iqsr.agreement.accuracy import Agreement
 from iqsr.agreement.measure import agreement, misalignments
-from iqsr.agreement.misalignment import Misalignment, Misalignments
 from iqsr.agreement.pairs import Pairs, read_pairs
-from iqsr.agreement.rate import Rate
+from iqsr.agreement.rates import Agreement, Misalignment, Misalignments, Rate
 
 __all__ = [
     "Agreement",

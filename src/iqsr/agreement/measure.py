@@ -1,17 +1,26 @@
-"""From files of pairs, or folders of ground truths, to figures."""
+"""Measure agreement: score the pictures of pairs or of sets of ground truths, and compare the scores with people."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from iqsr.agreement.accuracy import Agreement, compare
-from iqsr.agreement.misalignment import Misalignments, compare_sets
 from iqsr.agreement.pairs import Pairs, read_pairs
-from iqsr.agreement.scores import Progress, Setting, Shown, cards_of, score_all
+from iqsr.agreement.rates import Agreement, Misalignments, compare_pairs, compare_sets
 from iqsr.datasets import GroundTruths, open_sets
-from iqsr.errors import UsageError
-from iqsr.scoring.pictures import Precision
+from iqsr.errors import PictureError, UsageError
+from iqsr.metrics import MetricCard, Precision, card
+from iqsr.scoring.cache import ScoreCache
+from iqsr.scoring.files import scores_of
+from iqsr.scoring.metric_set import MetricSet, default_metrics
+
+Key = TypeVar("Key")
+OnProgress = Callable[[int, int], None]
+"""Called with the number of pictures that are scored, and of all."""
 
 
 def agreement(
@@ -21,24 +30,24 @@ def agreement(
     device: str = "cpu",
     precision: Precision = "fp32",
     cache: Path | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Agreement:
     """Measure how well metrics order pairs of pictures as people do.
 
     Args:
-        pairs: A CSV file with the columns `first`, `second`, `share_first` and, for metrics that compare,
-            `reference`; or `Pairs`.
+        pairs: A CSV file with the columns `first`, `second`, `share_first` (in [0, 1]) and, for full-reference
+            metrics, `reference`; or `Pairs`.
         metrics: Names; the default metric if None. The direction of each is on its card.
         device: `cpu`, `cuda`, `cuda:N`, `mps` or `auto`.
         precision: Of networks, `fp32` or `bf16`.
-        cache: A file that remembers scores; a run that was stopped goes on.
-        on_progress: Called as pictures are scored.
+        cache: A file in which scores are kept, so that a run that was stopped goes on; None for none.
+        on_progress: Called after each picture with the number of pictures that are scored, and of all.
 
     Returns:
         The accuracy of each metric with its interval, and the accuracy of each on the pairs that another gets wrong.
 
     Raises:
-        UsageError: For a file of pairs or arguments that cannot be right.
+        UsageError: For a file of pairs or arguments that are wrong.
         PictureError: For pictures without a score (unreadable, or smaller than a metric's minimum).
         WeightsError: If a metric's weights are not here.
     """
@@ -50,10 +59,12 @@ def agreement(
     if full and None in (given.reference or ()):
         raise UsageError(f"to compare with an original ({', '.join(full)}), every pair needs a reference")
     references = given.reference or (None,) * len(given)
-    shown = [Shown(*one) for side in (given.first, given.second) for one in zip(side, references, strict=True)]
-    scores = score_all(shown, cards, Setting(device, precision, cache, on_progress))
+    pictures = [
+        PictureAndReference(*one) for side in (given.first, given.second) for one in zip(side, references, strict=True)
+    ]
+    scores = score_all(pictures, cards, ScoringOptions(device, precision, cache, on_progress))
     sides = {name: (both[: len(given)], both[len(given) :]) for name, both in scores.items()}
-    return compare(sides, given.share_first, {name: about.higher_is_better for name, about in cards.items()})
+    return compare_pairs(sides, given.share_first, {name: about.higher_is_better for name, about in cards.items()})
 
 
 def misalignments(
@@ -63,14 +74,21 @@ def misalignments(
     device: str = "cpu",
     precision: Precision = "fp32",
     cache: Path | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Misalignments:
-    """How often metrics contradict people's labels on sets of ground truths, see `Misalignment`.
+    """Measure how often metrics contradict people's labels on sets of ground truths.
 
-    sets: a labelled data set or its folder, see `iqsr.datasets.open_sets`; the other arguments as in `agreement`.
+    Args:
+        sets: A labelled data set or its folder, see `iqsr.datasets.open_sets`.
+        metrics, device, precision, cache, on_progress: As for `agreement`.
 
-    Raises what `agreement` raises, UsageError for metrics that compare with an original (here it is one of those that
-    are judged), and the errors of `GroundTruths.load`.
+    Returns:
+        Each metric's `Misalignment`.
+
+    Raises:
+        UsageError: As `agreement`, and for full-reference metrics: the original is one of the pictures compared.
+        PictureError, WeightsError: As `agreement`.
+        IqsrError: For label files that are missing or wrong.
     """
     cards = cards_of(metrics)
     full = [name for name, about in cards.items() if about.reference == "full"]
@@ -81,7 +99,101 @@ def misalignments(
         raise UsageError("misalignment needs sets with people's labels; there are none")
     loaded = list(given)
     labels = np.array([one.labels for one in loaded], np.int8)
-    shown = [Shown(path) for one in loaded for path in one.paths]
-    scores = score_all(shown, cards, Setting(device, precision, cache, on_progress))
+    pictures = [PictureAndReference(path) for one in loaded for path in one.paths]
+    scores = score_all(pictures, cards, ScoringOptions(device, precision, cache, on_progress))
     tables = {name: values.reshape(labels.shape) for name, values in scores.items()}
     return compare_sets(tables, labels, {name: about.higher_is_better for name, about in cards.items()})
+
+
+@dataclass(frozen=True)
+class PictureAndReference:
+    """A picture file, and its original where metrics compare with one."""
+
+    picture: Path
+    reference: Path | None = None
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How pictures are scored; see `iqsr.scoring.score_files`."""
+
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    cache: Path | None = None
+    """The file in which scores are kept; None for none."""
+    on_progress: OnProgress | None = None
+
+
+def cards_of(metrics: Sequence[str] | None) -> dict[str, MetricCard]:
+    """The cards of the metrics by name, each once; None for the default. Raises UnknownNameError, UsageError."""
+    names = default_metrics() if metrics is None else metrics
+    if not names:
+        raise UsageError("no metric was named")
+    return {about.name: about for about in map(card, names)}
+
+
+def score_all(
+    pictures: Sequence[PictureAndReference], cards: Mapping[str, MetricCard], options: ScoringOptions
+) -> dict[str, NDArray[np.float64]]:
+    """Scores by metric, in the order of `pictures`. A picture that is listed several times is measured once.
+
+    A no-reference metric measures a picture with several originals once, too. Raises PictureError for pictures without
+    a score, with their number, after all others are measured; and the errors of `load_metric`.
+    """
+    full = [name for name, about in cards.items() if about.reference == "full"]
+    both, alone = _indices(pictures), _indices([one.picture for one in pictures])
+    found = {name: np.full(len(both if name in full else alone), np.nan) for name in cards}
+    failed: dict[Path, str] = {}
+    with ExitStack() as stack:
+        cache = None if options.cache is None else stack.enter_context(ScoreCache(options.cache))
+        for one, scores, errors in _measured(pictures, list(cards), full, options, cache):
+            for name, score in scores.items():
+                found[name][both[one] if name in full else alone[one.picture]] = score
+            if errors:
+                failed.setdefault(one.picture, errors[0])
+    if failed:
+        more = f" ({len(failed):,} such pictures; all other scores are there)" if len(failed) > 1 else ""
+        raise PictureError(f"a picture has no score: {next(iter(failed.values()))}{more}")
+    of_both, of_alone = np.array([both[one] for one in pictures]), np.array([alone[one.picture] for one in pictures])
+    return {name: values[of_both if name in full else of_alone] for name, values in found.items()}
+
+
+def _indices(items: Iterable[Key]) -> dict[Key, int]:
+    """The index of each distinct item, in order of appearance."""
+    return {item: index for index, item in enumerate(dict.fromkeys(items))}
+
+
+Measured = tuple[PictureAndReference, Mapping[str, float], Sequence[str]]
+
+
+def _measured(
+    pictures: Iterable[PictureAndReference],
+    names: list[str],
+    full: list[str],
+    options: ScoringOptions,
+    cache: ScoreCache | None,
+) -> Iterator[Measured]:
+    """Score each picture with its first original by all metrics, with other originals by full-reference ones only."""
+    distinct = list(dict.fromkeys(pictures if full else (PictureAndReference(one.picture) for one in pictures)))
+    first = {one.picture: one for one in reversed(distinct)}
+    others = [one for one in distinct if one is not first[one.picture]]
+    done = 0
+    for metrics, entries in ((names, list(first.values())[::-1]), (full, others)):
+        if not entries:
+            continue
+        metric_set = MetricSet(metrics, device=options.device, precision=options.precision)
+        listed = [(one.picture, one.reference or one.picture) for one in entries]
+        for index, scored in scores_of(
+            listed, metric_set, references=_GivenReferences() if full else None, cache=cache
+        ):
+            yield entries[index], scored.scores, scored.errors
+            done += 1
+            if options.on_progress is not None:
+                options.on_progress(done, len(distinct))
+
+
+class _GivenReferences:
+    """Looks up the original of a picture: it is passed in place of the picture's relative path."""
+
+    def original_of(self, relative: Path) -> Path:
+        return relative

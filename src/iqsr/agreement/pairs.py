@@ -1,4 +1,4 @@
-"""Pairs of pictures with the share of people who prefer the first: a CSV file, checked line by line."""
+"""Pairs of pictures with the share of people who prefer the first, read from a CSV file."""
 
 import csv
 import logging
@@ -15,21 +15,21 @@ from iqsr.images.find import as_stored
 
 COLUMNS = ("first", "second", "share_first")
 ROUNDING = 1e-6
-"""Shares this near to 0, 0.5 or 1 are that: what sums of floats miss by, and fewer votes than anyone has."""
+"""Shares this near to 0, 0.5 or 1 are taken as equal to it: sums of floats are not exact."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pictures compared by people, one entry a pair. UsageError for what cannot be pairs."""
+    """Pairs of pictures that people compared. Raises UsageError for lengths or values that are wrong."""
 
     first: tuple[Path, ...]
     second: tuple[Path, ...]
     share_first: NDArray[np.float64]
-    """(n,) in [0, 1]: the share of people who prefer `first`; the others prefer `second`"""
+    """(n,) in [0, 1]: the share of people who prefer `first`; the others prefer `second`."""
     reference: tuple[Path | None, ...] | None = None
-    """the original that both pictures show, for full-reference metrics; None where a pair has none"""
+    """The original of both pictures, for full-reference metrics; None where a pair has none."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.first), len(self.second), len(self.share_first), len(self.reference or self.first)}
@@ -50,13 +50,13 @@ class Pairs:
 
 
 def read_pairs(path: Path, *, with_reference: bool = False) -> Pairs:
-    """Pairs from a CSV file with the columns first, second, share_first and, optionally, reference.
+    """Read pairs from a CSV file with the columns first, second, share_first and, optionally, reference.
 
-    Paths are absolute, or relative to the CSV file. Other columns are left alone, which is told in a warning, as are
-    pairs that stand there more than once: each line counts. with_reference: every pair must have a reference.
+    Paths are absolute, or relative to the CSV file. Warnings name other columns, which are ignored, and repeated pairs,
+    each of which counts. with_reference: every pair must have a reference.
 
-    UsageError, one line with the numbers of the lines, for a column that is missing or stands there twice, a picture
-    that is not there or is compared with itself, a share that is none.
+    Raises UsageError, with the numbers of the lines, for a column that is missing or repeated, a picture that does not
+    exist or is compared with itself, and a share that is not a number in [0, 1].
     """
     path = Path(path)
     lines, rows = _rows(path)
@@ -70,13 +70,13 @@ def read_pairs(path: Path, *, with_reference: bool = False) -> Pairs:
     real = {file: file.resolve() for file in {*first, *second}}
     paired = [(real[a], real[b]) for a, b in zip(first, second, strict=True)]
     _refuse(path, "a picture is compared with itself", [n for n, (a, b) in zip(lines, paired, strict=True) if a == b])
-    _tell_repeated(path, lines, paired)
+    _warn_of_repeated(path, lines, paired)
     reference = _references(path, lines, rows) if referenced else None
     return Pairs(first, second, np.array(shares, np.float64), reference)
 
 
 def _rows(path: Path) -> tuple[list[int], list[dict[str, str]]]:
-    """Numbers of lines, and what is in them by column; white space around is no part of it, empty lines are none."""
+    """The numbers of the non-empty lines, and their values by column, without surrounding white space."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -94,7 +94,7 @@ def _rows(path: Path) -> tuple[list[int], list[dict[str, str]]]:
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:
-    """UsageError for columns that are missing or stand there twice; a line on those that nothing reads."""
+    """Raise UsageError for columns that are missing or repeated; warn of columns that are ignored."""
     missing = [column for column in COLUMNS if column not in header]
     if missing:
         found = ", ".join(header) or "none: the file is empty"
@@ -118,16 +118,16 @@ def _share(text: str) -> float | None:
 
 
 def _share_advice(unfit: Iterable[str]) -> str:
-    """What to do about shares that are percentages."""
+    """Advice where the shares look like percentages."""
     numbers = [text.rstrip("% ") for text in unfit]
     percent = all(number.replace(".", "", 1).isdecimal() and float(number) <= 100 for number in numbers)
     return ": percentages? Divide by 100" if percent and any(float(number) > 2 for number in numbers) else ""
 
 
-def _tell_repeated(path: Path, lines: Sequence[int], paired: Sequence[tuple[Path, Path]]) -> None:
-    """Pairs that stand there again, either way round: one line a voter is a right way to write votes, a slip is not."""
-    seen: dict[frozenset[Path], int] = {}
-    places = [(line, seen.setdefault(frozenset(pair), line)) for line, pair in zip(lines, paired, strict=True)]
+def _warn_of_repeated(path: Path, lines: Sequence[int], paired: Sequence[tuple[Path, Path]]) -> None:
+    """Warn of repeated pairs, in either order. They may be one line for each voter, or a mistake."""
+    first_line: dict[frozenset[Path], int] = {}
+    places = [(line, first_line.setdefault(frozenset(pair), line)) for line, pair in zip(lines, paired, strict=True)]
     again = [(line, first) for line, first in places if line != first]
     if again:
         many = f"{len(again):,} pairs stand" if len(again) > 1 else "a pair stands"
@@ -135,14 +135,14 @@ def _tell_repeated(path: Path, lines: Sequence[int], paired: Sequence[tuple[Path
 
 
 def _references(path: Path, lines: Sequence[int], rows: Sequence[Mapping[str, str]]) -> tuple[Path | None, ...]:
-    """The column's files; None where a pair has none."""
+    """The files of the column `reference`; None where a pair has none."""
     given = [(n, row) for n, row in zip(lines, rows, strict=True) if row["reference"]]
     files = iter(_pictures(path, "reference", [n for n, _ in given], [row for _, row in given]))
     return tuple(next(files) if row["reference"] else None for row in rows)
 
 
 def _pictures(path: Path, column: str, lines: Sequence[int], rows: Sequence[Mapping[str, str]]) -> tuple[Path, ...]:
-    """The column's files, each looked for once."""
+    """The files of a column; each is looked up once."""
     texts = [row[column] for row in rows]
     files = {text: as_stored(path.parent / text) for text in dict.fromkeys(texts)}
     gone = {text for text, file in files.items() if not file.is_file()}
@@ -151,7 +151,7 @@ def _pictures(path: Path, column: str, lines: Sequence[int], rows: Sequence[Mapp
 
 
 def _refuse(path: Path, problem: str, lines: Mapping[int, str] | Iterable[int], advice: str = "") -> None:
-    """UsageError if there are such lines: the first few, with what stands there."""
+    """Raise UsageError if there are such lines, with the first few numbers and the first value."""
     wrong = list(lines)
     if not wrong:
         return

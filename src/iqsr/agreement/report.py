@@ -1,4 +1,4 @@
-"""Agreement and misalignment as tables: rows of plain numbers, Markdown, CSV."""
+"""Agreement and misalignment as rows of numbers, Markdown, CSV, JSON, and the complementarity matrix as a picture."""
 
 import csv
 import io
@@ -7,48 +7,52 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
 
-from iqsr.agreement.accuracy import Agreement
-from iqsr.agreement.heatmap import write_heatmap
-from iqsr.agreement.misalignment import Misalignments
-from iqsr.agreement.rate import Rate
+import numpy as np
+
+from iqsr.agreement.rates import Agreement, Misalignments, Rate
 from iqsr.io.atomic import part_of, write_text
+from iqsr.metrics import Precision
 from iqsr.scoring.cache import content_hash, metric_fingerprint
-from iqsr.scoring.pictures import Precision
 
 Row = dict[str, str | int | float | None]
 
+AGREEMENT_FILES = ("accuracy.csv", "agreement.md", "agreement.json", "complementarity.csv", "complementarity.png")
+"""What `write_agreement` writes; the last two with two metrics or more."""
+MISALIGNMENT_FILES = ("misalignment.csv", "misalignment.md", "misalignment.json")
+"""What `write_misalignments` writes."""
+_CELL_INCHES = 0.52
 TIES = "A tie in scores counts one half; 95 % intervals are Wilson's"
 
 
 def accuracy_rows(agreement: Agreement) -> list[Row]:
-    """One row a metric, the most accurate first."""
+    """A row for each metric, the most accurate first."""
     return [{"metric": metric, **rate_row(agreement.accuracy[metric])} for metric in agreement.ranking]
 
 
 def complementarity_rows(agreement: Agreement) -> list[Row]:
-    """One row for each ordered pair of metrics: accuracy of `asked` on the pairs that `wrong` gets wrong."""
+    """A row for each ordered pair of metrics: the accuracy of `asked` on the pairs that `wrong` gets wrong."""
     pairs = [(a, b) for a in agreement.ranking for b in agreement.ranking if a != b]
     return [{"wrong": a, "asked": b, **rate_row(agreement.complementarity[a, b])} for a, b in pairs]
 
 
-def misalignment_rows(found: Misalignments) -> list[Row]:
-    """One row a metric and figure, the metric that misranks a positive least often first."""
+def misalignment_rows(misalignments: Misalignments) -> list[Row]:
+    """A row for each metric and share, the metric with the least positive misalignment first."""
     return [
-        {"metric": metric, "figure": figure, **rate_row(getattr(found.metrics[metric], figure))}
-        for metric in _by_positive(found)
+        {"metric": metric, "figure": figure, **rate_row(getattr(misalignments.metrics[metric], figure))}
+        for metric in _by_positive(misalignments)
         for figure in ("positive", "negative", "negative_highest", "negative_drawn")
     ]
 
 
 def rate_row(rate: Rate) -> Row:
-    """A share with what it is made of; None where there are no cases."""
+    """A rate's counts, share and interval; None where there are no cases."""
     value, (low, high) = rate.value, rate.interval
     share: Row = {"share": value, "low": low, "high": high} if rate.n else dict.fromkeys(("share", "low", "high"))
     return {"n": rate.n, "hits": rate.hits, "ties": rate.ties, **share}
 
 
 def agreement_markdown(agreement: Agreement, *, widest: int | None = None) -> str:
-    """Both tables with what they count; without the matrix where it has more than `widest` metrics."""
+    """Both tables with a line on what they count; without the matrix if it has more than `widest` metrics."""
     decided = agreement.pairs - agreement.undecided
     people = f"One person agrees with the majority in {agreement.majority:.1%} of votes. " if decided else ""
     lines = [
@@ -69,12 +73,14 @@ def agreement_markdown(agreement: Agreement, *, widest: int | None = None) -> st
     return "\n".join(lines) + "\n"
 
 
-def misalignment_markdown(found: Misalignments) -> str:
-    """The table with what it counts."""
-    sets, positive, negative = found.with_negative.n, found.with_positive, found.with_negative
+def misalignment_markdown(misalignments: Misalignments) -> str:
+    """The table with a line on what it counts."""
+    sets, positive, negative = misalignments.with_negative.n, misalignments.with_positive, misalignments.with_negative
     rows = [
         (m, *(f"{percent(r)}  {percent_interval(r)}" for r in (x.positive, x.negative, x.negative_highest)), percent(d))
-        for m, x, d in ((m, found.metrics[m], found.metrics[m].negative_drawn) for m in _by_positive(found))
+        for m, x, d in (
+            (m, misalignments.metrics[m], misalignments.metrics[m].negative_drawn) for m in _by_positive(misalignments)
+        )
     ]
     lines = [
         f"{sets:,} sets: {positive.hits:,} ({percent(positive)} %) with a positive, {negative.hits:,} "
@@ -108,32 +114,34 @@ def percent_interval(rate: Rate) -> str:
 def write_agreement(agreement: Agreement, folder: Path, origin: Mapping[str, object]) -> list[Path]:
     """Write the tables as CSV, Markdown and JSON, and the matrix of two metrics or more as PNG. Returns the files.
 
-    Each appears whole or not at all. PictureError where the file system refuses.
+    Each file appears whole or not at all, and replaces an older one. Raises WriteError if one cannot be written.
     """
+    accuracy, markdown, json_file, matrix, heatmap = (folder / name for name in AGREEMENT_FILES)
     written = [
-        _write(folder / "accuracy.csv", _csv(accuracy_rows(agreement))),
-        _write(folder / "agreement.md", agreement_markdown(agreement)),
-        _write(folder / "agreement.json", json_text(agreement_document(agreement, origin))),
+        _write(accuracy, _csv(accuracy_rows(agreement))),
+        _write(markdown, agreement_markdown(agreement)),
+        _write(json_file, json_text(agreement_document(agreement, origin))),
     ]
     if len(agreement.accuracy) > 1:
-        written.append(_write(folder / "complementarity.csv", _csv(complementarity_rows(agreement))))
-        with part_of(folder / "complementarity.png") as part:
+        written.append(_write(matrix, _csv(complementarity_rows(agreement))))
+        with part_of(heatmap) as part:
             write_heatmap(agreement, part)
-        written.append(folder / "complementarity.png")
+        written.append(heatmap)
     return written
 
 
-def write_misalignments(found: Misalignments, folder: Path, origin: Mapping[str, object]) -> list[Path]:
+def write_misalignments(misalignments: Misalignments, folder: Path, origin: Mapping[str, object]) -> list[Path]:
     """Write the table as CSV, Markdown and JSON, like `write_agreement`."""
+    table, markdown, json_file = (folder / name for name in MISALIGNMENT_FILES)
     return [
-        _write(folder / "misalignment.csv", _csv(misalignment_rows(found))),
-        _write(folder / "misalignment.md", misalignment_markdown(found)),
-        _write(folder / "misalignment.json", json_text(misalignment_document(found, origin))),
+        _write(table, _csv(misalignment_rows(misalignments))),
+        _write(markdown, misalignment_markdown(misalignments)),
+        _write(json_file, json_text(misalignment_document(misalignments, origin))),
     ]
 
 
 def agreement_document(agreement: Agreement, origin: Mapping[str, object]) -> dict[str, object]:
-    """Everything, for JSON."""
+    """All results, for JSON."""
     return {
         "origin": origin,
         "pairs": agreement.pairs,
@@ -144,18 +152,18 @@ def agreement_document(agreement: Agreement, origin: Mapping[str, object]) -> di
     }
 
 
-def misalignment_document(found: Misalignments, origin: Mapping[str, object]) -> dict[str, object]:
-    """Everything, for JSON."""
+def misalignment_document(misalignments: Misalignments, origin: Mapping[str, object]) -> dict[str, object]:
+    """All results, for JSON."""
     return {
         "origin": origin,
-        "with_positive": rate_row(found.with_positive),
-        "with_negative": rate_row(found.with_negative),
-        "misalignment": misalignment_rows(found),
+        "with_positive": rate_row(misalignments.with_positive),
+        "with_negative": rate_row(misalignments.with_negative),
+        "misalignment": misalignment_rows(misalignments),
     }
 
 
 def origin_of(source: Path, metrics: Iterable[str], precision: Precision = "fp32") -> dict[str, object]:
-    """What made the figures: version, file of pairs (or folder of sets), and each metric's fingerprint."""
+    """The origin of results: version, file of pairs (or folder of sets), precision, each metric's fingerprint."""
     from iqsr._version import __version__
 
     return {
@@ -168,12 +176,12 @@ def origin_of(source: Path, metrics: Iterable[str], precision: Precision = "fp32
 
 
 def json_text(document: Mapping[str, object]) -> str:
-    """Indented, for people too."""
+    """A document as indented JSON."""
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def _csv(rows: Sequence[Row]) -> str:
-    """Rows of the same keys, with a header."""
+    """Rows with the same keys as CSV with a header."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -207,5 +215,52 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in cells]
 
 
-def _by_positive(found: Misalignments) -> list[str]:
-    return sorted(found.metrics, key=lambda metric: found.metrics[metric].positive.value)
+def _by_positive(misalignments: Misalignments) -> list[str]:
+    return sorted(misalignments.metrics, key=lambda metric: misalignments.metrics[metric].positive.value)
+
+
+def write_heatmap(agreement: Agreement, path: Path) -> None:
+    """Write the complementarity matrix as a PNG: rows are metrics that are wrong, columns those used instead.
+
+    Both in order of accuracy, the best first. Colours turn at 50 %, where asking is as good as a coin. Needs two
+    metrics or more.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    names = agreement.ranking
+    percent = np.array([[_percent(agreement, a, b) for b in names] for a in names])
+    side = _CELL_INCHES * len(names)
+    figure = Figure(figsize=(side + 4.2, side + 2.4), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    colours = mpl.colormaps["PuOr"].with_extremes(bad="0.85")
+    image = axes.imshow(np.ma.masked_invalid(percent), cmap=colours, vmin=0, vmax=100)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), [f"{a}  ({_wrong(agreement, a):,})" for a in names])
+    axes.set_xlabel("metric asked instead")
+    axes.set_ylabel("metric that is wrong  (pairs)")
+    axes.set_title("Accuracy (%) on the pairs\nthat another metric gets wrong", fontsize="medium")
+    axes.spines[:].set_visible(False)
+    for (row, column), value in np.ndenumerate(percent):
+        text = "–" if np.isnan(value) else f"{value:.0f}"
+        colour = "white" if _is_dark(colours(value / 100)) else "black"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize="small")
+    figure.colorbar(image, ax=axes, shrink=min(1.0, 3 / side), label="accuracy (%)")
+    # No name of the writer, no time: the same figures make the same file.
+    figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.15, metadata={"Software": None})
+
+
+def _is_dark(colour: tuple[float, float, float, float]) -> bool:
+    """Whether white is easier to read on it than black (BT.709 luma of an RGBA colour)."""
+    red, green, blue, _ = colour
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.53
+
+
+def _percent(agreement: Agreement, a: str, b: str) -> float:
+    return float("nan") if a == b else 100 * agreement.complementarity[a, b].value
+
+
+def _wrong(agreement: Agreement, a: str) -> int:
+    """On how many pairs `a` is wrong."""
+    found = agreement.accuracy[a]
+    return found.n - found.hits - found.ties

@@ -8,6 +8,8 @@ import typer
 
 from iqsr.cli import (
     agree,
+    agree_labels,
+    check_sets,
     export,
     interpolate,
     merge,
@@ -20,8 +22,10 @@ from iqsr.cli import (
     upscale,
     weights,
 )
+from iqsr.cli.parsing import Command
 from iqsr.cli.progress import printable
-from iqsr.cli.surroundings import bound_waiting, give_up, whole_streams
+from iqsr.cli.streams import discard_buffer, safe_streams
+from iqsr.cli.threads import bound_waiting
 
 HELP = """Enlarge pictures with super-resolution networks, without seams.
 
@@ -35,9 +39,13 @@ HELP = """Enlarge pictures with super-resolution networks, without seams.
 
   iqsr agree pairs.csv --metrics srq,laplacian
 
+  iqsr agree-labels HGGT/Train --metrics srq,laplacian
+
   iqsr metrics
 
   iqsr prepare photos/ -o sets/
+
+  iqsr check-sets sets/
 
   iqsr train ablation/cpu-first --data sets/ -o runs/cpu-first
 
@@ -77,30 +85,32 @@ def _root(  # pyright: ignore[reportUnusedFunction]
         typer.echo(context.get_help())
 
 
-app.command("upscale", help=upscale.HELP)(upscale.command)
-app.command("score", help=score.HELP)(score.command)
-app.command("agree", help=agree.HELP)(agree.command)
-app.command("metrics", help=metrics.HELP)(metrics.command)
-app.command("export")(export.command)
-app.command("merge")(merge.command)
-app.command("interpolate")(interpolate.command)
-app.command("prepare", help=prepare.HELP)(prepare.command)
-app.command("train")(train.command)
-app.command("train-quality")(train_quality.command)
+app.command("upscale", cls=Command, help=upscale.HELP)(upscale.command)
+app.command("score", cls=Command, help=score.HELP)(score.command)
+app.command("agree", cls=Command, help=agree.HELP)(agree.command)
+app.command("agree-labels", cls=Command, help=agree_labels.HELP)(agree_labels.command)
+app.command("metrics", cls=Command, help=metrics.HELP)(metrics.command)
+app.command("export", cls=Command)(export.command)
+app.command("merge", cls=Command)(merge.command)
+app.command("interpolate", cls=Command)(interpolate.command)
+app.command("prepare", cls=Command, help=prepare.HELP)(prepare.command)
+app.command("check-sets", cls=Command, help=check_sets.HELP)(check_sets.command)
+app.command("train", cls=Command)(train.command)
+app.command("train-quality", cls=Command)(train_quality.command)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(weights.app, name="weights")
 
 
 def main() -> None:
-    """Entry point: errors of ours, and wrong arguments, become one line and their exit code."""
+    """Entry point: an IqsrError, or wrong arguments, becomes one line and its exit code."""
     bound_waiting()
-    with whole_streams():
-        ours, said = logging.getLogger("iqsr"), _Lines()
-        ours.addHandler(said)
+    with safe_streams():
+        logger, handler = logging.getLogger("iqsr"), _WarningLines()
+        logger.addHandler(handler)
         try:
             code = _run()
         finally:
-            ours.removeHandler(said)
+            logger.removeHandler(handler)
     sys.exit(code)
 
 
@@ -113,28 +123,29 @@ def _run() -> int:
         code = app(prog_name="iqsr", standalone_mode=False)
         sys.stdout.flush()
     except IqsrError as error:
-        return _failed(str(error), error.exit_code)
+        return _print_error(str(error), error.exit_code)
     except typer.TyperException as error:
         context: typer.Context | None = getattr(error, "ctx", None)
         command = context.command_path if context else "iqsr"
-        return _failed(f"{error.format_message().rstrip('.')}; see `{command} --help`", error.exit_code)
+        return _print_error(f"{error.format_message().rstrip('.')}; see `{command} --help`", error.exit_code)
     except BrokenPipeError:
-        give_up(sys.stdout)
+        discard_buffer(sys.stdout)
         return 1
     except OSError as error:
-        give_up(sys.stdout)
-        named = f"'{error.filename}': " if error.filename is not None else ""
-        return _failed(f"{named}{error.strerror or error}", 1)
+        discard_buffer(sys.stdout)
+        file = f"'{error.filename}': " if error.filename is not None else ""
+        return _print_error(f"{file}{error.strerror or error}", 1)
     return code or 0
 
 
-class _Lines(logging.Handler):
-    """Warnings of ours, as lines like those of errors."""
+class _WarningLines(logging.Handler):
+    """Prints warnings as lines like those of errors."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(f"iqsr: {printable(record.getMessage())}", file=sys.stderr)
 
 
-def _failed(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
+    """Print one line; returns the exit code."""
     print(f"iqsr: {printable(message)}", file=sys.stderr)
     return code

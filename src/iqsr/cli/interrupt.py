@@ -1,4 +1,4 @@
-"""Ctrl-C and a polite kill: what is at hand ends cleanly, and the user learns how to go on."""
+"""Ctrl-C and SIGTERM: the command ends cleanly and says how to go on."""
 
 import signal
 import sys
@@ -9,8 +9,8 @@ import typer
 
 
 @contextmanager
-def interruptible(how_to_go_on: str) -> Generator[None]:
-    """SIGINT and SIGTERM inside the block end it; `how_to_go_on` is printed, and the exit code is 130."""
+def interruptible(advice: str) -> Generator[None]:
+    """SIGINT and SIGTERM end the block, print `advice`, and make the exit code 130."""
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -19,7 +19,17 @@ def interruptible(how_to_go_on: str) -> Generator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(f"iqsr: stopped; {how_to_go_on}", file=sys.stderr)
+        print(f"iqsr: stopped; {advice}", file=sys.stderr)
         raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def how_to_go_on(*, no_cache: bool, files_written: bool = False) -> str:
+    """Advice for a command that remembers scores.
+
+    no_cache: it was told to remember none. files_written: some of its results may be there already.
+    """
+    if no_cache:
+        return "with --no-cache nothing is remembered"
+    return f"the same command{' with --overwrite' if files_written else ''} goes on from here"

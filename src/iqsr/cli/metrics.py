@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iqsr.cli.options import json_option
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -35,7 +37,7 @@ says which to use for what.
 def command(
     name: Annotated[str | None, typer.Argument(help="Show everything about this metric.", metavar="[NAME]")] = None,
     available: Annotated[bool, typer.Option("--available", help="Only what can be used here now.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the cards as JSON.")] = False,
+    as_json: Annotated[bool, json_option("the cards.")] = False,
 ) -> None:
     """Print the table of metrics, or one card."""
     from rich.console import Console
@@ -44,7 +46,7 @@ def command(
 
     chosen = [card(known) for known in ([name] if name is not None else metric_names())]
     states = {c.name: availability(c.name) for c in chosen}
-    chosen = [c for c in chosen if states[c.name].here or not available]
+    chosen = [c for c in chosen if states[c.name].available or not available]
     if as_json:
         found = [_as_json(c, states[c.name]) for c in chosen]
         typer.echo(json.dumps(found if name is None else (found or [None])[0], indent=2, allow_nan=False))
@@ -55,14 +57,15 @@ def command(
 
 
 def _as_json(card: MetricCard, state: Availability) -> dict[str, object]:
-    """The card as JSON can hold it: an open end of a range is null."""
+    """The card as JSON can hold it: an open end of a range is null. How it is loaded is left out."""
     from dataclasses import asdict
 
     ends = [end if math.isfinite(end) else None for end in card.range]
-    return {**asdict(card), "range": ends, "here": state.here, "how": state.how or None}
+    facts = {key: value for key, value in asdict(card).items() if key not in ("formula", "network", "variant")}
+    return {**facts, "provider": card.provider, "range": ends, "here": state.available, "how": state.remedy or None}
 
 
-def _print_table(console: Console, shown: set[str], states: dict[str, Availability]) -> None:
+def _print_table(console: Console, names: set[str], states: dict[str, Availability]) -> None:
     """A line a metric in less than 100 columns, and one more where it is missing."""
     from iqsr.metrics.taxonomy import groups
 
@@ -70,13 +73,14 @@ def _print_table(console: Console, shown: set[str], states: dict[str, Availabili
         _columns("here", "metric", "better", "range", "loss", "licence", "paper"), style="dim", soft_wrap=True
     )
     for title, members in groups().items():
-        listed = [card for card in members if card.name in shown]
+        listed = [card for card in members if card.name in names]
         if listed:
             console.print(f"\n[bold]{title}[/bold]", soft_wrap=True)
         for card in listed:
             _print_row(console, card, states[card.name])
     console.print(
-        f"\n{sum(states[name].here for name in shown)} of {len(states)} are here. loss: gradients reach the picture.\n"
+        f"\n{sum(states[name].available for name in names)} of {len(states)} are here. "
+        "loss: gradients reach the picture.\n"
         "`iqsr metrics NAME` shows a whole card; docs/guides/metrics.md says which to use.",
         soft_wrap=True,
         highlight=False,
@@ -90,10 +94,10 @@ def _print_row(console: Console, card: MetricCard, state: Availability) -> None:
 
     loss = "yes" if card.differentiable else "no"
     row = _columns("", card.name, better(card), span(card), loss, _short(card.licence), identifier(card))
-    mark = Text("yes", "green") if state.here else Text("no ", "red")
+    mark = Text("yes", "green") if state.available else Text("no ", "red")
     console.print(mark + Text(row[3:]), soft_wrap=True)
-    if not state.here:
-        console.print(Text(f"     {state.how}", "dim"), soft_wrap=True)
+    if not state.available:
+        console.print(Text(f"     {state.remedy}", "dim"), soft_wrap=True)
 
 
 def _columns(here: str, name: str, better: str, span: str, loss: str, licence: str, paper: str) -> str:
@@ -122,7 +126,7 @@ def _print_card(console: Console, card: MetricCard, state: Availability) -> None
         "licence": card.licence,
         "source": card.source,
         "weights": ", ".join((*card.weights, *card.downloads, *filter(None, [card.package_data]))) or "none needed",
-        "here": "yes" if state.here else f"no; {state.how}",
+        "here": "yes" if state.available else f"no; {state.remedy}",
     }
     console.print(f"[bold]{escape(card.name)}[/bold]  {escape(card.title)}\n", soft_wrap=True, highlight=False)
     for label, fact in facts.items():

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iqsr.cli.options import set_option
+from iqsr.cli.parsing import Command
+
 if TYPE_CHECKING:
     from iqsr.recipes import Recipe
 
@@ -19,23 +22,23 @@ _KINDS = {
 }
 """What the recipes of a folder are."""
 
-app = typer.Typer(help="List the recipes that ship, or print one.", invoke_without_command=True)
+HELP = """List the recipes that ship, with a line each, or print one.
+
+A name goes wherever a recipe's file does. Variants are made by adding overlays: NAME+OVERLAY.
+
+[bold]Examples[/bold]
+
+  iqsr recipes
+
+  iqsr recipes show paper/swinir-amo-ft+ig
+"""
+
+app = typer.Typer(rich_markup_mode="rich")
 
 
-@app.callback()
+@app.callback(invoke_without_command=True, help=HELP)
 def listing(context: typer.Context) -> None:
-    """List the recipes that ship, with a line each.
-
-    A name goes wherever a recipe's file does. Variants are made by adding overlays: NAME+OVERLAY.
-
-    [bold]Examples[/bold]
-
-      iqsr recipes
-
-      iqsr recipes show paper/swinir-amo-ft+ig
-
-      iqsr train paper/swinir-amo-ft --data HGGT/Train -o runs/swinir-amo-ft
-    """
+    """Print a line a recipe."""
     if context.invoked_subcommand is not None:
         return
     from iqsr.configs import overlay_names, overlay_summary, recipe_names, summary
@@ -48,12 +51,10 @@ def listing(context: typer.Context) -> None:
         typer.echo(f"{name:<{width}}  {line}")
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     name: Annotated[str, typer.Argument(help="A recipe's name, with or without overlays.", metavar="NAME")],
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting: optimiser.lr=1e-5", metavar="A.B=C")
-    ] = None,
+    changes: Annotated[list[str] | None, set_option("optimiser.lr=1e-5")] = None,
 ) -> None:
     """Print a recipe resolved: every setting, inherited ones and defaults included, as TOML.
 

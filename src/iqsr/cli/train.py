@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from iqsr.cli.places import place
+from iqsr.cli.options import AcceptData, Recipe, Resume, Run, set_option
 from iqsr.errors import ModelError, UsageError
 
 
 def command(
-    recipe: Annotated[str, typer.Argument(help="A TOML file, or a name that `iqsr recipes` lists.", metavar="RECIPE")],
+    recipe: Recipe,
     data: Annotated[
         list[Path],
         typer.Option(
@@ -19,24 +19,14 @@ def command(
             metavar="DIR",
         ),
     ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", parser=place, help="Folder of the run: log, checkpoints, pictures, result.", metavar="RUN"
-        ),
-    ],
+    output: Run,
     validation: Annotated[
         Path | None,
         typer.Option("--validation", help="Photos to look at, not to learn from; the guard needs them.", metavar="DIR"),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last whole checkpoint.")] = False,
-    accept_data: Annotated[
-        bool,
-        typer.Option("--accept-data", help="With --resume: go on with the data as it is now, and note what changed."),
-    ] = False,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting: optimiser.lr=1e-5", metavar="A.B=C")
-    ] = None,
+    resume: Resume = False,
+    accept_data: AcceptData = False,
+    changes: Annotated[list[str] | None, set_option("optimiser.lr=1e-5")] = None,
 ) -> None:
     """Train or fine-tune a super-resolution network, guided by predicted quality.
 
@@ -79,7 +69,7 @@ def command(
         result = train(
             settings,
             data,
-            out,
+            output,
             validation=validation,
             resume=resume,
             accept_data=accept_data,

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from iqsr.cli.places import place
+from iqsr.cli.options import AcceptData, Recipe, Run, set_option
 
 
 def command(
-    recipe: Annotated[str, typer.Argument(help="A TOML file, or a name that `iqsr recipes` lists.", metavar="RECIPE")],
+    recipe: Recipe,
     photos: Annotated[
         list[Path] | None, typer.Option("--photos", help="Folder of clean photos; may be given again.", metavar="DIR")
     ] = None,
@@ -19,12 +19,7 @@ def command(
             "--pairs", help="CSV of pairs: first, second, share_first (share who prefer the first).", metavar="CSV"
         ),
     ] = None,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", parser=place, help="Folder of the run: data, checkpoints, log, weights.", metavar="RUN"
-        ),
-    ] = Path("run-quality"),
+    output: Run = Path("run-quality"),
     start: Annotated[
         Path | None,
         typer.Option(
@@ -36,13 +31,8 @@ def command(
     scratch: Annotated[
         bool, typer.Option("--scratch", help="With --pairs: start from ImageNet's features, not srq.")
     ] = False,
-    accept_data: Annotated[
-        bool, typer.Option("--accept-data", help="Go on with photos or pairs as they are now, and note what changed.")
-    ] = False,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a setting: training.steps=100 (with --pairs: steps=100)", metavar="A.B=C"),
-    ] = None,
+    accept_data: AcceptData = False,
+    changes: Annotated[list[str] | None, set_option("training.steps=100 (with --pairs: steps=100)")] = None,
 ) -> None:
     """Train a predictor of picture quality: from photos, without labels, or from people's preferences.
 
@@ -76,11 +66,11 @@ def command(
 
             settings = read_recipe(recipe, PreferenceRecipe, changes or [])
             weights = train_on_pairs(
-                settings, pairs, out, bars.stage, start=start, scratch=scratch, accept_data=accept_data
+                settings, pairs, output, bars.stage, start=start, scratch=scratch, accept_data=accept_data
             )
         else:
             from iqsr.training.predictor.train import train_quality
 
             settings = read_recipe(recipe, PredictorRecipe, changes or [])
-            weights = train_quality(settings, photos or [], out, bars.stage, accept_data=accept_data)
+            weights = train_quality(settings, photos or [], output, bars.stage, accept_data=accept_data)
     typer.echo(weights)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iqsr.cli import options as shared
 from iqsr.cli.interrupt import interruptible
 from iqsr.cli.progress import Bars, DryRunLines, JsonLines, Lines, Reporter
 from iqsr.errors import UnknownNameError, UsageError
+from iqsr.models.registry import model_names
 
 if TYPE_CHECKING:
     from iqsr.upscaling.upscaler import Upscaler
@@ -39,18 +40,6 @@ and the rest goes on; the exit code is 1 then, 2 for wrong arguments.
   iqsr upscale gloss.png -o gloss_x4.png --alpha straight
 """
 
-MODELS = (
-    "realesrgan-x4plus",
-    "realesrgan-x4plus-anime",
-    "realesr-animevideov3",
-    "realesr-animevideov3-x2",
-    "realesr-animevideov3-x3",
-    "realesr-animevideov3-x4",
-    "realesrgan-x2plus",
-    "realesr-general-x4v3",
-)
-"""The models that the help names: to ask `model_names` would import torch. A test compares the two."""
-
 _GO_ON = "the same command with --skip-existing goes on from here"
 _SIZE, _HOW, _FILES, _SAY = "Size", "How it is computed", "Files", "Output of the command"
 
@@ -59,38 +48,42 @@ def command(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, patterns or folders.")],
     out: Annotated[
         str | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="OUT",
-            help="A file for one picture, else a folder. Default: beside the source, with a suffix.",
-            rich_help_panel=_FILES,
+        shared.output_option(
+            "File for one picture, else a folder. Default: beside the source, with a suffix.", metavar="OUT"
         ),
     ] = None,
     model: Annotated[
-        str,
-        typer.Option("-m", "--model", help=f"A checkpoint's path, or one of {', '.join(MODELS)}."),
-    ] = MODELS[0],
+        str, shared.model_option(f"a checkpoint's path, or one of {', '.join(model_names())}.")
+    ] = model_names()[0],
     scale: Annotated[
         float | None,
-        typer.Option("-s", "--scale", help="1 to 16. Default: the network's own.", rich_help_panel=_SIZE),
+        typer.Option(
+            "-s", "--scale", metavar="FACTOR", help="1 to 16. Default: the network's own.", rich_help_panel=_SIZE
+        ),
     ] = None,
-    width: Annotated[int | None, typer.Option(help="In pixels; the height follows.", rich_help_panel=_SIZE)] = None,
-    height: Annotated[int | None, typer.Option(help="In pixels; the width follows.", rich_help_panel=_SIZE)] = None,
+    width: Annotated[
+        int | None, typer.Option(metavar="PX", help="In pixels; the height follows.", rich_help_panel=_SIZE)
+    ] = None,
+    height: Annotated[
+        int | None, typer.Option(metavar="PX", help="In pixels; the width follows.", rich_help_panel=_SIZE)
+    ] = None,
     precision: Annotated[
         str,
-        typer.Option(
-            help="auto, fp32, bf16, fp16, int8 (with --backend openvino). auto: bf16 where that is faster.",
-            rich_help_panel=_HOW,
+        shared.precision_option(
+            "auto, fp32, bf16, fp16, int8 (with --backend openvino). auto: bf16 where that is faster."
         ),
     ] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.", rich_help_panel=_HOW)] = "auto",
+    device: shared.Device = "auto",
     backend: Annotated[
-        str, typer.Option(help="torch, or openvino (pip install 'iqsr\\[openvino]').", rich_help_panel=_HOW)
+        str,
+        typer.Option(
+            metavar="BACKEND", help="torch, or openvino (pip install 'iqsr\\[openvino]').", rich_help_panel=_HOW
+        ),
     ] = "torch",
     tile: Annotated[
         int | None,
         typer.Option(
+            metavar="PX",
             help="Side of overlapped tiles. Default: none where the network streams exactly, else 256.",
             rich_help_panel=_HOW,
         ),
@@ -104,37 +97,32 @@ def command(
             rich_help_panel=_HOW,
         ),
     ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, max=os.cpu_count(), help="CPU threads. Default: all cores.", rich_help_panel=_HOW),
-    ] = None,
-    format: Annotated[
-        str, typer.Option("-f", "--format", help="auto (the source's), png, jpg, webp, tiff.", rich_help_panel=_FILES)
-    ] = "auto",
+    threads: shared.Threads = None,
+    format: Annotated[str, shared.format_option("auto (the source's), png, jpg, webp, tiff.")] = "auto",
     quality: Annotated[
         int | None,
-        typer.Option(help="1 to 100 for JPEG (95) and WebP (90); PNG and TIFF are lossless.", rich_help_panel=_FILES),
+        typer.Option(
+            metavar="N",
+            help="1 to 100 for JPEG (95) and WebP (90); PNG and TIFF are lossless.",
+            rich_help_panel=_FILES,
+        ),
     ] = None,
     suffix: Annotated[
-        str | None, typer.Option(help="Added to every name, before the dot.", rich_help_panel=_FILES)
+        str | None,
+        typer.Option(metavar="TEXT", help="Added to every name, before the dot.", rich_help_panel=_FILES),
     ] = None,
     alpha: Annotated[
         str,
         typer.Option(
+            metavar="ALPHA",
             help="transparency, or straight: colour as it stands, whatever alpha says (game textures).",
             rich_help_panel=_FILES,
         ),
     ] = "transparency",
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Go on where a run stopped.", rich_help_panel=_FILES)
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace results that exist.", rich_help_panel=_FILES)
-    ] = False,
+    skip_existing: shared.SkipExisting = False,
+    overwrite: shared.Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.", rich_help_panel=_SAY)] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a picture and line.", rich_help_panel=_SAY)
-    ] = False,
+    as_json: Annotated[bool, shared.json_option("an object a picture and line.")] = False,
 ) -> None:
     """Enlarge pictures (see HELP)."""
     from iqsr.device import check_device_name

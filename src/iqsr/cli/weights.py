@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iqsr.cli.options import json_option
+from iqsr.cli.parsing import Command
+
 if TYPE_CHECKING:
-    from iqsr.io.weights import Weight
+    from iqsr.io.weights import WeightState
 
 app = typer.Typer(
     help="Show, import and download the networks' weight files.",
@@ -35,44 +38,21 @@ here, and what brings it if not.
 @app.callback(invoke_without_command=True, help=_LIST_HELP)
 def show(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+    as_json: Annotated[bool, json_option("the table.")] = False,
 ) -> None:
     """Print the table of weight files."""
     if context.invoked_subcommand:
         return
-    from iqsr.io.weights import known_weights
+    from iqsr.io.weights import weight_states
 
-    states = [(weight, *_state(weight)) for weight in known_weights().values()]
+    states = weight_states()
     if as_json:
-        typer.echo(json.dumps([_as_json(*state) for state in states], indent=2))
+        typer.echo(json.dumps([state.document() for state in states], indent=2))
     else:
         _print_table(states)
 
 
-def _state(weight: "Weight") -> tuple["Path | None", "str | None"]:
-    """Where the file is, or what is wrong."""
-    from iqsr.errors import WeightsError
-    from iqsr.io.weights import find
-
-    try:
-        return find(weight), None
-    except WeightsError as error:
-        return None, str(error)
-
-
-def _as_json(weight: "Weight", path: "Path | None", problem: "str | None") -> dict[str, object]:
-    from dataclasses import asdict
-
-    return {
-        **asdict(weight),
-        "here": path is not None,
-        "path": str(path) if path else None,
-        "problem": problem,
-        "remedy": None if path else weight.remedy,
-    }
-
-
-def _print_table(states: list[tuple["Weight", "Path | None", "str | None"]]) -> None:
+def _print_table(states: "list[WeightState]") -> None:
     """One line a file; on a terminal, which would fold it, three."""
     from rich.console import Console
     from rich.markup import escape
@@ -81,7 +61,8 @@ def _print_table(states: list[tuple["Weight", "Path | None", "str | None"]]) -> 
 
     console = Console()
     between = "\n    " if console.is_terminal else "  "
-    for weight, path, _ in states:
+    for state in states:
+        weight, path = state.weight, state.path
         here = "[green]yes    [/green]" if path else "[red]missing[/red]"
         source = f"pip: {weight.package}" if weight.package else weight.source
         where = str(path) if path else f"run: {weight.remedy}"
@@ -95,7 +76,7 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.0f} KB"
 
 
-@app.command("import")
+@app.command("import", cls=Command)
 def import_(
     folder: Annotated[Path, typer.Argument(help="Folder to search, with its subfolders.", metavar="DIR")],
 ) -> None:
@@ -109,17 +90,13 @@ def import_(
 
       iqsr weights import /media/usb/models
     """
-    from iqsr.errors import WeightsError
     from iqsr.io.weights import import_folder, weights_folder
 
-    found = import_folder(folder)
-    if not found:
-        raise WeightsError(f"{folder}: holds no weight file that iqsr knows; `iqsr weights` lists them")
-    for weight in found:
+    for weight in import_folder(folder):
         typer.echo(f"{weight.name}: {weights_folder() / weight.filename}")
 
 
-@app.command()
+@app.command(cls=Command)
 def fetch(
     name: Annotated[str, typer.Argument(help="Name of the weights, as `iqsr weights` shows it.")],
 ) -> None:

@@ -1,7 +1,7 @@
 """The recipes that ship, found by name: `paper/swinir-amo-ft`, with variants as overlays: `paper/swinir-amo-ft+ig`.
 
-A name is the path of a TOML file in this package without its suffix. Overlays lie in the folder `overlays` beside the
-recipes that they change. The first comment line of a file says what it is.
+A name is the path of a TOML file in this package without its suffix. An overlay is a variant: a file in the folder
+`overlays` beside the recipes that it changes. The first comment line of a file describes it.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from iqsr.errors import UnknownNameError
 
 DEFAULT_PREPARE = "prepare/default"
-"""The recipe of `iqsr prepare` without another."""
+"""The recipe that `iqsr prepare` uses unless another is given."""
 
 _HERE = Path(__file__).parent
 _OVERLAYS = "overlays"
@@ -41,13 +41,13 @@ def recipe_files(name: str) -> list[Path]:
 
 
 def summary(name: str) -> str:
-    """What a recipe is, in a line: the first comment line of its file, or that of its last overlay."""
+    """One line on a recipe: the first comment line of its file, or of its last overlay."""
     first = recipe_files(name)[-1].read_text(encoding="utf-8").partition("\n")[0]
     return first.removeprefix("#").strip()
 
 
 def overlay_summary(folder: str, overlay: str) -> str:
-    """What an overlay changes, in a line."""
+    """One line on an overlay: the first comment line of its file."""
     path = _HERE / folder / _OVERLAYS / f"{overlay}.toml"
     return path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("#").strip()
 

@@ -1,4 +1,4 @@
-"""Data sets of several ground truths a picture: where the files are, what people said, which sets a training takes.
+"""Data sets with several ground truths for each picture: files, labels, and which sets a training uses.
 
 HGGT (arXiv:2303.13069) has one original and four enhanced versions a set, each labelled by three people:
 
@@ -93,19 +93,19 @@ def has_positive(gts: GtSet) -> bool:
     return bool(gts.positives)
 
 
-def has_verdict(gts: GtSet) -> bool:
-    """HGGT's filter `Pos+Neg`: not every enhanced version is similar; targets are `positives_or_original`."""
+def has_positive_or_negative(gts: GtSet) -> bool:
+    """HGGT's filter `Pos+Neg`: at least one positive or negative; targets are `positives_or_original`."""
     return bool(gts.positives or gts.negatives)
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """One folder of pictures a variant, one of labels an annotator. Each is listed once, when first asked for."""
+class SetFolders:
+    """The folders of a part of a data set: one for each variant, one for each annotator. Listed once, when needed."""
 
     images: Mapping[str, Path]
-    """by variant, `original` first"""
+    """By variant, `original` first."""
     labels: Mapping[str, Path] | None
-    """by annotator"""
+    """By annotator; None without labels."""
     _listed: dict[Path, dict[str, str]] = field(default_factory=dict[Path, dict[str, str]], compare=False, repr=False)
 
     def listing(self, folder: Path) -> dict[str, str]:
@@ -138,35 +138,35 @@ class Shelf:
 class GroundTruths:
     """A data set: sets of ground truths by name. Made by `open_sets` and `open_folders`."""
 
-    shelves: tuple[Shelf, ...]
+    parts: tuple[SetFolders, ...]
     stray_labels: tuple[Path, ...] = ()
-    """folders of labels of a range whose pictures are not there"""
+    """Folders of labels whose range has no folder of pictures."""
 
     @property
     def variants(self) -> tuple[str, ...]:
         """Names of the folders, the first is `original`: the same for every set."""
-        return tuple(self.shelves[0].images)
+        return tuple(self.parts[0].images)
 
     @property
     def labelled(self) -> bool:
         """Whether people's labels belong to it."""
-        return self.shelves[0].labels is not None
+        return self.parts[0].labels is not None
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of all sets, in order. IqsrError where two folders of originals have the same name."""
-        return tuple(self.shelf_of)
+        return tuple(self.folders_of)
 
     @cached_property
-    def shelf_of(self) -> Mapping[str, Shelf]:
-        """Where each set lies, by its name."""
-        found: dict[str, Shelf] = {}
-        for shelf in self.shelves:
-            for name in shelf.names:
+    def folders_of(self) -> Mapping[str, SetFolders]:
+        """The folders of each set, by its name."""
+        found: dict[str, SetFolders] = {}
+        for folders in self.parts:
+            for name in folders.names:
                 if name in found:
-                    here, there = shelf.images[ORIGINAL], found[name].images[ORIGINAL]
+                    here, there = folders.images[ORIGINAL], found[name].images[ORIGINAL]
                     raise IqsrError(f"two sets are called '{name}': in '{there}' and in '{here}'; rename one")
-                found[name] = shelf
+                found[name] = folders
         return found
 
     def __len__(self) -> int:
@@ -182,35 +182,35 @@ class GroundTruths:
         annotator or a label file that is wrong. Each names the file. `check` finds all that is wrong at once.
         """
         name = normalize("NFC", name)
-        shelf = self.shelf_of.get(name)
-        if shelf is None:
+        folders = self.folders_of.get(name)
+        if folders is None:
             raise UsageError(f"no set is called '{name}' among the {len(self)} of '{self.folder}'")
-        paths = tuple(self._picture(shelf, name, variant) for variant in self.variants)
-        if shelf.labels is None:
+        paths = tuple(self._picture(folders, name, variant) for variant in self.variants)
+        if folders.labels is None:
             return GtSet(name, self.variants, paths, None, None)
-        said = [read_labels(self._label_file(shelf, name, a), self.variants[1:]) for a in ANNOTATORS]
-        voted = [(Label.ORIGINAL, 3), *map(vote, zip(*said, strict=True))]
+        labels_by_annotator = [read_labels(self._label_file(folders, name, a), self.variants[1:]) for a in ANNOTATORS]
+        voted = [(Label.ORIGINAL, 3), *map(vote, zip(*labels_by_annotator, strict=True))]
         labels, votes = zip(*voted, strict=True)
         return GtSet(name, self.variants, paths, labels, votes)
 
     @property
     def folder(self) -> Path:
         """Of originals: the first one."""
-        return self.shelves[0].images[ORIGINAL]
+        return self.parts[0].images[ORIGINAL]
 
     @staticmethod
-    def _picture(shelf: Shelf, name: str, variant: str) -> Path:
-        path = shelf.picture(name, variant)
+    def _picture(folders: SetFolders, name: str, variant: str) -> Path:
+        path = folders.picture(name, variant)
         if path is None:
-            raise PictureError(f"the set '{name}' has no picture in '{shelf.images[variant]}'")
+            raise PictureError(f"the set '{name}' has no picture in '{folders.images[variant]}'")
         return path
 
     @staticmethod
-    def _label_file(shelf: Shelf, name: str, annotator: str) -> Path:
-        path = shelf.label_file(name, annotator)
+    def _label_file(folders: SetFolders, name: str, annotator: str) -> Path:
+        path = folders.label_file(name, annotator)
         if path is None:
-            folders = list((shelf.labels or {}).values())
-            raise IqsrError(f"the set '{name}' has no labels of annotator {annotator} in '{folders[0].parent}'")
+            annotators = list((folders.labels or {}).values())
+            raise IqsrError(f"the set '{name}' has no labels of annotator {annotator} in '{annotators[0].parent}'")
         return path
 
 
@@ -226,15 +226,15 @@ def open_sets(folder: Path) -> GroundTruths:
     inside = folders_in(images)
     labels = folder / "labels" if (folder / "labels").is_dir() else None
     if _original(inside):
-        return GroundTruths((_shelf(inside, labels),))
+        return GroundTruths((_set_folders(inside, labels),))
     ranges = {name: folders_in(path) for name, path in inside.items()} if images != folder else {}
-    shelves = tuple(_shelf(v, labels / name if labels else None) for name, v in ranges.items() if _original(v))
-    if not shelves:
+    parts = tuple(_set_folders(v, labels / name if labels else None) for name, v in ranges.items() if _original(v))
+    if not parts:
         raise UsageError(f"'{folder}' holds no sets of ground truths: {_advice(inside)}")
-    if len({tuple(shelf.images) for shelf in shelves}) > 1:
+    if len({tuple(folders.images) for folders in parts}) > 1:
         raise UsageError(f"the folders in '{images}' do not all have the same variants")
     stray = {n: p for n, p in folders_in(labels).items() if n not in inside} if labels else {}
-    return GroundTruths(shelves, tuple(stray.values()))
+    return GroundTruths(parts, tuple(stray.values()))
 
 
 def open_folders(folders: Mapping[str, Path]) -> GroundTruths:
@@ -245,7 +245,7 @@ def open_folders(folders: Mapping[str, Path]) -> GroundTruths:
     for path in ordered.values():
         if not path.is_dir():
             raise UsageError(f"no such folder: '{path}'")
-    return GroundTruths((Shelf(ordered, None),))
+    return GroundTruths((SetFolders(ordered, None),))
 
 
 def lr_folder(folder: Path) -> Path | None:
@@ -255,14 +255,14 @@ def lr_folder(folder: Path) -> Path | None:
     return found if found.is_dir() else None
 
 
-def _shelf(inside: Mapping[str, Path], labels: Path | None) -> Shelf:
+def _set_folders(inside: Mapping[str, Path], labels: Path | None) -> SetFolders:
     original = _original(inside)
     assert original is not None
     others = {n: p for n, p in inside.items() if p != original and n != "labels"}
     if not others:
         raise UsageError(f"'{original.parent}' has originals only; a second folder of ground truths is needed")
     annotators = None if labels is None else {name: labels / name for name in ANNOTATORS}
-    return Shelf({ORIGINAL: original, **others}, annotators)
+    return SetFolders({ORIGINAL: original, **others}, annotators)
 
 
 def _original(inside: Mapping[str, Path]) -> Path | None:

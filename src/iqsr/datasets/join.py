@@ -24,11 +24,11 @@ def join(parts: Sequence[GroundTruths]) -> GroundTruths:
         for earlier in parts[:number]:
             _check_names(earlier, part)
     strays = tuple(stray for part in parts for stray in part.stray_labels)
-    return GroundTruths(tuple(shelf for part in parts for shelf in part.shelves), strays)
+    return GroundTruths(tuple(folders for part in parts for folders in part.parts), strays)
 
 
 def _check_names(one: GroundTruths, other: GroundTruths) -> None:
-    if shared := one.shelf_of.keys() & other.shelf_of.keys():
+    if shared := one.folders_of.keys() & other.folders_of.keys():
         raise UsageError(
             f"'{one.folder}' and '{other.folder}' cannot be joined: both have a set '{min(shared)}'; prepare "
             "one of them from photos of other names"

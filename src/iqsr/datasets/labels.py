@@ -1,4 +1,4 @@
-"""What three people say of each enhanced ground truth: the label files of HGGT, and the vote.
+"""The labels that three people gave each enhanced ground truth: HGGT's label files, and the majority vote.
 
 Chen et al., "Human Guided Ground-truth Generation for Realistic Image Super-resolution", CVPR 2023,
 arXiv:2303.13069. One JSON file a set and annotator: `Picture_1` is the original, without a label; `Picture_2`
@@ -20,16 +20,16 @@ ANNOTATORS = ("A", "B", "C")
 
 
 class Label(IntEnum):
-    """Against the original of its set, an enhanced ground truth looks ... Codes as in HGGT."""
+    """How an enhanced ground truth looks compared with the original of its set. The codes are HGGT's."""
 
     ORIGINAL = 0
-    """the original itself: neither positive nor negative"""
+    """The original itself: neither positive nor negative."""
     POSITIVE = 1
-    """better"""
+    """Better."""
     SIMILAR = 2
-    """the same, or better in parts and worse in others"""
+    """Equally good, or better in parts and worse in others."""
     NEGATIVE = 3
-    """worse"""
+    """Worse."""
 
 
 _SPELLING = {"Positive": Label.POSITIVE, "Similar": Label.SIMILAR, "Negative": Label.NEGATIVE}
@@ -90,7 +90,7 @@ def _pictures(path: Path) -> dict[str, object]:
 
 
 class _TwiceError(Exception):
-    """A key that an object has twice: JSON's reader would take the last."""
+    """An object has a key twice, of which the JSON reader would take the last."""
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""JPEG's loss without its file: the baseline codec's colour, 4:2:0, DCT and quantisation steps for a batch.
+"""JPEG compression without a file: colour conversion, 4:2:0 subsampling, DCT and quantisation of a batch.
 
 ITU-T T.81; quality as the Independent JPEG Group scales it, but the tables stay unrounded, as in the batched JPEG of
 Real-ESRGAN, so that quality is continuous. Gradients are those of rounding: zero.
@@ -56,7 +56,7 @@ def jpeg(x: Tensor, quality: Tensor) -> Tensor:
 
 
 def quantisation_factor(quality: Tensor) -> Tensor:
-    """What the standard tables are multiplied by: 1 at quality 50, 0.02 at 99, 50 at 1.
+    """The factor of the standard tables: 1 at quality 50, 0.02 at 99, 50 at 1.
 
     At 100 the steps would be 0; they are kept a thousandth of the tables there, which is lossless to 8 bit.
     """

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iqsr.degrade.drawn import BlurDraw, Range, check_probability, check_range, pick, uniform
+from iqsr.degrade.parameters import BlurParameters, Range, check_probability, check_range, pick, uniform
 from iqsr.errors import UsageError
 
 KERNEL_KINDS = ("iso", "aniso", "generalised_iso", "generalised_aniso", "plateau_iso", "plateau_aniso", "sinc", "pulse")
-"""What `BlurDraw.kind` counts. A pulse leaves the picture as it is."""
+"""The kinds of kernels that `BlurParameters.kind` indexes. A pulse leaves the picture unchanged."""
 
 _ISO, _GENERALISED, _PLATEAU = (0, 2, 4), (2, 3), (4, 5)
 _SINC, _PULSE = KERNEL_KINDS.index("sinc"), KERNEL_KINDS.index("pulse")
@@ -23,7 +23,7 @@ _SINC, _PULSE = KERNEL_KINDS.index("sinc"), KERNEL_KINDS.index("pulse")
 
 @dataclass(frozen=True)
 class KernelMix:
-    """How often each shape is drawn where no sinc is; relative weights, scaled to the sum of 1."""
+    """Relative weights of the shapes of kernels that are not sincs."""
 
     iso: float = 0.7
     aniso: float = 0.3
@@ -51,9 +51,9 @@ class KernelMix:
 
 @dataclass(frozen=True)
 class Blur:
-    """A random blur: one kernel a picture.
+    """A random blur, with a kernel for each picture.
 
-    sizes: odd kernel sides, drawn uniformly, px. sigma: px, drawn apart for the two axes of anisotropic kernels.
+    sizes: odd kernel sides, drawn uniformly, px. sigma: px, drawn for each axis of anisotropic kernels.
     sinc: probability of a sinc kernel in place of a shape of `mix`. beta_generalised, beta_plateau: exponents; below 1
     and above 1 are drawn equally often, each uniformly (as BasicSR does). probability: of any blur, for a batch.
     """
@@ -76,7 +76,7 @@ class Blur:
             if not range[0] <= 1 <= range[1]:
                 raise UsageError(f"{name} must hold 1, got {range}")
 
-    def draw(self, n: int, rng: torch.Generator) -> BlurDraw:
+    def draw(self, n: int, rng: torch.Generator) -> BlurParameters:
         """Kernels of n pictures; whether there is a blur at all is the stage's to draw."""
         sinc = torch.rand(n, generator=rng) < self.sinc
         kind = torch.where(sinc, _SINC, pick(n, self.mix.weights, rng))
@@ -90,7 +90,7 @@ class Blur:
         beta = torch.where(_is_in(kind, _PLATEAU), plateau, beta)
         lowest = torch.where(size < 13, math.pi / 3, math.pi / 5)
         cutoff = lowest + (math.pi - lowest) * torch.rand(n, generator=rng)
-        return BlurDraw(kind, size, sigma, theta, beta, cutoff)
+        return BlurParameters(kind, size, sigma, theta, beta, cutoff)
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,12 @@ class FinalSinc:
         check_sizes(self.sizes)
         check_probability("probability of the final sinc", self.probability)
 
-    def draw(self, n: int, rng: torch.Generator) -> BlurDraw:
+    def draw(self, n: int, rng: torch.Generator) -> BlurParameters:
         """Kernels of n pictures: sincs with a cut-off in [pi / 3, pi), pulses where there is none."""
         kind = torch.where(torch.rand(n, generator=rng) < self.probability, _SINC, _PULSE)
         size = torch.tensor(self.sizes)[pick(n, (1.0,) * len(self.sizes), rng)]
         cutoff = uniform(n, (math.pi / 3, math.pi), rng)
-        return BlurDraw(kind, size, torch.ones(n, 2), torch.zeros(n), torch.ones(n), cutoff)
+        return BlurParameters(kind, size, torch.ones(n, 2), torch.zeros(n), torch.ones(n), cutoff)
 
 
 def check_sizes(sizes: tuple[int, ...]) -> None:
@@ -118,16 +118,16 @@ def check_sizes(sizes: tuple[int, ...]) -> None:
         raise UsageError(f"kernel sizes must be odd, got {sizes}")
 
 
-def blur_kernels(drawn: BlurDraw) -> Tensor:
+def blur_kernels(params: BlurParameters) -> Tensor:
     """Weights (N, k, k) float32 with the sum of 1, k the largest size drawn; smaller kernels have zeros around."""
-    radius = int(drawn.size.max()) // 2
+    radius = int(params.size.max()) // 2
     axis = torch.arange(-radius, radius + 1, dtype=torch.float64)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
-    inside = torch.maximum(x.abs(), y.abs()) <= (drawn.size // 2)[:, None, None]
-    kind = drawn.kind[:, None, None]
-    power = _mahalanobis(x, y, drawn) ** drawn.beta.double()[:, None, None]
+    inside = torch.maximum(x.abs(), y.abs()) <= (params.size // 2)[:, None, None]
+    kind = params.kind[:, None, None]
+    power = _mahalanobis(x, y, params) ** params.beta.double()[:, None, None]
     weights = torch.where(_is_in(kind, _PLATEAU), 1 / (1 + power), torch.exp(-power / 2))
-    weights = torch.where(kind == _SINC, sinc_kernel(torch.hypot(x, y), drawn.cutoff.double()[:, None, None]), weights)
+    weights = torch.where(kind == _SINC, sinc_kernel(torch.hypot(x, y), params.cutoff.double()[:, None, None]), weights)
     weights = torch.where(kind == _PULSE, ((x == 0) & (y == 0)).double(), weights) * inside
     return (weights / weights.sum((1, 2), keepdim=True)).float()
 
@@ -155,9 +155,9 @@ def blur(x: Tensor, kernels: Tensor) -> Tensor:
     return filtered.reshape(n, channels, height, width)
 
 
-def _mahalanobis(x: Tensor, y: Tensor, drawn: BlurDraw) -> Tensor:
+def _mahalanobis(x: Tensor, y: Tensor, params: BlurParameters) -> Tensor:
     """Squared distance from the centre in sigmas, (N, k, k); sigma[:, 0] lies along the direction theta."""
-    theta, sigma = drawn.theta.double()[:, None, None], drawn.sigma.double()[:, :, None, None]
+    theta, sigma = params.theta.double()[:, None, None], params.sigma.double()[:, :, None, None]
     along, across = x * theta.cos() + y * theta.sin(), y * theta.cos() - x * theta.sin()
     return (along / sigma[:, 0]).square() + (across / sigma[:, 1]).square()
 

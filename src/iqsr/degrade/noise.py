@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from iqsr.degrade.drawn import NoiseDraw, Range, chance, check_probability, check_range, uniform
+from iqsr.degrade.parameters import NoiseParameters, Range, chance, check_probability, check_range, uniform
 
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -31,40 +31,40 @@ class Noise:
         check_probability("gray", self.gray)
         check_probability("gaussian", self.gaussian)
 
-    def draw(self, n: int, rng: torch.Generator) -> NoiseDraw:
+    def draw(self, n: int, rng: torch.Generator) -> NoiseParameters:
         """Kind, strengths and seeds for n pictures."""
         gaussian = chance(self.gaussian, rng)
         strength = uniform(n, self.sigma, rng) / 255 if gaussian else uniform(n, self.scale, rng)
         gray = torch.rand(n, generator=rng) < self.gray
         seeds = torch.randint(2**31, (n + 1,), generator=rng)
-        return NoiseDraw("gaussian" if gaussian else "poisson", strength, gray, seeds[:-1], int(seeds[-1]))
+        return NoiseParameters("gaussian" if gaussian else "poisson", strength, gray, seeds[:-1], int(seeds[-1]))
 
 
-def add_noise(x: Tensor, drawn: NoiseDraw) -> Tensor:
+def add_noise(x: Tensor, params: NoiseParameters) -> Tensor:
     """x: (N, 3, H, W) in [0, 1]. Returns the same with noise, clamped to [0, 1] and not rounded.
 
     The pattern depends on the seeds and on x's device type and dtype, for Poisson noise on x itself too.
     """
-    noise = gaussian_noise(x, drawn) if drawn.kind == "gaussian" else poisson_noise(x, drawn)
-    return (x + noise * drawn.strength.to(x)[:, None, None, None]).clamp_(0, 1)
+    noise = gaussian_noise(x, params) if params.kind == "gaussian" else poisson_noise(x, params)
+    return (x + noise * params.strength.to(x)[:, None, None, None]).clamp_(0, 1)
 
 
-def gaussian_noise(x: Tensor, drawn: NoiseDraw) -> Tensor:
+def gaussian_noise(x: Tensor, params: NoiseParameters) -> Tensor:
     """Standard normal noise, shaped as x (N, C, H, W). Gray pictures share one pattern over the whole batch."""
     shape = x.shape[1:]
-    shared = _normal(torch.Size((1, *shape[1:])), drawn.shared_seed, x).expand(shape) if drawn.gray.any() else x[0]
-    rows = zip(drawn.gray.tolist(), drawn.seeds.tolist(), strict=True)
+    shared = _normal(torch.Size((1, *shape[1:])), params.shared_seed, x).expand(shape) if params.gray.any() else x[0]
+    rows = zip(params.gray.tolist(), params.seeds.tolist(), strict=True)
     return torch.stack([shared if gray else _normal(shape, seed, x) for gray, seed in rows])
 
 
-def poisson_noise(x: Tensor, drawn: NoiseDraw) -> Tensor:
+def poisson_noise(x: Tensor, params: NoiseParameters) -> Tensor:
     """Shot noise of the picture rounded to 8 bit: Poisson(x v) / v - x, with v of `_photons`; shaped as x (N, 3, H, W).
 
     Gray pictures have the noise of their luminance in all channels.
     """
     noises: list[Tensor] = []
     luminance = x.new_tensor(_LUMINANCE)[:, None, None]
-    for picture, gray, seed in zip(x, drawn.gray.tolist(), drawn.seeds.tolist(), strict=True):
+    for picture, gray, seed in zip(x, params.gray.tolist(), params.seeds.tolist(), strict=True):
         source = (picture * luminance).sum(0, keepdim=True) if gray else picture
         levels = (source * 255).round_().clamp_(0, 255)
         photons, exact = _photons(levels), levels / 255

@@ -1,4 +1,4 @@
-"""Whole degradations, high resolution to low: what may be drawn, and the order in which it is applied.
+"""Whole degradations from high to low resolution: the ranges of their parameters, and the order of their steps.
 
 One stage: HGGT (Chen et al., CVPR 2023). Two stages: Real-ESRGAN (Wang et al., ICCVW 2021, arXiv:2107.10833).
 """
@@ -10,23 +10,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iqsr.degrade.drawn import (
+from iqsr.degrade.jpeg import jpeg
+from iqsr.degrade.kernels import Blur, FinalSinc, blur, blur_kernels
+from iqsr.degrade.noise import Noise, add_noise
+from iqsr.degrade.parameters import (
     RESIZE_MODES,
-    BlurDraw,
-    OneStageDraw,
+    BlurParameters,
+    OneStageParameters,
     Range,
-    ResizeDraw,
     ResizeMode,
-    StageDraw,
-    TwoStageDraw,
+    ResizeParameters,
+    StageParameters,
+    TwoStageParameters,
     chance,
     check_range,
     pick,
     uniform,
 )
-from iqsr.degrade.jpeg import jpeg
-from iqsr.degrade.kernels import Blur, FinalSinc, blur, blur_kernels
-from iqsr.degrade.noise import Noise, add_noise
 from iqsr.errors import UsageError
 from iqsr.picture_checks import check_values
 
@@ -52,11 +52,11 @@ class Resize:
         if min(weights) < 0 or sum(weights) <= 0:
             raise UsageError(f"weights of up, down and keep must be 0 or more, and not all 0: got {weights}")
 
-    def draw(self, rng: torch.Generator) -> ResizeDraw:
+    def draw(self, rng: torch.Generator) -> ResizeParameters:
         """One factor and one interpolation."""
         ranges: tuple[Range, ...] = ((1.0, self.range[1]), (self.range[0], 1.0), (1.0, 1.0))
         which = int(pick(1, (self.up, self.down, self.keep), rng))
-        return ResizeDraw(uniform(1, ranges[which], rng).item(), draw_mode(rng))
+        return ResizeParameters(uniform(1, ranges[which], rng).item(), draw_mode(rng))
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class Stage:
     def __post_init__(self) -> None:
         check_range("JPEG quality", self.jpeg, 1, 100)
 
-    def draw(self, n: int, rng: torch.Generator) -> StageDraw:
+    def draw(self, n: int, rng: torch.Generator) -> StageParameters:
         """Parameters for n pictures."""
         blurred = chance(self.blur.probability, rng)
         kernels = self.blur.draw(n, rng)
         resize, noise = self.resize.draw(rng), self.noise.draw(n, rng)
-        return StageDraw(kernels if blurred else None, resize, noise, uniform(n, self.jpeg, rng))
+        return StageParameters(kernels if blurred else None, resize, noise, uniform(n, self.jpeg, rng))
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ class OneStage:
         """The smallest side, px, for which every kernel fits into the picture."""
         return _up_to_multiple(max(self.stage.blur.sizes) // 2 + 1, self.scale)
 
-    def draw(self, n: int, height: int, width: int, rng: torch.Generator) -> OneStageDraw:
+    def draw(self, n: int, height: int, width: int, rng: torch.Generator) -> OneStageParameters:
         """Parameters for n pictures of height x width px.
 
         Raises UsageError where `scale` does not divide both, or one is below `minimum_size`.
         """
         lr_height, lr_width = _lr_size(height, width, self)
-        return OneStageDraw(height, width, lr_height, lr_width, self.stage.draw(n, rng))
+        return OneStageParameters(height, width, lr_height, lr_width, self.stage.draw(n, rng))
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class TwoStage:
         needed = max(first, math.ceil(second / self.first.resize.range[0]) + 1, last * self.scale)
         return _up_to_multiple(needed, self.scale)
 
-    def draw(self, n: int, height: int, width: int, rng: torch.Generator) -> TwoStageDraw:
+    def draw(self, n: int, height: int, width: int, rng: torch.Generator) -> TwoStageParameters:
         """Parameters for n pictures of height x width px.
 
         Raises UsageError where `scale` does not divide both, or one is below `minimum_size`.
@@ -125,22 +125,24 @@ class TwoStage:
         lr_height, lr_width = _lr_size(height, width, self)
         first, second = self.first.draw(n, rng), self.second.draw(n, rng)
         mode, sinc = draw_mode(rng), self.final_sinc.draw(n, rng)
-        return TwoStageDraw(height, width, lr_height, lr_width, first, second, mode, sinc, jpeg_last=chance(0.5, rng))
+        return TwoStageParameters(
+            height, width, lr_height, lr_width, first, second, mode, sinc, jpeg_last=chance(0.5, rng)
+        )
 
 
-def degrade(x: Tensor, drawn: OneStageDraw | TwoStageDraw) -> Tensor:
-    """Apply drawn parameters: x (N, 3, H, W) in [0, 1] -> (N, 3, H / scale, W / scale) in [0, 1], whole 1/255ths.
+def degrade(x: Tensor, params: OneStageParameters | TwoStageParameters) -> Tensor:
+    """Apply the parameters: x (N, 3, H, W) in [0, 1] -> (N, 3, H / scale, W / scale) in [0, 1], whole 1/255ths.
 
     The same x and parameters give the same result. Raises UsageError for a batch the parameters were not drawn for.
     """
-    stage = drawn.stage if isinstance(drawn, OneStageDraw) else drawn.first
-    expected = (len(stage.quality), 3, drawn.height, drawn.width)
+    stage = params.stage if isinstance(params, OneStageParameters) else params.first
+    expected = (len(stage.quality), 3, params.height, params.width)
     if tuple(x.shape) != expected or not x.is_floating_point():
         raise UsageError(f"parameters drawn for floats of shape {expected} met {x.dtype} of {tuple(x.shape)}")
     if x.device.type == "cpu":  # a training need not wait for its GPU
         check_values("degrade", x)
     with torch.no_grad():
-        y = _one_stage(x, drawn) if isinstance(drawn, OneStageDraw) else _two_stage(x, drawn)
+        y = _one_stage(x, params) if isinstance(params, OneStageParameters) else _two_stage(x, params)
         return (y * 255).round_().clamp_(0, 255) / 255
 
 
@@ -151,14 +153,14 @@ def resize(x: Tensor, size: tuple[int, int], mode: ResizeMode) -> Tensor:
     return F.interpolate(x, size, mode=mode)
 
 
-def resize_by(x: Tensor, drawn: ResizeDraw) -> Tensor:
+def resize_by(x: Tensor, params: ResizeParameters) -> Tensor:
     """x: (N, C, H, W) -> (N, C, floor(H f), floor(W f)), not clamped.
 
     Sampled at steps of exactly 1 / f, not of H / floor(H f), as torch does when it is given a factor.
     """
-    if drawn.factor == 1:
+    if params.factor == 1:
         return x
-    return F.interpolate(x, scale_factor=drawn.factor, mode=drawn.mode, recompute_scale_factor=False)
+    return F.interpolate(x, scale_factor=params.factor, mode=params.mode, recompute_scale_factor=False)
 
 
 def draw_mode(rng: torch.Generator) -> ResizeMode:
@@ -166,29 +168,29 @@ def draw_mode(rng: torch.Generator) -> ResizeMode:
     return RESIZE_MODES[int(torch.randint(len(RESIZE_MODES), (), generator=rng))]
 
 
-def _one_stage(x: Tensor, drawn: OneStageDraw) -> Tensor:
-    y = _through(x, drawn.stage)
-    return resize(y, (drawn.lr_height, drawn.lr_width), drawn.stage.resize.mode)
+def _one_stage(x: Tensor, params: OneStageParameters) -> Tensor:
+    y = _apply_stage(x, params.stage)
+    return resize(y, (params.lr_height, params.lr_width), params.stage.resize.mode)
 
 
-def _two_stage(x: Tensor, drawn: TwoStageDraw) -> Tensor:
-    y = _blurred(_through(x, drawn.first), drawn.second.blur)
-    factor = drawn.second.resize.factor
-    size = (max(1, int(drawn.lr_height * factor)), max(1, int(drawn.lr_width * factor)))
-    y = add_noise(resize(y, size, drawn.second.resize.mode), drawn.second.noise)
-    if not drawn.jpeg_last:
-        y = jpeg(y.clamp(0, 1), drawn.second.quality)
-    y = _blurred(resize(y, (drawn.lr_height, drawn.lr_width), drawn.final_mode), drawn.sinc)
-    return jpeg(y.clamp(0, 1), drawn.second.quality) if drawn.jpeg_last else y
+def _two_stage(x: Tensor, params: TwoStageParameters) -> Tensor:
+    y = _blurred(_apply_stage(x, params.first), params.second.blur)
+    factor = params.second.resize.factor
+    size = (max(1, int(params.lr_height * factor)), max(1, int(params.lr_width * factor)))
+    y = add_noise(resize(y, size, params.second.resize.mode), params.second.noise)
+    if not params.jpeg_last:
+        y = jpeg(y.clamp(0, 1), params.second.quality)
+    y = _blurred(resize(y, (params.lr_height, params.lr_width), params.final_mode), params.sinc)
+    return jpeg(y.clamp(0, 1), params.second.quality) if params.jpeg_last else y
 
 
-def _through(x: Tensor, drawn: StageDraw) -> Tensor:
-    y = add_noise(resize_by(_blurred(x, drawn.blur), drawn.resize), drawn.noise)
-    return jpeg(y, drawn.quality)
+def _apply_stage(x: Tensor, params: StageParameters) -> Tensor:
+    y = add_noise(resize_by(_blurred(x, params.blur), params.resize), params.noise)
+    return jpeg(y, params.quality)
 
 
-def _blurred(x: Tensor, drawn: BlurDraw | None) -> Tensor:
-    return x if drawn is None else blur(x, blur_kernels(drawn))
+def _blurred(x: Tensor, params: BlurParameters | None) -> Tensor:
+    return x if params is None else blur(x, blur_kernels(params))
 
 
 def _lr_size(height: int, width: int, pipeline: OneStage | TwoStage) -> tuple[int, int]:

@@ -12,10 +12,10 @@ from iqsr.errors import UsageError
 
 
 class Pool:
-    """`size` samples, of which a random batch is given out for every batch that comes in.
+    """A pool of `size` samples, which exchanges each batch for a random batch of its samples.
 
-    One pool a process. Samples stay on the device of the first batch. rng: on the CPU; the pool's alone, for its
-    state is a part of the pool's.
+    Samples stay on the device of the first batch. rng: a CPU random source that only this pool uses, for its state is
+    saved with the pool's.
     """
 
     def __init__(self, size: int, rng: torch.Generator) -> None:
@@ -52,7 +52,7 @@ class Pool:
             return taken
 
     def undo(self) -> None:
-        """Be as before the last `exchange`, once."""
+        """Undo the last `exchange`, once."""
         if self._last is not None:
             self.filled, rows, taken, rng = self._last
             self._put(rows, taken)
@@ -64,12 +64,12 @@ class Pool:
             self._samples[name][rows.to(values.device)] = values
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, copied; a pool that loads it continues bit for bit as this one."""
+        """The whole state, copied. A pool that loads it continues exactly as this one would."""
         samples = {name: values[: self.filled].clone() for name, values in self._samples.items()}
         return {"size": self.size, "samples": samples, "generator": self._rng.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Become the pool whose `state_dict` this is. UsageError for the state of a pool of another size."""
+        """Restore a `state_dict`. Raises UsageError for that of a pool of another size."""
         if state["size"] != self.size:
             raise UsageError(f"the state is that of a pool of {state['size']} samples, not of {self.size}")
         samples: dict[str, Tensor] = state["samples"]

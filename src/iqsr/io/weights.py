@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -174,6 +174,39 @@ def find(weight: Weight) -> Path:
     raise WeightsError(f"{what}; run: {weight.remedy} (or, offline: iqsr weights import FOLDER)")
 
 
+@dataclass(frozen=True)
+class WeightState:
+    """A weight file, and whether it is here."""
+
+    weight: Weight
+    path: Path | None
+    """The verified file; None where there is none."""
+    problem: str | None
+    """Why there is none, in one line."""
+
+    def document(self) -> dict[str, object]:
+        """Everything, for JSON."""
+        return {
+            **asdict(self.weight),
+            "here": self.path is not None,
+            "path": str(self.path) if self.path else None,
+            "problem": self.problem,
+            "remedy": None if self.path else self.weight.remedy,
+        }
+
+
+def weight_states() -> list[WeightState]:
+    """Every weight file that iqsr can use, and whether it is here. No network."""
+    return [_state(weight) for weight in known_weights().values()]
+
+
+def _state(weight: Weight) -> WeightState:
+    try:
+        return WeightState(weight, find(weight), None)
+    except WeightsError as error:
+        return WeightState(weight, None, str(error))
+
+
 def locate(name: str) -> Path:
     """Verified local path of the weights called `name`, without any network access.
 
@@ -224,7 +257,8 @@ def import_folder(folder: Path) -> list[Weight]:
     """Copy the weight files found in `folder` and below into the weights folder, recognised by hash.
 
     All files are checked before the first is copied. Returns what was recognised, in `weights.toml`'s order.
-    Raises UsageError if `folder` is not one, WeightsError if a file has a known name but other content.
+    Raises UsageError if `folder` is not one, WeightsError if a file has a known name but other content, or if there is
+    no weight file in the folder.
     """
     if not folder.is_dir():
         raise UsageError(f"no such folder: '{folder}'")
@@ -232,6 +266,8 @@ def import_folder(folder: Path) -> list[Weight]:
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         if weight := _recognised(file):
             found.setdefault(weight.name, file)
+    if not found:
+        raise WeightsError(f"{folder}: holds no weight file that iqsr knows; `iqsr weights` lists them")
     for name, file in found.items():
         _copy(file, known_weight(name))
     return [weight for name, weight in known_weights().items() if name in found]

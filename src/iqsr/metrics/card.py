@@ -1,7 +1,7 @@
-"""What a metric is: facts as data, read from `cards.toml`. No torch in here.
+"""What a metric is: the facts about it as data, read from `cards.toml`. Imports no torch.
 
-The two axes are those of "Augmenting Perceptual Super-Resolution via Image Quality Predictors" (CVPR 2025,
-arXiv:2504.18524, section 13): what a metric compares with, and the kind of information that moves it.
+The two axes of the taxonomy, `reference` and `level`, are those of "Augmenting Perceptual Super-Resolution via Image
+Quality Predictors" (CVPR 2025, arXiv:2504.18524, section 13).
 """
 
 import math
@@ -19,52 +19,67 @@ if TYPE_CHECKING:
 Reference = Literal["full", "none"]
 Level = Literal["low", "mid", "high"]
 Provider = Literal["iqsr", "pyiqa"]
+Precision = Literal["fp32", "bf16"]
+"""In which a metric's network is computed."""
 
 
 @dataclass(frozen=True)
 class MetricCard:
-    """The facts about one metric. Nothing of this is ever inferred from its name."""
+    """The facts about one metric. None of them is inferred from its name."""
 
     name: str
-    """What iqsr calls it; where IQA-PyTorch has the same metric, its name there."""
+    """The metric's name in iqsr; IQA-PyTorch's name where it has the same metric."""
     title: str
     """One line for people."""
     reference: Reference
-    """`full`: compares with the original picture; `none`: looks at the picture alone."""
+    """`full`: compares the picture with its original; `none`: sees the picture alone."""
     level: Level
-    """`low`: colours, edges; `mid`: textures, local structure; `high`: meaning, the picture as a whole."""
+    """The information it depends on. `low`: colours, edges; `mid`: textures, local structure; `high`: semantics."""
     higher_is_better: bool
     """The direction."""
     range: tuple[float, float]
-    """Least and greatest value in practice."""
+    """The lowest and highest value in practice."""
     differentiable: bool
-    """True if gradients reach the picture: usable as a training loss."""
+    """Whether gradients reach the picture, so that the metric can be a training loss."""
     licence: str
-    """SPDX identifiers of code and weights as they are used here."""
+    """SPDX identifiers of its code and weights as iqsr uses them."""
     source: str
     """The paper: authors, venue, year, DOI or arXiv number."""
-    weights: tuple[str, ...]
-    """Names in `weights.toml` of the files that it needs."""
     minimum_size: int
-    """Shortest side of the smallest picture that it accepts, in pixels."""
-    provider: Provider
-    """Whose code computes it."""
+    """The minimum height and width of the picture in pixels."""
+    aliases: tuple[str, ...] = ()
+    """Other names of the same metric."""
+    formula: str = ""
+    """`module:function` in this package; the function maps `(x)` or `(x, reference)` to (N,)."""
+    network: str = ""
+    """A module of this package whose `from_card(card, precision)` returns the network with its weights."""
+    variant: str = ""
+    """Which of the network's variants it is, such as the trunk or the training set."""
+    trainable: bool = False
+    """Whether `iqsr train-quality` trains networks of this kind: `NAME:FILE` then is a metric, too."""
+    weights: tuple[str, ...] = ()
+    """The weight files that it needs, by their names in `weights.toml`."""
     package_data: str = ""
-    """Its file of weights inside this package, or empty."""
+    """The weight file inside this package, if it has one."""
     downloads: tuple[str, ...] = ()
-    """Files that pyiqa fetches when the metric is first used: paths below torch.hub's folder, or `hf:owner/name`."""
+    """The files that pyiqa downloads at first use: paths below torch.hub's folder, or `hf:owner/name`."""
     requires: tuple[str, ...] = ()
-    """`module: requirement` that its provider needs for it and does not install."""
+    """`module: requirement`: packages that pyiqa needs for it and does not install."""
     weights_file: str = ""
-    """Of a predictor that was trained with `iqsr train-quality`: the file of its weights."""
+    """The weight file of a network that `iqsr train-quality` trained."""
+
+    @property
+    def provider(self) -> Provider:
+        """Whose code computes the metric."""
+        return "iqsr" if self.formula or self.network else "pyiqa"
 
     @property
     def is_bounded(self) -> bool:
-        """Whether the range has two ends, so that it can be spread over 0 to 100."""
+        """Whether both ends of the range are finite, so that it can be scaled to 0 to 100."""
         return all(map(math.isfinite, self.range))
 
     def on_hundred(self, value: "Tensor") -> "Tensor":
-        """Values of the metric with its range, which must be bounded, spread over 0 to 100, higher for better."""
+        """Values of the metric scaled linearly from its range, which must be bounded, to 0 to 100; higher is better."""
         low, high = self.range
         share = (value - low) / (high - low)
         return 100 * (share if self.higher_is_better else 1 - share)
@@ -72,7 +87,7 @@ class MetricCard:
 
 @lru_cache(maxsize=1)
 def cards() -> dict[str, MetricCard]:
-    """Every known metric by name: full reference before none, low level before high, as listed in `cards.toml`."""
+    """Every metric's card by name: full reference before none, low level before high, then as in `cards.toml`."""
     text = Path(__file__).with_name("cards.toml").read_text(encoding="utf-8")
     listed = [_card(name, entry) for name, entry in tomllib.loads(text)["card"].items()]
     axes = (("full", "none"), ("low", "mid", "high"))
@@ -85,53 +100,50 @@ def _card(name: str, entry: dict[str, object]) -> MetricCard:
     return MetricCard(name=name, **frozen)  # pyright: ignore[reportArgumentType]
 
 
-def _own_predictor(kind: MetricCard, file: str) -> MetricCard:
-    name, title = f"{kind.name}:{file}", f"A predictor of your own, as {kind.name}"
-    facts = replace(kind, name=name, title=title, licence="yours", source="iqsr train-quality")
-    return replace(facts, package_data="", weights_file=str(_weights_of(Path(file))))
-
-
-def _weights_of(path: Path) -> Path:
-    """A file itself; in the folder of a run, the result: that of its last round where it has rounds."""
-    if not path.is_dir():
-        return path
-    rounds = sorted(path.glob("round-*/weights.safetensors"), key=lambda found: int(found.parent.name.split("-")[1]))
-    return rounds[-1] if rounds else path / "weights.safetensors"
-
-
-# Other spellings of the same metric, as its authors or this package's modules have them.
-ALIASES = {
-    "lpips_st": "stlpips",
-    "lpips-st": "stlpips",
-    "lpips_st-vgg": "stlpips-vgg",
-    "lpips-st-vgg": "stlpips-vgg",
-    "ms-ssim": "ms_ssim",
-    "musiq-koniq": "musiq",
-    "nique": "niqe",
-    "nique_matlab": "niqe_matlab",
-}
-
-
-OWN_PREDICTORS = ("srq", "srq-holdout")
-"""Metrics whose weights may be of a training of one's own: `srq:runs/mine`."""
+@lru_cache(maxsize=1)
+def _names() -> dict[str, str]:
+    """The name that each name and alias, case-folded, stands for."""
+    return {known.casefold(): c.name for c in cards().values() for known in (c.name, *c.aliases)}
 
 
 def card(name: str) -> MetricCard:
-    """The card of a metric.
+    """Look up the card of a metric.
 
     Args:
-        name: Its name or an alias, in capitals or not; or `srq:FILE` (`srq-holdout:FILE`), a predictor that
-            `iqsr train-quality` made: its weights, or the folder of its run.
+        name: A name or an alias, in any case; or `srq:FILE` (`srq-holdout:FILE`), a predictor trained by
+            `iqsr train-quality`, where FILE is its weights or the folder of its run.
+
+    Returns:
+        The card.
 
     Raises:
         UnknownNameError: The message lists the nearest names first.
     """
-    known = cards()
-    kind, colon, file = name.partition(":")
-    if colon and kind.casefold() in OWN_PREDICTORS and file:
-        return _own_predictor(known[kind.casefold()], file)
-    meant = name.casefold()
-    found = {other.casefold(): about for other, about in known.items()}.get(ALIASES.get(meant, meant))
-    if found is None:
-        raise UnknownNameError("metric", name, list(known))
-    return found
+    kind, _, file = name.partition(":")
+    kind_card = cards().get(kind.casefold())
+    if file and kind_card is not None and kind_card.trainable:
+        return _own_predictor(kind_card, file)
+    if name.casefold() not in _names():
+        raise UnknownNameError("metric", name, list(cards()))
+    return cards()[_names()[name.casefold()]]
+
+
+def _own_predictor(kind: MetricCard, file: str) -> MetricCard:
+    """The card of a predictor that a user trained: that of its kind, with the user's weights."""
+    return replace(
+        kind,
+        name=f"{kind.name}:{file}",
+        title=f"A predictor of your own, as {kind.name}",
+        licence="yours",
+        source="iqsr train-quality",
+        package_data="",
+        weights_file=str(_weights_in(Path(file))),
+    )
+
+
+def _weights_in(path: Path) -> Path:
+    """The weight file of a run's folder (the last round's, if it has rounds); any other path is returned as it is."""
+    if not path.is_dir():
+        return path
+    rounds = sorted(path.glob("round-*/weights.safetensors"), key=lambda found: int(found.parent.name.split("-")[1]))
+    return rounds[-1] if rounds else path / "weights.safetensors"

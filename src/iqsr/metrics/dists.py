@@ -1,7 +1,7 @@
 """DISTS (Ding, Ma, Wang & Simoncelli, IEEE TPAMI 2022, arXiv:2004.07728): structure and texture in deep features.
 
-Compares means (texture) and covariances (structure) of VGG16 features, weighed by what people judged, so that one
-patch of grass may stand for another.
+It compares means (texture) and covariances (structure) of VGG16 features, weighted by human judgements, so that it
+tolerates a texture that is resampled, such as another patch of grass.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iqsr.io import weights
+from iqsr.metrics.card import MetricCard, Precision
 from iqsr.metrics.imagenet import VGG16_CHANNELS, load_stages, vgg16_stages
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -31,8 +32,8 @@ class L2Pool(nn.Module):
 def dists(fx: Sequence[Tensor], fy: Sequence[Tensor], alpha: Tensor, beta: Tensor) -> Tensor:
     """Distance of two pyramids of features (eqs. 4 to 6).
 
-    fx, fy: a (N, C, h, w) a stage, the picture itself first. alpha, beta: one weight a channel of all stages, for
-    texture and structure. Returns (N,), lower is better, 0 = identical.
+    fx, fy: a (N, C, h, w) for each stage, the picture itself first. alpha, beta: the weights of texture and of
+    structure, one for each channel of all stages. Returns (N,), lower is better, 0 = identical.
     """
     total = alpha.sum() + beta.sum()
     channels = [f.shape[1] for f in fx]
@@ -86,3 +87,8 @@ class Dists(DistsNetwork):
         self.alpha.data.copy_(state["alpha"].flatten())
         self.beta.data.copy_(state["beta"].flatten())
         self.eval().requires_grad_(False)
+
+
+def from_card(card: MetricCard, precision: Precision) -> Dists:
+    """The network of DISTS' card."""
+    return Dists()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-# Of each stage: blocks, kernel, stride, expansion, channels.
+# For each stage: number of blocks, kernel size, stride, expansion, channels.
 _STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -20,14 +20,14 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-_SHOWN = (0, 1, 2, 4, 6)
-CHANNELS = tuple(_STAGES[number][4] for number in _SHOWN)
-"""Of the five levels, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture's size."""
+_FEATURE_STAGES = (0, 1, 2, 4, 6)
+CHANNELS = tuple(_STAGES[number][4] for number in _FEATURE_STAGES)
+"""Channels of the five feature maps, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture's size."""
 _EPSILON = 1e-3
 
 
 class EfficientNetLite0(nn.Module):
-    """(N, 3, H, W), ImageNet's mean and deviation taken off, -> five maps of features, the finest first."""
+    """Maps (N, 3, H, W), normalised by ImageNet's mean and deviation, to five feature maps, the finest first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,13 +47,15 @@ class EfficientNetLite0(nn.Module):
         x, features = F.relu6(self.conv_stem(x)), list[Tensor]()
         for number, stage in enumerate(self.blocks):
             x = stage(x)
-            if number in _SHOWN:
+            if number in _FEATURE_STAGES:
                 features.append(x)
         return features
 
     def load_unfolded(self, values: Iterable[Tensor]) -> None:
-        """Take the weights of a network with batch norms: of each convolution, then of its norm weight, bias, mean,
-        variance and count, in the network's order. What follows, a classifier, is left.
+        """Load the weights of the same network with batch norms, folding the norms into the convolutions.
+
+        values: for each convolution in order its weight, then the weight, bias, mean, variance and batch count of its
+        norm; the weights of a classifier may follow and are ignored.
         """
         following = iter(values)
         for layer in self.modules():
@@ -64,7 +66,7 @@ class EfficientNetLite0(nn.Module):
 
 
 class Block(nn.Module):
-    """A depthwise convolution between two of 1x1; without expansion, only the second of them."""
+    """An inverted residual block: expansion (1x1), depthwise convolution, projection (1x1)."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -90,7 +92,7 @@ class Block(nn.Module):
 class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow does: the output has 1/stride of the size, rounded up.
 
-    Behind a stride, the right and lower edges get more zeros than the others, or all of them.
+    With a stride, the right and lower edges get more zeros than the left and upper ones.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, *, groups: int = 1) -> None:

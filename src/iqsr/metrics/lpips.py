@@ -1,23 +1,22 @@
 """LPIPS (Zhang, Isola, Efros, Shechtman & Wang, CVPR 2018, arXiv:1801.03924), version 0.1: distance in deep features.
 
-The trunks are torchvision's, the linear heads the authors'.
+The trunks are torchvision's, the linear heads are the authors'.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from iqsr.io import weights
+from iqsr.metrics.card import MetricCard, Precision
 from iqsr.metrics.imagenet import alexnet_stages, load_stages, vgg16_stages
-from iqsr.metrics.lpips_st import lpips_st
-
-Trunk = Literal["alex", "vgg"]
+from iqsr.metrics.lpips_st import Trunk, lpips_st
 
 
 class LpipsNetwork(nn.Module):
-    """LPIPS' architecture with random weights. As LPIPS-ST, on trunks with strides and max-pooling as published."""
+    """LPIPS' architecture with random weights: `lpips_st` on trunks with strides and max-pooling as published."""
 
     def __init__(self, trunk: Trunk = "alex") -> None:
         super().__init__()
@@ -43,8 +42,13 @@ class Lpips(LpipsNetwork):
         self.eval().requires_grad_(False)
 
 
+def from_card(card: MetricCard, precision: Precision) -> Lpips:
+    """The network of one of LPIPS' cards."""
+    return Lpips(cast("Trunk", card.variant))
+
+
 def load_heads(heads: Sequence[Tensor], name: str) -> None:
-    """Fill one weight a channel and stage from the authors' file, called `name` in `weights.toml`."""
+    """Fill the heads, one weight for each channel of a stage, from the authors' file `name` of `weights.toml`."""
     state: dict[str, Tensor] = torch.load(weights.locate(name), map_location="cpu", weights_only=True)
     for i, head in enumerate(heads):
         head.data.copy_(state[f"lin{i}.model.1.weight"].flatten())

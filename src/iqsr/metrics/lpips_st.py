@@ -1,11 +1,11 @@
 """Shift-tolerant LPIPS (Ghildyal & Liu, "Shift-tolerant Perceptual Similarity Metric", ECCV 2022).
 
 arXiv:2207.13686. LPIPS (Zhang et al., CVPR 2018, arXiv:1801.03924) on trunks that do not alias: every
-stride is a binomial blur behind a wide reflection pad, so a picture moved by a pixel or two keeps its score.
+stride is a binomial blur after a wide reflection pad, so a shift by a pixel or two hardly changes the score.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from iqsr.errors import UsageError
 from iqsr.io import weights
+from iqsr.metrics.card import MetricCard, Precision
 
 Trunk = Literal["alex", "vgg"]
 
@@ -26,10 +27,10 @@ _SMALLEST = {"alex": 21, "vgg": 18}
 def distance_maps(
     x: Tensor, y: Tensor, stages: Sequence[Callable[[Tensor], Tensor]], heads: Sequence[Tensor]
 ) -> Iterator[Tensor]:
-    """Where two batches differ in the features of `stages`, as weighed by `heads`: one map a stage.
+    """Differences of two batches in the features of `stages`, weighted by `heads`: one map for each stage.
 
     x: (N, 3, H, W) and y: (N or 1, 3, H, W) in [0, 1]. stages: the trunk in order, each fed the one before. heads:
-    a (C,) of weights per stage, not negative. Yields (N, 1, h, w), 0 = identical; differentiable in x and y.
+    a (C,) of non-negative weights for each stage. Yields (N, 1, h, w), 0 = identical; differentiable in x and y.
     """
     fx, fy = _scaled(x), _scaled(y)
     for stage, head in zip(stages, heads, strict=True):
@@ -39,9 +40,9 @@ def distance_maps(
 
 
 def lpips_st(x: Tensor, y: Tensor, stages: Sequence[Callable[[Tensor], Tensor]], heads: Sequence[Tensor]) -> Tensor:
-    """Distance of two batches in the features of `stages`, calibrated to people's judgements by `heads`.
+    """Distance of two batches in the features of `stages`, calibrated to human judgements by `heads`.
 
-    As `distance_maps`, averaged over places and added over stages (LPIPS, eq. 1). Returns (N,), lower is better.
+    The `distance_maps`, averaged over positions and summed over stages (LPIPS, eq. 1). Returns (N,), lower is better.
     """
     return sum((m.mean((1, 2, 3)) for m in distance_maps(x, y, stages, heads)), x.new_zeros(x.shape[0]))
 
@@ -68,12 +69,12 @@ class LpipsSt(nn.Module):
         return lpips_st(x, y, list(self.stages), list(self.heads))
 
     def distance_maps(self, x: Tensor, y: Tensor) -> list[Tensor]:
-        """x: (N, 3, H, W) and y: (N or 1, 3, H, W) in [0, 1]. Returns a (N, 1, h, w) a stage: where they differ."""
+        """x: (N, 3, H, W) and y: (N or 1, 3, H, W) in [0, 1]. Returns a (N, 1, h, w) for each stage."""
         self._check(x, y.expand_as(x))
         return list(distance_maps(x, y, list(self.stages), list(self.heads)))
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """x: (N, 3, H, W) in [0, 1]. Returns the trunk's (N, C, h, w) a stage, unnormalised; differentiable."""
+        """x: (N, 3, H, W) in [0, 1]. Returns a (N, C, h, w) for each stage, unnormalised; differentiable."""
         self._check(x, x)
         found = _scaled(x)
         return [found := stage(found) for stage in self.stages]
@@ -89,6 +90,11 @@ class LpipsSt(nn.Module):
             raise UsageError(
                 f"LPIPS-ST ({self.trunk}) needs at least {smallest}x{smallest} pixels, got {x.shape[3]}x{x.shape[2]}"
             )
+
+
+def from_card(card: MetricCard, precision: Precision) -> LpipsSt:
+    """The network of one of LPIPS-ST's cards."""
+    return LpipsSt(cast("Trunk", card.variant))
 
 
 class _BlurDownsample(nn.Module):

@@ -1,4 +1,4 @@
-"""A metric that can be called: one door with its checks, the same for all."""
+"""A metric that can be called: checks of the input, the same for all metrics, and the metric."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +12,15 @@ from iqsr.picture_checks import check_batch
 
 
 class Metric(nn.Module):
-    """A frozen metric: pictures in, one number a picture out.
+    """A frozen metric, made by `load_metric`. Calling it gives one value for each picture.
 
-    `measure` is a function or a network, `(x)` or `(x, reference)` -> (N,). It stays in evaluation mode whatever
-    `train()` says, and keeps no state between calls. Gradients reach the pictures if the card says so. autocast: let
-    torch compute its convolutions and matrix products in bfloat16.
+    It stays in evaluation mode, whatever `train()` is given, and keeps no state between calls. Gradients reach the
+    pictures if `card.differentiable`.
+
+    Args:
+        card: The facts about the metric.
+        measure: A function or network that maps `(x)` or `(x, reference)` to (N,).
+        autocast: Compute convolutions and matrix products in bfloat16.
     """
 
     def __init__(self, card: MetricCard, measure: Callable[..., Tensor], *, autocast: bool = False) -> None:
@@ -28,18 +32,25 @@ class Metric(nn.Module):
         self.train(False)
 
     def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
-        """x: (N, 3, H, W) in [0, 1]; reference: the same shape, for full-reference metrics only.
+        """Measure pictures.
 
-        Values may overshoot, as those of networks do; below -0.5 and above 1.5 they are of another scale.
+        Args:
+            x: (N, 3, H, W) RGB in [0, 1]. Values may overshoot, as those of networks do, but not below -0.5 or above
+                1.5, which is another scale.
+            reference: The originals, of the same shape; for full-reference metrics only.
 
-        Returns (N,) float32, one value a picture; direction and range are on the card. UsageError for input that
-        cannot be right, with what came.
+        Returns:
+            (N,) float32, one value for each picture; `card` has the direction and the range.
+
+        Raises:
+            UsageError: For another shape, type or range, with the one that came; for a picture below
+                `card.minimum_size`; for a reference that is missing or not used.
         """
         check_pictures(self.card, x, reference)
         return self.unchecked(x, reference)
 
     def unchecked(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
-        """As `forward`, for pictures that are known to be right: nothing waits for the device."""
+        """`forward` without its checks, which on a GPU wait for what is being computed."""
         pictures = (x.float(),) if reference is None else (x.float(), reference.float())
         with (
             torch.set_grad_enabled(torch.is_grad_enabled() and self.card.differentiable),
@@ -58,7 +69,7 @@ class Metric(nn.Module):
 
 
 def check_pictures(card: MetricCard, x: Tensor, reference: Tensor | None) -> None:
-    """UsageError, in one line with what came, for anything the metric of `card` cannot take."""
+    """Raise UsageError, with what came, for input that the metric of `card` cannot take."""
     if card.reference == "full" and reference is None:
         raise UsageError(f"{card.name} compares with a reference picture; none was given")
     if card.reference == "none" and reference is not None:

@@ -5,31 +5,40 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iqsr.errors import UsageError
-from iqsr.metrics.planes import exact, without_border
+from iqsr.metrics.pixels import at_least_float32, cropped
 from iqsr.metrics.ssim import WINDOW, ssim_means
 
 # The published exponents of the five scales, finest first.
 _EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-SMALLEST = WINDOW * 2 ** (len(_EXPONENTS) - 1)
+MINIMUM_SIZE = WINDOW * 2 ** (len(_EXPONENTS) - 1)
 
 
 def ms_ssim(x: Tensor, y: Tensor, *, crop_border: int = 0) -> Tensor:
-    """x, y: (N, C, H, W) in [0, 1]. Returns (N,) in [0, 1], the mean over channels; higher is better, 1 = identical.
+    """Mean MS-SSIM over channels: contrast and structure on four scales, SSIM on the fifth (eq. 7). Differentiable.
 
-    Contrast and structure on four scales, SSIM on the fifth (eq. 7); negative factors, which have no such power,
-    count as 0. crop_border: pixels to leave out on each side. UsageError if less than 176x176 is left. Differentiable.
+    Negative factors, which have no real power, count as 0.
+
+    Args:
+        x, y: Pictures (N, C, H, W) in [0, 1].
+        crop_border: Pixels to crop on each side first.
+
+    Returns:
+        (N,) in [0, 1]; higher is better, 1 = identical.
+
+    Raises:
+        UsageError: If less than 176x176 pixels are left.
     """
-    x, y = exact(without_border(x, crop_border)), exact(without_border(y, crop_border))
-    if min(x.shape[2:]) < SMALLEST:
-        raise UsageError(f"MS-SSIM needs at least {SMALLEST}x{SMALLEST} pixels, got {x.shape[3]}x{x.shape[2]}")
+    x, y = at_least_float32(cropped(x, crop_border)), at_least_float32(cropped(y, crop_border))
+    if min(x.shape[2:]) < MINIMUM_SIZE:
+        raise UsageError(f"MS-SSIM needs at least {MINIMUM_SIZE}x{MINIMUM_SIZE} pixels, got {x.shape[3]}x{x.shape[2]}")
     result = torch.ones_like(x[:, :, 0, 0])
     for scale, exponent in enumerate(_EXPONENTS):
         if scale:
             with torch.autocast(x.device.type, enabled=False):
                 x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-        whole, contrast_structure = ssim_means(x, y)
+        full, contrast_structure = ssim_means(x, y)
         last = scale == len(_EXPONENTS) - 1
-        result = result * _power(whole if last else contrast_structure, exponent)
+        result = result * _power(full if last else contrast_structure, exponent)
     return result.mean(1)
 
 

@@ -1,4 +1,4 @@
-"""MUSIQ's weight files: Google's `.npz` and IQA-PyTorch's `.pth`, read into the layers of `musiq_network`.
+"""MUSIQ's weight files: Google's `.npz` and IQA-PyTorch's `.pth`, read into the layers of `musiq_layers`.
 
 Both hold the same numbers. Google's names are those of Flax, behind `opt/target/`; they are read into IQA-PyTorch's.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from iqsr.errors import WeightsError
 from iqsr.finite import not_finite
 from iqsr.io.model_files import what_it_is, wrong_checksum
-from iqsr.metrics.musiq_network import LAYERS, WIDTH
+from iqsr.metrics.musiq_layers import LAYERS, WIDTH
 
 State = dict[str, Tensor]
 
@@ -62,13 +62,13 @@ def read_state(path: Path, bins: int) -> State:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (KeyError, StopIteration, ValueError, RuntimeError, BadZipFile, AttributeError, EOFError) as error:
-        told = None if is_zipfile(path) else what_it_is(path)
-        told = told or f"not MUSIQ's weights ({_first_line(error)}); fetch the file again"
-        raise WeightsError(f"{path}: {told}") from error
+        reason = None if is_zipfile(path) else what_it_is(path)
+        reason = reason or f"not MUSIQ's weights ({_first_line(error)}); fetch the file again"
+        raise WeightsError(f"{path}: {reason}") from error
     except Exception as error:
         if type(error).__name__ == "UnpicklingError":
-            told = what_it_is(path) or "not plain weights, and not opened: it may run code; fetch it again"
-            raise WeightsError(f"{path}: {told}") from error
+            reason = what_it_is(path) or "not plain weights, and not opened: it may run code; fetch it again"
+            raise WeightsError(f"{path}: {reason}") from error
         raise
     if part := wrong_checksum(path):
         raise WeightsError(f"{path}: damaged: the checksum of its part '{part}' is wrong; fetch the file again")

@@ -2,9 +2,9 @@
 
 The paper ("Augmenting Perceptual Super-Resolution via Image Quality Predictors", CVPR 2025, section 7) names the
 lack of no-reference metrics made for super-resolution as an opportunity. srq is one: an EfficientNet-Lite0 (Tan & Le,
-ICML 2019, arXiv:1905.11946) under a dense head, taught by full-reference metrics that saw the clean originals, on
-outputs of super-resolution networks, classical distortions and attacks on its own earlier versions
-(docs/model-cards/srq.md).
+ICML 2019, arXiv:1905.11946) and a dense head. Its targets in training are full-reference metrics against the clean
+originals, on outputs of super-resolution networks, classical distortions and adversarial examples of its own earlier
+versions (docs/model-cards/srq.md).
 """
 
 from importlib import resources
@@ -17,17 +17,19 @@ from torch import Tensor, nn
 from iqsr.errors import UsageError, WeightsError
 from iqsr.finite import not_finite
 from iqsr.io.model_files import what_it_is
-from iqsr.metrics.dense import DenseHead, Prediction, Predictor, without_credit_for_nothing
+from iqsr.metrics.card import MetricCard, Precision
+from iqsr.metrics.dense import DenseHead, Prediction, Predictor, penalise_blank_areas
 from iqsr.metrics.efficientnet_lite import CHANNELS, EfficientNetLite0
 
-SMALLEST = 64
+MINIMUM_SIZE = 64
+"""The minimum height and width in pixels."""
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Srq(Predictor):
-    """Picture to score. Fully convolutional: any size from 64 px a side, one pass for score and map.
+    """Maps a picture to its score. Fully convolutional: any size from 64x64; one pass gives score and quality map.
 
-    Its convolutions carry their batch norms inside (folded), so training and evaluation mode are the same function.
+    Batch norms are folded into the convolutions, so training and evaluation mode compute the same function.
     """
 
     def __init__(self) -> None:
@@ -37,12 +39,14 @@ class Srq(Predictor):
 
     def predict(self, x: Tensor) -> Prediction:
         """x: (N, 3, H, W) in [0, 1], H and W at least 64. UsageError for any other shape."""
-        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < SMALLEST:
-            raise UsageError(f"srq expected (N, 3, H, W) of at least {SMALLEST}x{SMALLEST}, got {tuple(x.shape)}")
+        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < MINIMUM_SIZE:
+            raise UsageError(
+                f"srq expected (N, 3, H, W) of at least {MINIMUM_SIZE}x{MINIMUM_SIZE}, got {tuple(x.shape)}"
+            )
         mean, std = (x.new_tensor(t).view(1, 3, 1, 1) for t in (_MEAN, _STD))
         features = self.trunk(((x - mean) / std).contiguous(memory_format=torch.channels_last))
-        found = self.head(features, (features[2].shape[2], features[2].shape[3]))
-        return without_credit_for_nothing(found, x)
+        prediction = self.head(features, (features[2].shape[2], features[2].shape[3]))
+        return penalise_blank_areas(prediction, x)
 
 
 def load_srq(path: Path | None = None) -> Srq:
@@ -55,15 +59,20 @@ def load_srq(path: Path | None = None) -> Srq:
     return model
 
 
+def from_card(card: MetricCard, precision: Precision) -> Srq:
+    """The network of srq's card, or of a predictor's that a user trained."""
+    return load_srq(Path(card.weights_file) if card.weights_file else None)
+
+
 def load_predictor(model: nn.Module, path: Path) -> None:
     """Fill `model` from a safetensors file and freeze it. WeightsError where file and model do not fit."""
     try:
         state = load_file(path)
         model.load_state_dict({k: v.float() for k, v in state.items()})
     except Exception as error:
-        told = what_it_is(path) if path.is_file() else None
-        told = told or f"not weights of this predictor ({str(error).splitlines()[0]})"
-        raise WeightsError(f"{path.name}: {told}; train them with `iqsr train-quality`") from error
+        reason = what_it_is(path) if path.is_file() else None
+        reason = reason or f"not weights of this predictor ({str(error).splitlines()[0]})"
+        raise WeightsError(f"{path.name}: {reason}; train them with `iqsr train-quality`") from error
     if found := not_finite(model.named_parameters()):
         raise WeightsError(f"{path.name}: {found}: damaged, or its training failed; train it again")
     model.eval().requires_grad_(False)

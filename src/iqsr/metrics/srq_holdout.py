@@ -1,7 +1,7 @@
-"""srq-holdout: a second judge of super-resolution quality, for checking what was optimised for srq.
+"""srq-holdout: a second no-reference predictor, for checking networks that were trained with srq as the quality.
 
-Its trunk is the AlexNet of LPIPS-ST (Ghildyal & Liu, ECCV 2022, arXiv:2207.13686), frozen; its head learned from
-other crops with another seed. Nothing in this project optimises it: a gain in srq that srq-holdout does not see is
+Its trunk is the AlexNet of LPIPS-ST (Ghildyal & Liu, ECCV 2022, arXiv:2207.13686), frozen; its head was trained on
+other crops with another seed. Nothing in this project optimises it: a gain in srq without a gain in srq-holdout is
 likely no gain.
 """
 
@@ -13,13 +13,17 @@ import torch
 from torch import Tensor
 
 from iqsr.errors import UsageError
-from iqsr.metrics.dense import DenseHead, Prediction, Predictor, without_credit_for_nothing
+from iqsr.metrics.card import MetricCard, Precision
+from iqsr.metrics.dense import DenseHead, Prediction, Predictor, penalise_blank_areas
 from iqsr.metrics.lpips_st import LpipsSt
-from iqsr.metrics.srq import SMALLEST, load_predictor
+from iqsr.metrics.srq import MINIMUM_SIZE, load_predictor
 
 
 class SrqHoldout(Predictor):
-    """Picture to score, as `Srq`, from frozen features. Raises WeightsError where LPIPS-ST's weights are missing."""
+    """Maps a picture to its score, as `Srq` does, from frozen features.
+
+    Raises WeightsError where LPIPS-ST's weights are missing.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,18 +38,23 @@ class SrqHoldout(Predictor):
 
     def predict(self, x: Tensor) -> Prediction:
         """x: (N, 3, H, W) in [0, 1], H and W at least 64. UsageError for any other shape."""
-        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < SMALLEST:
-            raise UsageError(f"srq-holdout expected (N, 3, H, W) of at least {SMALLEST}, got {tuple(x.shape)}")
+        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < MINIMUM_SIZE:
+            raise UsageError(f"srq-holdout expected (N, 3, H, W) of at least {MINIMUM_SIZE}, got {tuple(x.shape)}")
         features = self._trunk[0].features(x)
-        found = self.head([torch.log1p(f) for f in features], (x.shape[2] // 8, x.shape[3] // 8))
-        return without_credit_for_nothing(found, x)
+        prediction = self.head([torch.log1p(f) for f in features], (x.shape[2] // 8, x.shape[3] // 8))
+        return penalise_blank_areas(prediction, x)
 
 
 def load_srq_holdout(path: Path | None = None) -> SrqHoldout:
-    """The shipped judge, or the one whose head is in a safetensors file at `path`; frozen, fp32.
+    """The shipped predictor, or the one whose head is in a safetensors file at `path`; frozen, fp32.
 
     Raises WeightsError where a file is missing or is not an srq-holdout.
     """
     model = SrqHoldout()
     load_predictor(model, path or Path(str(resources.files("iqsr.metrics") / "srq-holdout.safetensors")))
     return model
+
+
+def from_card(card: MetricCard, precision: Precision) -> SrqHoldout:
+    """The network of srq-holdout's card, or of a predictor's that a user trained."""
+    return load_srq_holdout(Path(card.weights_file) if card.weights_file else None)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from iqsr.errors import UsageError
-from iqsr.metrics.planes import added, bands, exact, luma, without_border
+from iqsr.metrics.pixels import at_least_float32, bands, cropped, luma, sum_of_bands
 
 WINDOW = 11
 _SIGMA = 1.5
@@ -17,13 +17,13 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 
 def ssim_maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """SSIM at each place, and its contrast-structure factor alone (eqs. 13 and 9 with 10), as MS-SSIM needs it.
+    """SSIM at each position (eq. 13), and its contrast-structure factor alone (eqs. 9 and 10), which MS-SSIM needs.
 
     x, y: (N, C, H, W) in [0, 1], at least 11x11. Returns two (N, C, H - 10, W - 10), in float32 at least, under
     autocast too.
     """
     _check_size(x)
-    x, y = exact(x), exact(y)
+    x, y = at_least_float32(x), at_least_float32(y)
     with torch.autocast(x.device.type, enabled=False):
         mean_x, mean_y, xx, yy, xy = map(_windowed, (x, y, x * x, y * y, x * y))
     both = mean_x * mean_y
@@ -33,33 +33,43 @@ def ssim_maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def ssim(x: Tensor, y: Tensor, *, crop_border: int = 0) -> Tensor:
-    """x, y: (N, C, H, W) in [0, 1]. Returns (N,), the mean over places and channels; higher is better, 1 = identical.
+    """Mean SSIM over positions and channels (eq. 14). Differentiable.
 
-    crop_border: pixels to leave out on each side. UsageError if less than 11x11 is left. Differentiable.
+    Args:
+        x, y: Pictures (N, C, H, W) in [0, 1].
+        crop_border: Pixels to crop on each side first.
+
+    Returns:
+        (N,) in [-1, 1]; higher is better, 1 = identical.
+
+    Raises:
+        UsageError: If less than 11x11 pixels are left.
     """
-    x, y = without_border(x, crop_border), without_border(y, crop_border)
+    x, y = cropped(x, crop_border), cropped(y, crop_border)
     return ssim_means(x, y)[0].mean(1)
 
 
-def ssim_means(x: Tensor, y: Tensor, prepared: Callable[[Tensor], Tensor] = exact) -> tuple[Tensor, Tensor]:
-    """The means over places of the `ssim_maps` of prepared(x) and prepared(y), (N, C) each, in bounded memory.
+def ssim_means(x: Tensor, y: Tensor, transform: Callable[[Tensor], Tensor] = at_least_float32) -> tuple[Tensor, Tensor]:
+    """The means over positions of the `ssim_maps` of transform(x) and transform(y), (N, C) each.
 
-    Rows are looked at in bands, whatever the size of the pictures. prepared: works on each pixel alone.
+    Computed in bands of rows, in memory that does not depend on the height. transform: of single pixels.
     """
     _check_size(x)
-    whole, contrast_structure = [], []
+    ssim_sums, contrast_structure = [], []
     for part_x, part_y in bands(x, y, overlap=WINDOW - 1):
-        maps = ssim_maps(prepared(part_x), prepared(part_y))
-        for sums, found in zip((whole, contrast_structure), maps, strict=True):
-            sums.append(found.sum((2, 3)))
-    places = (x.shape[2] - WINDOW + 1) * (x.shape[3] - WINDOW + 1)
-    precision = exact(x[:, :, :1]).dtype
-    return (added(whole) / places).to(precision), (added(contrast_structure) / places).to(precision)
+        maps = ssim_maps(transform(part_x), transform(part_y))
+        for sums, part in zip((ssim_sums, contrast_structure), maps, strict=True):
+            sums.append(part.sum((2, 3)))
+    positions = (x.shape[2] - WINDOW + 1) * (x.shape[3] - WINDOW + 1)
+    precision = at_least_float32(x[:, :, :1]).dtype
+    return (sum_of_bands(ssim_sums) / positions).to(precision), (sum_of_bands(contrast_structure) / positions).to(
+        precision
+    )
 
 
 def ssim_y(x: Tensor, y: Tensor, *, crop_border: int = 0) -> Tensor:
-    """`ssim` of BT.601 luma (16 to 235), as in the literature on super-resolution. x, y: (N, 3, H, W) in [0, 1]."""
-    x, y = without_border(x, crop_border), without_border(y, crop_border)
+    """`ssim` of BT.601 luma (16 to 235), as papers on super-resolution report it. x, y: (N, 3, H, W) in [0, 1]."""
+    x, y = cropped(x, crop_border), cropped(y, crop_border)
     return ssim_means(x, y, luma)[0].mean(1)
 
 
@@ -76,7 +86,7 @@ def _windowed(x: Tensor) -> Tensor:
 
 
 def _filtered(x: Tensor, weights: list[float], axis: int) -> Tensor:
-    """Weighted sums along an axis. Shifted pictures are added: six times as fast as torch's convolution of planes."""
+    """Weighted sums along an axis. Adding shifted pictures is six times as fast as torch's depthwise convolution."""
     length = x.shape[axis] - len(weights) + 1
     found = x.narrow(axis, 0, length) * weights[0]
     for shift, weight in enumerate(weights[1:], 1):

@@ -1,4 +1,4 @@
-"""The metrics by what they compare with and what moves them: groups, and the table of docs/guides/metrics.md."""
+"""The metrics by reference and level: the groups of `iqsr metrics` and the tables of docs/guides/metrics.md."""
 
 from iqsr.metrics.card import MetricCard, cards
 
@@ -35,7 +35,7 @@ def identifier(card: MetricCard) -> str:
 
 
 def markdown() -> str:
-    """The groups as Markdown tables: docs/guides/metrics.md holds exactly this."""
+    """The groups as Markdown tables, which docs/hooks.py puts into docs/guides/metrics.md."""
     lines: list[str] = []
     for title, members in groups().items():
         lines += [

@@ -17,19 +17,19 @@ from torch import Tensor, nn
 
 from iqsr.errors import ModelError, UsageError, WeightsError
 from iqsr.metrics.card import MetricCard
-from iqsr.metrics.toolbox_cache import is_cached, torch_hub
+from iqsr.metrics.requirements import is_downloaded, torch_hub
 
 
 class ToolboxMetric(nn.Module):
-    """One of pyiqa's no-reference metrics, a number a picture. ModelError where pyiqa finds none.
+    """One of pyiqa's no-reference metrics: (N, 3, H, W) to (N,). ModelError where pyiqa gives no finite value.
 
     A picture of one colour has no statistics, and pyiqa's formulas then divide by 0: it gets the worst value of the
     card's range, as `piqe` gives to gray ones.
     """
 
-    def __init__(self, facts: MetricCard, network: nn.Module) -> None:
+    def __init__(self, card: MetricCard, network: nn.Module) -> None:
         super().__init__()
-        self.facts = facts
+        self.card = card
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class ToolboxMetric(nn.Module):
         # pyiqa turns gradients on by itself where a metric is to be a loss; a detached picture keeps them off.
         pictures = x if torch.is_grad_enabled() else x.detach()
         # Those without gradients are also those that take pictures one by one, or that are exact only so.
-        batches = [pictures] if self.facts.differentiable else list(pictures.split(1))
+        batches = [pictures] if self.card.differentiable else list(pictures.split(1))
         values = torch.cat([self._values(batch) for batch in batches])
         return self._finite(values, x)
 
@@ -45,7 +45,7 @@ class ToolboxMetric(nn.Module):
         values: Any = self.network(x)
         values = torch.as_tensor(values, device=x.device).flatten()
         if len(values) != len(x):
-            raise ModelError(f"{self.facts.name}: pyiqa gave {len(values)} values for {len(x)} pictures")
+            raise ModelError(f"{self.card.name}: pyiqa gave {len(values)} values for {len(x)} pictures")
         return values
 
     def _finite(self, values: Tensor, x: Tensor) -> Tensor:
@@ -54,11 +54,11 @@ class ToolboxMetric(nn.Module):
             return values
         flat = x.flatten(2).std(2).amax(1) == 0
         if (broken & ~flat).any():
-            raise ModelError(f"{self.facts.name}: pyiqa found no value for a picture of {x.shape[3]}x{x.shape[2]}")
-        return torch.where(broken, self.facts.range[0 if self.facts.higher_is_better else 1], values)
+            raise ModelError(f"{self.card.name}: pyiqa found no value for a picture of {x.shape[3]}x{x.shape[2]}")
+        return torch.where(broken, self.card.range[0 if self.card.higher_is_better else 1], values)
 
 
-def load_from_toolbox(facts: MetricCard, device: str) -> ToolboxMetric:
+def load_from_toolbox(card: MetricCard, device: str) -> ToolboxMetric:
     """pyiqa's metric of that name, frozen.
 
     Raises UsageError where pyiqa is not installed or does not know the metric, WeightsError where files that it
@@ -67,25 +67,25 @@ def load_from_toolbox(facts: MetricCard, device: str) -> ToolboxMetric:
     try:
         from pyiqa.default_model_configs import DEFAULT_CONFIGS
     except ImportError as error:
-        raise UsageError(f"the metric '{facts.name}' needs pyiqa: pip install 'iqsr[toolbox]' ({error})") from error
-    if facts.name not in DEFAULT_CONFIGS:
-        raise UsageError(f"this version of pyiqa has no '{facts.name}': pip install --upgrade pyiqa")
-    missing = [file for file in facts.downloads if not is_cached(file)]
+        raise UsageError(f"the metric '{card.name}' needs pyiqa: pip install 'iqsr[toolbox]' ({error})") from error
+    if card.name not in DEFAULT_CONFIGS:
+        raise UsageError(f"this version of pyiqa has no '{card.name}': pip install --upgrade pyiqa")
+    missing = [file for file in card.downloads if not is_downloaded(file)]
     if missing:
-        _check_source(facts.name, missing)
-    network = _create(facts, device, missing)
-    check_direction(facts, lower_is_better=network.lower_better)
-    return ToolboxMetric(facts, network)
+        _check_source(card.name, missing)
+    network = _create(card, device, missing)
+    check_direction(card, lower_is_better=network.lower_better)
+    return ToolboxMetric(card, network)
 
 
-def check_direction(facts: MetricCard, *, lower_is_better: bool) -> None:
-    """ModelError if pyiqa's word on the direction is not the card's."""
-    if lower_is_better is facts.higher_is_better:
-        raise ModelError(f"{facts.name}: pyiqa and iqsr disagree on whether higher is better")
+def check_direction(card: MetricCard, *, lower_is_better: bool) -> None:
+    """Raise ModelError if pyiqa's direction differs from the card's."""
+    if lower_is_better is card.higher_is_better:
+        raise ModelError(f"{card.name}: pyiqa and iqsr disagree on whether higher is better")
 
 
 def _check_source(name: str, missing: list[str]) -> None:
-    """Ask once, briefly, before pyiqa does it for minutes."""
+    """Try the server once, briefly: pyiqa would try for minutes."""
     from iqsr.io.download import check_reachable
 
     try:
@@ -98,14 +98,14 @@ def _check_source(name: str, missing: list[str]) -> None:
         ) from error
 
 
-def _create(facts: MetricCard, device: str, missing: list[str]) -> Any:
+def _create(card: MetricCard, device: str, missing: list[str]) -> Any:
     import pyiqa
 
     try:
         with contextlib.redirect_stdout(sys.stderr), _quiet():
             return pyiqa.create_metric(
-                facts.name,
-                as_loss=facts.differentiable,
+                card.name,
+                as_loss=card.differentiable,
                 loss_reduction="none",
                 check_input_range=False,
                 device=torch.device(device),
@@ -113,13 +113,13 @@ def _create(facts: MetricCard, device: str, missing: list[str]) -> Any:
     except Exception as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         if missing:
-            raise WeightsError(f"{facts.name}: pyiqa could not download {', '.join(missing)} ({why})") from error
-        raise ModelError(f"{facts.name}: pyiqa could not load it ({why})") from error
+            raise WeightsError(f"{card.name}: pyiqa could not download {', '.join(missing)} ({why})") from error
+        raise ModelError(f"{card.name}: pyiqa could not load it ({why})") from error
 
 
 @contextlib.contextmanager
 def _quiet() -> Generator[None]:
-    """Hold back what pyiqa logs about every metric that it makes."""
+    """Suppress the lines that pyiqa logs for every metric that it makes."""
     before = logging.root.manager.disable
     logging.disable(logging.INFO)
     try:

@@ -1,44 +1,44 @@
-"""Super-resolution networks: by name (`realesrgan-x4plus`, ...) or from a checkpoint that spandrel reads.
+"""Super-resolution models: by name (`realesrgan-x4plus`, ...) or from a checkpoint that spandrel reads.
 
 >>> from iqsr import load_model
 >>> load_model("realesrgan-x4plus").scale
 4
+
+Importing this package does not import torch.
 """
 
 from pathlib import Path
 
 from iqsr.errors import UnknownNameError
-from iqsr.images.find import in_home
-from iqsr.models.community import load_checkpoint
 from iqsr.models.model import SRModel
-from iqsr.models.packaged import NETWORKS, load_packaged
+from iqsr.models.registry import model_names
 
 __all__ = ["SRModel", "load_model", "model_names"]
 
 _SUFFIXES = {".pth", ".pt", ".ckpt", ".safetensors"}
 
 
-def model_names() -> list[str]:
-    """The names that `load_model` knows, the default first."""
-    return list(NETWORKS)
-
-
 def load_model(name_or_path: str | Path) -> SRModel:
     """Load a super-resolution model.
 
     Args:
-        name_or_path: A name, or a checkpoint file that spandrel reads: a `Path`, or a string that looks like one.
+        name_or_path: A name that `iqsr upscale --help` lists, or a checkpoint file that spandrel reads: a `Path`, or
+            a string that looks like one.
 
     Returns:
         The model, in fp32 on the CPU, with its scale, licence and required sizes.
 
     Raises:
-        UnknownNameError: The message lists the nearest names first.
+        UnknownNameError: If it is neither a name nor a path; the message lists the nearest names first.
         UsageError: If there is no such file.
-        WeightsError: If the weights are not here; the message has the command that brings them.
-        ModelError: If the file is not a model that can be used.
+        WeightsError: If the model's weights are missing; the message has the command that fetches them.
+        ModelError: If the file is damaged, wants to run code, or holds no model from RGB to RGB.
     """
-    if isinstance(name_or_path, str) and name_or_path in NETWORKS:
+    from iqsr.images.find import in_home
+    from iqsr.models.checkpoint_reader import load_checkpoint
+    from iqsr.models.packaged import load_packaged
+
+    if isinstance(name_or_path, str) and name_or_path in model_names():
         return load_packaged(name_or_path)
     if isinstance(name_or_path, str) and not _is_path(name_or_path):
         raise UnknownNameError("model", name_or_path, model_names())

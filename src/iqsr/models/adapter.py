@@ -2,7 +2,7 @@
 
 An adapter adds `alpha / rank * B A` to the weight of some layers. A is (rank, inputs) for a linear layer and
 (rank, inputs, kh, kw) for a convolution, B is (outputs, rank) or (outputs, rank, 1, 1). The file is safetensors:
-`<layer>.lora_A.weight` and `<layer>.lora_B.weight`, and in its header which network it belongs to. Training needs
+`<layer>.lora_A.weight` and `<layer>.lora_B.weight`, and its header names the network it belongs to. Training needs
 peft (`iqsr.models.lora`); reading and merging need torch alone.
 """
 
@@ -29,24 +29,24 @@ _OWN_KEYS = {"iqsr_format", "format", "base", "base_sha256", "rank", "alpha", "t
 
 @dataclass(frozen=True)
 class Adapter:
-    """What an adapter file holds."""
+    """The content of an adapter file."""
 
     base: str
-    """Name of the model that it changes."""
+    """Name of its base, the model that it changes."""
     base_sha256: str
     """`weights_sha256` of that model."""
     rank: int
     alpha: float
     targets: tuple[str, ...]
-    """Presets or patterns that chose the layers; the layers themselves are in the names of `tensors`."""
+    """Presets or patterns that selected the layers; the names of the layers are in `tensors`."""
     tensors: Mapping[str, Tensor]
     """`<layer>.lora_A.weight` and `<layer>.lora_B.weight`, in fp32 once read."""
     extra: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What else the header says: recipe, seed, step, ..."""
+    """Further entries of the header: recipe, seed, step, ..."""
 
     @property
     def scaling(self) -> float:
-        """What B A is multiplied by."""
+        """The factor of B A."""
         return self.alpha / self.rank
 
     @property
@@ -56,7 +56,7 @@ class Adapter:
 
 
 def base_state(module: nn.Module) -> dict[str, Tensor]:
-    """The state dict that `module` has without adapters, under the names it has without them."""
+    """The state dict of `module` without its adapters."""
     state: dict[str, Tensor] = module.state_dict()
     return {name.replace(".base_layer.", "."): v for name, v in state.items() if ".lora_" not in name}
 
@@ -147,14 +147,14 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             names: list[str] = list(file.keys())
             return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
-        told = what_it_is(path) or f"not a safetensors file, or damaged ({error})"
-        raise ModelError(f"{path}: {told}") from error
+        reason = what_it_is(path) or f"not a safetensors file, or damaged ({error})"
+        raise ModelError(f"{path}: {reason}") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def check_base(module: nn.Module, adapter: Adapter, *, adapter_name: str, module_name: str) -> None:
-    """Refuse an adapter that was trained on other weights than `module`'s: ModelError, one line."""
+    """Raise ModelError if the adapter was trained on other weights than those of `module`."""
     found = weights_sha256(module)
     if found != adapter.base_sha256:
         raise ModelError(

@@ -21,30 +21,30 @@ from iqsr.models.adapter import (
     weights_sha256,
     write_adapter,
 )
-from iqsr.models.merge import BASE_FILE, artifact, base_of
+from iqsr.models.checkpoint_writer import write_checkpoint
+from iqsr.models.merge import BASE_FILE, base_of, result_file
 from iqsr.models.model import SRModel
-from iqsr.models.plain import save_plain
 
-FARTHEST = 10.0
-"""Largest share, either way: networks are long useless there, but still finite."""
+MAXIMUM_SHARE = 10.0
+"""The largest share, positive or negative: such networks are useless, but still finite."""
 
 
 @dataclass(frozen=True)
 class Interpolated:
-    """What was written."""
+    """The file that `interpolate` wrote."""
 
     path: Path
-    kept: float | None
-    """Of an adapter: the share of the exact change's energy that its rank can hold. None: a plain checkpoint."""
+    energy_kept: float | None
+    """Of an adapter: the share of the exact change's energy (squared Frobenius norm) that its rank keeps; else None."""
 
 
 @dataclass(frozen=True)
-class _End:
+class _Endpoint:
     """One of the two networks."""
 
     name: str
     model: SRModel
-    """As it is without the adapter."""
+    """The network without the adapter."""
     adapter: Adapter | None
 
 
@@ -54,41 +54,41 @@ def interpolate(first: str | Path, second: str | Path, out: Path, *, share: floa
     first, second: a model's name, a checkpoint, an adapter's file or a run's folder. share: 0 gives the first, 1
     the second; beyond them it goes on along the line.
 
-    Where both are adapters on one network, or one is an adapter and the other the network below it, an adapter is
-    written, in fp16 and of the larger rank: as near to the exact change as that rank allows. Otherwise a plain
-    checkpoint of the networks, adapters merged.
+    Where both are adapters on one network, or one is an adapter and the other its base, an adapter is
+    written, in fp16 and of the larger rank: the best approximation of that rank. Otherwise a checkpoint of the whole
+    network is written, adapters merged.
 
     Raises UsageError for arguments that cannot be right, ModelError for networks that differ in more than their values.
     """
     if out.suffix.lower() != ".safetensors":
         raise UsageError(f"{out}: expected a name that ends in .safetensors")
-    if not abs(share) <= FARTHEST:
-        raise UsageError(f"the share must be a number from -{FARTHEST:g} to {FARTHEST:g}, got {share:g}")
+    if not abs(share) <= MAXIMUM_SHARE:
+        raise UsageError(f"the share must be a number from -{MAXIMUM_SHARE:g} to {MAXIMUM_SHARE:g}, got {share:g}")
     paths = _path(first), _path(second)
     if out.resolve() in [path.resolve() for path in paths if path]:
         raise UsageError(f"{out}: would replace what it is made of; give another name")
     names = str(first), str(second)
     adapters = [read_adapter(path) if path and is_adapter(path) else None for path in paths]
     networks = [None if a else load_model(p or n) for n, p, a in zip(names, paths, adapters, strict=True)]
-    below = [
-        network or _below(adapter, path, networks, out)
+    bases = [
+        network or _base(adapter, path, networks, out)
         for network, adapter, path in zip(networks, adapters, paths, strict=True)
     ]
-    one, other = map(_End, names, below, adapters)
+    one, other = map(_Endpoint, names, bases, adapters)
     if any(adapters) and _is_same(one.model, other.model):
         return _write_adapter(one, other, out, share)
-    return _write_plain(one, other, out, share)
+    return _write_network(one, other, out, share)
 
 
 def _path(source: str | Path) -> Path | None:
-    """The file that is meant; None for the name of a network, even where a folder is called so."""
+    """The file that a source means; None for the name of a model, even where a folder has that name."""
     if isinstance(source, str) and (source in model_names() or not in_home(source).exists()):
-        return None  # what is neither, `load_model` tells of
-    return artifact(in_home(str(source)))
+        return None  # for what is neither, `load_model` raises the error
+    return result_file(in_home(str(source)))
 
 
-def _below(adapter: Adapter | None, path: Path | None, networks: list[SRModel | None], out: Path) -> SRModel:
-    """The network below an adapter: the other end, or the one that its run started from."""
+def _base(adapter: Adapter | None, path: Path | None, networks: list[SRModel | None], out: Path) -> SRModel:
+    """The base of an adapter: the other endpoint, or the model that its run started from."""
     assert adapter is not None
     assert path is not None
     for network in networks:
@@ -103,27 +103,27 @@ def _below(adapter: Adapter | None, path: Path | None, networks: list[SRModel | 
 
 
 def _is_same(one: SRModel, other: SRModel) -> bool:
-    """Whether they are one network: packaged ones of other scales may share their weights."""
+    """Whether they are one network: named models of different scales may share their weights."""
     kinds = [(network.architecture, network.scale, weights_sha256(network.module)) for network in (one, other)]
     return kinds[0] == kinds[1]
 
 
-def _write_adapter(one: _End, other: _End, out: Path, share: float) -> Interpolated:
-    """Of two adapters, or of one whose strength changes: a network without one is changed by nothing."""
+def _write_adapter(one: _Endpoint, other: _Endpoint, out: Path, share: float) -> Interpolated:
+    """The weighted sum of two adapters; of one adapter and its base, the adapter with another alpha."""
     ends = [(end.adapter, w) for end, w in ((one, 1 - share), (other, share)) if end.adapter is not None]
     like = max((adapter for adapter, _ in ends), key=lambda adapter: adapter.rank)
     if len(ends) == 1:
-        found, kept = replace(like, alpha=ends[0][1] * like.alpha), 1.0
+        found, energy_kept = replace(like, alpha=ends[0][1] * like.alpha), 1.0
     else:
-        tensors, kept = _of_rank(like.rank, ends)
+        tensors, energy_kept = _of_rank(like.rank, ends)
         targets = tuple(dict.fromkeys(target for adapter, _ in ends for target in adapter.targets))
         found = replace(like, alpha=float(like.rank), tensors=tensors, targets=targets)
     write_adapter(replace(found, extra=_origin(one, other, share)), out)
-    return Interpolated(out, kept)
+    return Interpolated(out, energy_kept)
 
 
 def _of_rank(rank: int, ends: list[tuple[Adapter, float]]) -> tuple[dict[str, Tensor], float]:
-    """A and B for every layer's weighted sum of changes, by its largest singular values; the share of energy kept."""
+    """A and B of each layer's weighted sum of changes, by truncated SVD; and the share of energy kept."""
     tensors: dict[str, Tensor] = {}
     all_energy = kept_energy = 0.0
     for layer in dict.fromkeys(layer for adapter, _ in ends for layer in adapter.layers):
@@ -143,23 +143,23 @@ def _of_rank(rank: int, ends: list[tuple[Adapter, float]]) -> tuple[dict[str, Te
 
 
 def _padded(matrix: Tensor, axis: int, rank: int) -> Tensor:
-    """With zeros, where a small layer has no `rank` singular values."""
+    """The matrix padded with zeros, where a small layer has fewer than `rank` singular values."""
     missing = list(matrix.shape)
     missing[axis] = rank - missing[axis]
     return torch.cat([matrix, matrix.new_zeros(missing)], axis)
 
 
-def _write_plain(one: _End, other: _End, out: Path, share: float) -> Interpolated:
+def _write_network(one: _Endpoint, other: _Endpoint, out: Path, share: float) -> Interpolated:
     licences = " AND ".join(dict.fromkeys((one.model.licence, other.model.licence)))
     architecture, scale = one.model.architecture, one.model.scale
     module = _between(one, other, share)
     facts = {"architecture": architecture, "scale": str(scale), "licence": licences}
-    save_plain(module, architecture, out, metadata=facts | _origin(one, other, share))
+    write_checkpoint(module, architecture, out, metadata=facts | _origin(one, other, share))
     return Interpolated(out, None)
 
 
-def _between(one: _End, other: _End, share: float) -> nn.Module:
-    """The first network's module, adapters merged and with the mean values: it is changed."""
+def _between(one: _Endpoint, other: _Endpoint, share: float) -> nn.Module:
+    """The first network's module, changed in place to the weighted mean, adapters merged."""
     for end in (one, other):
         if end.adapter is not None:
             merge_into(end.model.module, end.adapter.tensors, end.adapter.scaling)
@@ -178,7 +178,7 @@ def _between(one: _End, other: _End, share: float) -> nn.Module:
     return module
 
 
-def _origin(one: _End, other: _End, share: float) -> dict[str, str]:
+def _origin(one: _Endpoint, other: _Endpoint, share: float) -> dict[str, str]:
     """For the file's header: both ends without their folders, and what their own headers say."""
     said = {"interpolated": f"{Path(one.name).name}, {Path(other.name).name}: {share:g}"}
     for place, end in (("first", one), ("second", other)):

@@ -1,18 +1,20 @@
-"""LoRA on a model in training, from outside the network, through peft (Hu et al., 2021, arXiv:2106.09685).
+"""LoRA on a network in training, through peft (Hu et al., 2021, arXiv:2106.09685): add, save, load, merge.
 
 >>> model = load_model("realesrgan-x4plus")
 >>> layers = add_lora(model.module, 24, targets="rrdb-convs", seed=0)  # changes nothing yet
 >>> ...  # train the parameters that require gradients
 >>> save_adapter(model.module, path, base=model.name, targets="rrdb-convs")
->>> plain = merge_adapter(model.module)
+>>> merged = merge_adapter(model.module)
 
-The module keeps its class and its call. peft takes seconds to import, and only this module does.
+The module keeps its class and how it is called. peft, which takes seconds to import, is imported only here.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from iqsr.errors import ModelError, UsageError
+from iqsr.kernels import composed_layer
 from iqsr.kernels.adapted_layer import AdaptedLayer
+from iqsr.kernels.dense_block import DenseBlock
 from iqsr.models.adapter import (
     Adapter,
     check_base,
@@ -138,7 +142,7 @@ def save_adapter(
     extra: Mapping[str, str] | None = None,
     state: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write the adapters of `module` alone, with all that `load_adapter` needs to know, whole or not at all.
+    """Write the adapters of `module` alone, with all facts that `load_adapter` needs, whole or not at all.
 
     base: name of the model below them. half: in fp16. extra: more for the file's header.
     state: these tensors instead of the module's own (an average over steps, say), named as in `lora_state`.
@@ -175,12 +179,12 @@ def merge_adapter(module: nn.Module, state: Mapping[str, Tensor] | None = None) 
     """
     config = _config(module)
     tensors = lora_state(module) if state is None else state
-    plain = deepcopy(module)
-    for parent, name, wrapper in list(_wrappers(plain)):
+    merged = deepcopy(module)
+    for parent, name, wrapper in list(_wrappers(merged)):
         setattr(parent, name, wrapper.base_layer)
-    del plain.peft_config
-    merge_into(plain, tensors, config.lora_alpha / config.r)
-    return plain.eval().requires_grad_(False)
+    del merged.peft_config
+    merge_into(merged, tensors, config.lora_alpha / config.r)
+    return merged.eval().requires_grad_(False)
 
 
 def without_adapter(module: nn.Module) -> nn.Module:
@@ -196,6 +200,42 @@ def adapted_layers(module: nn.Module) -> list[AdaptedLayer]:
     ]
 
 
+class LoraAsOneConvolution:
+    """A faster forward and backward pass through a network with adapters, of the same function and gradients.
+
+    peft computes three layers for one, W x + s * B (A x). Inside `applied` it is one layer with the weight W + s * B A
+    (`kernels.composed_layer`), and RRDBNet's dense blocks are computed in tiles (`kernels.dense_block`). A and B stay
+    peft's parameters; outside `applied` the network is unchanged, for evaluating, copying, merging and saving.
+
+    It is used only with gradients and in full precision. A small change by an adapter is lost in a bf16 weight, so
+    peft's sum is better under autocast; and without gradients an untrained adapter must not change a bit of the output,
+    which tiles with their other rounding cannot promise.
+
+    >>> fused = LoraAsOneConvolution(module)  # after add_lora
+    >>> with fused.applied():
+    ...     y = module(x)
+    >>> y.square().mean().backward()  # once: dense blocks reuse their memory
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        layers = adapted_layers(module)
+        self._forwards: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = [
+            *((layer.wrapper, partial(composed_layer.forward, layer)) for layer in layers),
+            *((block.module, block.forward) for block in DenseBlock.found_in(module, layers)),
+        ]
+
+    @contextmanager
+    def applied(self) -> Generator[None]:
+        """Use the faster pass for calls inside the `with` block; gradients may be computed after it."""
+        for part, faster in self._forwards:
+            part.forward = faster
+        try:
+            yield
+        finally:
+            for part, _ in self._forwards:
+                del part.forward
+
+
 def _wrappers(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
     """Every layer that peft has wrapped: its parent, its name there, the wrapper."""
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -207,7 +247,7 @@ def _wrappers(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
 
 
 def _config(module: nn.Module) -> "LoraConfig":
-    """peft's settings of the adapters on `module`."""
+    """peft's configuration of the adapters on `module`. Raises UsageError if it has none."""
     configs = cast("dict[str, LoraConfig] | None", getattr(module, "peft_config", None))
     if configs is None:
         raise UsageError("this network has no adapters: add_lora comes first")
@@ -215,7 +255,7 @@ def _config(module: nn.Module) -> "LoraConfig":
 
 
 def _peft():
-    """The package, or what to do where it is missing."""
+    """The package peft. Raises ModelError, with the command that installs it, if it is missing."""
     try:
         import peft
     except ImportError as error:

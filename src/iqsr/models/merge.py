@@ -1,4 +1,4 @@
-"""What a training leaves behind, an adapter or a whole model, as one plain checkpoint."""
+"""The result of a training, an adapter or a whole model, as one checkpoint that spandrel reads."""
 
 import tomllib
 from copy import deepcopy
@@ -11,28 +11,28 @@ from torch import Tensor, nn
 from iqsr.errors import ModelError, UsageError
 from iqsr.models import load_model, model_names
 from iqsr.models.adapter import Adapter, read_adapter
-from iqsr.models.community import load_checkpoint
+from iqsr.models.checkpoint_reader import load_checkpoint
+from iqsr.models.checkpoint_writer import write_checkpoint
 from iqsr.models.lora import load_adapter, merge_adapter
 from iqsr.models.model import SRModel
-from iqsr.models.plain import save_plain
 
 ADAPTER_FILE, WEIGHTS_FILE = "adapter.safetensors", "weights.safetensors"
-"""What a run's folder holds: an adapter, or the whole model."""
+"""The result in a run's folder: an adapter, or the weights of the whole model."""
 BASE_FILE, RECIPE_FILE = "base.safetensors", "recipe.toml"
-"""Beside an adapter: the network below it, where it is nowhere else (random weights), and the run's settings."""
-RUN = "run:"
-"""What begins the `start` of a recipe that goes on from another run's result."""
+"""Beside an adapter: its base, where no other file has it (it started from random weights), and the run's recipe."""
+RUN_PREFIX = "run:"
+"""How the `start` of a recipe begins that goes on from the result of another run."""
 TOLERANCE = 1e-5
-"""Largest difference between merged and unmerged output, of pictures in [0, 1]."""
+"""The largest difference allowed between merged and unmerged output, on the scale of [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What was written."""
+    """The file that `merge` wrote."""
 
     path: Path
     base: str | None
-    """Name of the model below the adapter; None where the run held a whole model."""
+    """Name of the adapter's base; None where the run held a whole model."""
     difference: float
     """Largest difference to the unmerged network's output on a test picture."""
 
@@ -40,16 +40,24 @@ class Merged:
 def merge(source: Path, out: Path, *, model: str | None = None) -> Merged:
     """Write the adapter or run `source`, merged, to `out` (.safetensors), whole or not at all.
 
-    source: an adapter's file, or a run's folder with `adapter.safetensors` or `weights.safetensors` in it.
-    model: the model below the adapter, a name or a file; None: the one that its run started from, or else the
-    packaged one that it names.
-
     The file is read back, and appears only if it gives the unmerged network's output within `TOLERANCE`.
-    Raises UsageError for arguments that cannot be right, ModelError for what does not fit together.
+
+    Args:
+        source: An adapter's file, or a run's folder with `adapter.safetensors` or `weights.safetensors` in it.
+        out: The file to write.
+        model: The adapter's base, a name or a file. None: the one that its run started from, else the named model
+            that the adapter says.
+
+    Returns:
+        The file, its base, and the difference that was measured.
+
+    Raises:
+        UsageError: For a name that does not end in .safetensors, an `out` that is the source, a base not found.
+        ModelError: For a source that is damaged or of another base.
     """
     if out.suffix.lower() != ".safetensors":
         raise UsageError(f"{out}: expected a name that ends in .safetensors")
-    path = artifact(source)
+    path = result_file(source)
     if out.resolve() == path.resolve():
         raise UsageError(f"{out}: would replace what it is made of; give another name")
     if path.name == WEIGHTS_FILE and source.is_dir():
@@ -62,8 +70,8 @@ def merge(source: Path, out: Path, *, model: str | None = None) -> Merged:
     return _write(sr_model, adapter, out)
 
 
-def artifact(source: Path) -> Path:
-    """The file that a run's folder holds; any other path is itself. ModelError where neither kind is there."""
+def result_file(source: Path) -> Path:
+    """The adapter or weights in a run's folder; any other path is returned as it is. ModelError if it has neither."""
     if not source.is_dir():
         return source
     for name in (ADAPTER_FILE, WEIGHTS_FILE):
@@ -72,26 +80,26 @@ def artifact(source: Path) -> Path:
     raise ModelError(f"{source}: neither {ADAPTER_FILE} nor {WEIGHTS_FILE} is in this folder")
 
 
-def located(start: str, run: Path) -> str:
-    """What a recipe's `start` means for the run in the folder `run`.
+def resolved_start(start: str, run: Path) -> str:
+    """The model's name or file that a recipe's `start` means for the run in the folder `run`.
 
-    `run:NAME` is the result of the run NAME beside it, `run:NAME/FILE` a file there. Anything else stays: the name of a
-    model, or a file. Errors of `artifact`.
+    `run:NAME` is the result of the run NAME beside it, `run:NAME/FILE` a file there. Anything else is returned as it
+    is. Raises the errors of `result_file`.
     """
-    if not start.startswith(RUN):
+    if not start.startswith(RUN_PREFIX):
         return start
-    return str(artifact(run.absolute().parent / start.removeprefix(RUN)))
+    return str(result_file(run.absolute().parent / start.removeprefix(RUN_PREFIX)))
 
 
 def base_of(adapter: Adapter, path: Path, *, advice: str) -> str | Path:
-    """The network below the adapter, by what lies beside it or by its name. `load_adapter` checks that it is that.
+    """The adapter's base: the file beside it, what its run started from, or the named model. It is not compared yet.
 
-    UsageError, with the advice, where it cannot be found.
+    Raises UsageError, with the advice, where it cannot be found.
     """
-    kept = path.with_name(BASE_FILE)
-    if kept.is_file():
-        return kept
-    started = located(_start(path.with_name(RECIPE_FILE)), path.parent)
+    beside = path.with_name(BASE_FILE)
+    if beside.is_file():
+        return beside
+    started = resolved_start(_start(path.with_name(RECIPE_FILE)), path.parent)
     if started in model_names() or Path(started).is_file():
         return started
     if adapter.base in model_names():
@@ -110,7 +118,7 @@ def _start(recipe: Path) -> str:
 
 def _write(sr_model: SRModel, adapter: Adapter | None, out: Path) -> Merged:
     """Merge, write, read back and compare."""
-    plain = merge_adapter(sr_model.module) if adapter else sr_model.module
+    merged = merge_adapter(sr_model.module) if adapter else sr_model.module
     differences: list[float] = []
 
     def check(read_back: nn.Module) -> None:
@@ -119,12 +127,12 @@ def _write(sr_model: SRModel, adapter: Adapter | None, out: Path) -> Merged:
     facts = {"architecture": sr_model.architecture, "scale": str(sr_model.scale), "licence": sr_model.licence}
     if adapter:
         facts |= {**adapter.extra, "base": adapter.base, "base_sha256": adapter.base_sha256}
-    save_plain(plain, sr_model.architecture, out, metadata=facts, check=check)
+    write_checkpoint(merged, sr_model.architecture, out, metadata=facts, check=check)
     return Merged(out, adapter.base if adapter else None, differences[0])
 
 
 def _largest_difference(unmerged: SRModel, merged: nn.Module, out: Path) -> float:
-    """On noise, the hardest of pictures. Raises ModelError where it is above `TOLERANCE`.
+    """Largest difference of the outputs for noise. Raises ModelError where it is above `TOLERANCE`.
 
     In fp64: in fp32 the rounding of two orders of computing, through hundreds of layers, alone comes to some 1e-6.
     """

@@ -1,11 +1,9 @@
-"""The Real-ESRGAN networks whose weights iqsr knows by name (Wang et al., 2021, arXiv:2107.10833).
+"""The models of `registry.toml`, loaded: Real-ESRGAN's (Wang et al., 2021, arXiv:2107.10833).
 
-Those that a package brings are built here (`real_esrgan`), the downloaded ones by spandrel.
+Those whose weights come in a Python package, as ncnn arrays, are built here; spandrel builds the downloaded ones.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +13,7 @@ from iqsr.io.weights import known_weight, locate
 from iqsr.models.model import SRModel
 from iqsr.models.ncnn import Shapes, read_ncnn
 from iqsr.models.real_esrgan import RRDBNet, SRVGGNetCompact, real_esrgan_names
+from iqsr.models.registry import ModelEntry, registry
 
 
 def rrdbnet_shapes(blocks: int, features: int = 64, growth: int = 32) -> Shapes:
@@ -84,72 +83,42 @@ def _bicubic_taps(kept: int, of: int) -> Tensor:
     return plane.repeat(3, 1, 1, 1).float()
 
 
-@dataclass(frozen=True)
-class Network:
-    """How a named model is made."""
-
-    weights: str
-    """Name in `weights.toml`."""
-    shapes: Callable[[], Shapes] | None = None
-    """The arrays of an ncnn `.bin`; None for an ordinary checkpoint."""
-    build: Callable[[], RRDBNet | SRVGGNetCompact] | None = None
-    """Makes the network that these arrays are for."""
-    reduce: tuple[int, int] | None = None
-    """Resampling at the end, as (kept, of)."""
-
-
-_X4PLUS = Network("realesrgan-x4plus", partial(rrdbnet_shapes, 23), partial(RRDBNet, blocks=23))
-_ANIME = Network("realesrgan-x4plus-anime", partial(rrdbnet_shapes, 6), partial(RRDBNet, blocks=6))
-_ANIMEVIDEO = Network("realesr-animevideov3", partial(compact_shapes, 16), partial(SRVGGNetCompact, convolutions=16))
-NETWORKS = {
-    "realesrgan-x4plus": _X4PLUS,
-    "realesrgan-x4plus-anime": _ANIME,
-    "realesr-animevideov3-x2": replace(_ANIMEVIDEO, reduce=(1, 2)),
-    "realesr-animevideov3-x3": replace(_ANIMEVIDEO, reduce=(3, 4)),
-    "realesr-animevideov3-x4": _ANIMEVIDEO,
-    "realesr-animevideov3": _ANIMEVIDEO,
-    "realesrgan-x2plus": Network("realesrgan-x2plus"),
-    "realesr-general-x4v3": Network("realesr-general-x4v3"),
-}
-"""Every named model, the default first. `realesr-animevideov3` is its x4; x2 and x3 reduce that output,
-as upstream's own ncnn models do."""
-
-
 def load_packaged(name: str) -> SRModel:
-    """The model called `name`, one of `NETWORKS`.
-
-    Raises WeightsError, with the command that brings the weights, if they are not here.
-    """
-    network = NETWORKS[name]
-    model = _built(network, name) if network.build else _recognised(network, name)
-    if network.reduce is None:
+    """The model of a name in the registry. Raises WeightsError, with the command that fetches its weights."""
+    entry = registry()[name]
+    model = _from_ncnn(entry) if entry.network else _from_checkpoint(entry)
+    if entry.reduce is None:
         return model
-    kept, of = network.reduce
+    kept, of = entry.reduce
     reduced = nn.Sequential(model.module, BicubicReduce(kept, of)).eval()
     return replace(model, module=reduced, scale=model.scale * kept // of)
 
 
-def _built(network: Network, name: str) -> SRModel:
-    assert network.build is not None
-    assert network.shapes is not None
+def ncnn_shapes(entry: ModelEntry) -> Shapes:
+    """The arrays of the entry's ncnn `.bin`, in file order."""
+    return rrdbnet_shapes(entry.depth) if entry.network == "rrdbnet" else compact_shapes(entry.depth)
+
+
+def _from_ncnn(entry: ModelEntry) -> SRModel:
     with torch.device("meta"):  # random weights would only be replaced
-        module = network.build()
-    arrays = read_ncnn(locate(network.weights), network.shapes())
+        is_rrdbnet = entry.network == "rrdbnet"
+        module = RRDBNet(blocks=entry.depth) if is_rrdbnet else SRVGGNetCompact(convolutions=entry.depth)
+    arrays = read_ncnn(locate(entry.weights), ncnn_shapes(entry))
     names = list(module.state_dict())
-    upstream = real_esrgan_names(names) if isinstance(module, RRDBNet) else {own: own for own in names}
+    upstream = real_esrgan_names(names) if is_rrdbnet else {own: own for own in names}
     module.load_state_dict({own: arrays[theirs] for own, theirs in upstream.items()}, assign=True)
     return SRModel(
-        name=name,
+        name=entry.name,
         module=module.eval().requires_grad_(False),
         scale=4,
         architecture=module.architecture,
-        licence=known_weight(network.weights).licence,
+        licence=known_weight(entry.weights).licence,
     )
 
 
-def _recognised(network: Network, name: str) -> SRModel:
-    from iqsr.models.community import as_model, read_checkpoint, recognise
+def _from_checkpoint(entry: ModelEntry) -> SRModel:
+    from iqsr.models.checkpoint_reader import as_model, read_checkpoint, recognise
 
-    path = locate(network.weights)
-    found = recognise(read_checkpoint(path), path)
-    return as_model(found, name=name, licence=known_weight(network.weights).licence)
+    path = locate(entry.weights)
+    descriptor = recognise(read_checkpoint(path), path)
+    return as_model(descriptor, name=entry.name, licence=known_weight(entry.weights).licence)

@@ -1,4 +1,4 @@
-"""Real-ESRGAN's two networks (Wang et al., 2021, arXiv:2107.10833), for the weights that iqsr knows by name.
+"""Real-ESRGAN's two networks (Wang et al., 2021, arXiv:2107.10833), for the models of `registry.toml`.
 
 They are spandrel's `ESRGAN` and `Compact` in their plain form: the same layers, names and results. spandrel itself
 imports over forty architectures and torchvision, which takes as long as torch.
@@ -61,7 +61,7 @@ class RRDB(nn.Module):
 
 
 class ResidualDenseBlock(nn.Module):
-    """Five convolutions, each of all maps so far."""
+    """Five convolutions, each of the concatenated input and outputs of those before."""
 
     def __init__(self, features: int, growth: int) -> None:
         super().__init__()

@@ -1,12 +1,12 @@
-"""Sets of ground truths from plain photos, without any person: enhanced versions, patches, an index of scores.
+"""Sets of ground truths from photos without people's labels: enhanced versions, patches, an index of scores.
 
 >>> from iqsr.preparation import PrepareRecipe, prepare
 >>> prepare(["photos/"], Path("sets"), PrepareRecipe())
 """
 
-from iqsr.preparation.enhance import Enhancers, Redrawer, load_enhancer
+from iqsr.preparation.enhance import Enhancers, SameSizeEnhancer, load_enhancer
 from iqsr.preparation.make import Summary, prepare
-from iqsr.preparation.patches import is_textured, places
+from iqsr.preparation.patches import is_textured, patch_positions
 from iqsr.preparation.recipe import EnhancerRecipe, ModelEnhancer, PatchRecipe, PrepareRecipe, UnsharpEnhancer
 from iqsr.preparation.workers import Outcome
 
@@ -17,11 +17,11 @@ __all__ = [
     "Outcome",
     "PatchRecipe",
     "PrepareRecipe",
-    "Redrawer",
+    "SameSizeEnhancer",
     "Summary",
     "UnsharpEnhancer",
     "is_textured",
     "load_enhancer",
-    "places",
+    "patch_positions",
     "prepare",
 ]

@@ -1,7 +1,7 @@
-"""Enhanced versions of a photo, of exactly its size: drawn again by networks, or sharpened.
+"""Enhanced versions of a photo, of exactly its size: by super-resolution networks, or by sharpening.
 
-A super-resolution network enlarges a reduced copy; what it gives is reduced to the photo's size. Reduction hides the
-photo's own noise and blocks from the network and makes it draw the finest detail itself. HGGT trained networks of its
+A super-resolution network enlarges a reduced copy, and its output is reduced to the photo's size. The reduction removes
+the photo's noise and compression blocks, and the network restores the finest detail. HGGT trained networks of its
 own for that (x1 RCAN and ELAN); checkpoints of x1 restorers can be used here as well.
 """
 
@@ -21,15 +21,15 @@ from iqsr.engines.rows import of_tensor
 from iqsr.errors import ModelError, UsageError
 from iqsr.images.find import in_home
 from iqsr.models import SRModel, load_model, model_names
-from iqsr.models.community import as_model, read_by_spandrel, read_checkpoint
+from iqsr.models.checkpoint_reader import as_model, read_by_spandrel, read_checkpoint
 from iqsr.preparation.recipe import ModelEnhancer, UnsharpEnhancer
 from iqsr.upscaling.upscaler import Upscaler
 
 if TYPE_CHECKING:
-    from iqsr.models.community import Descriptor
+    from iqsr.models.checkpoint_reader import Descriptor
 
 _MEMORY_GB = 2.0
-"""Inside a network. Fixed, and not a share of the machine's, on which the way that a photo goes would depend."""
+"""Memory for the inside of a network, in GB. Fixed, so that results do not depend on the machine's memory."""
 
 _STRIP = 1024
 """Rows that are sharpened at a time."""
@@ -46,12 +46,12 @@ class Enhancers:
         self, recipes: Sequence[ModelEnhancer | UnsharpEnhancer], *, device: str = "cpu", precision: str = "fp32"
     ) -> None:
         self.recipes = tuple(recipes)
-        self._networks: dict[str, Redrawer] = {}
+        self._networks: dict[str, SameSizeEnhancer] = {}
         for recipe in self.recipes:
             if isinstance(recipe, ModelEnhancer):
                 if recipe.model not in self._networks:
                     network = load_enhancer(recipe.model)
-                    self._networks[recipe.model] = Redrawer(
+                    self._networks[recipe.model] = SameSizeEnhancer(
                         network, precision=precision, device=device, memory_gb=_MEMORY_GB
                     )
                 _check_size(recipe, self._networks[recipe.model])
@@ -67,19 +67,19 @@ class Enhancers:
             if isinstance(recipe, UnsharpEnhancer):
                 yield sharpened(photo, recipe)
                 continue
-            drawing = (recipe.model, recipe.reduce)
-            if drawing not in kept:
-                kept[drawing] = self._networks[recipe.model].redraw(photo, recipe.reduce)
-            yield torch.lerp(photo, kept[drawing], recipe.strength)
-            left[drawing] -= 1
-            if not left[drawing]:
-                del kept[drawing]
+            key = (recipe.model, recipe.reduce)
+            if key not in kept:
+                kept[key] = self._networks[recipe.model].enhance(photo, recipe.reduce)
+            yield torch.lerp(photo, kept[key], recipe.strength)
+            left[key] -= 1
+            if not left[key]:
+                del kept[key]
 
 
-class Redrawer(Upscaler):
-    """An upscaler that ends at the size it began with."""
+class SameSizeEnhancer(Upscaler):
+    """An upscaler whose output has the size of the input."""
 
-    def redraw(self, photo: Tensor, reduce: float | None = None) -> Tensor:
+    def enhance(self, photo: Tensor, reduce: float | None = None) -> Tensor:
         """photo: (1, 3, H, W) in [0, 1]; reduce: as in `ModelEnhancer`. Returns the same shape and range.
 
         Both reductions are bicubic with antialiasing (a = -0.5). Each band of the network's output is reduced across as
@@ -97,7 +97,7 @@ class Redrawer(Upscaler):
         return _interpolated(torch.cat(self._persistently(run), 2), (height, width)).clamp(0, 1)
 
     def share(self, reduce: float | None) -> float:
-        """What `reduce` means for this network."""
+        """The factor by which the copy is reduced: `reduce`, or the default for this network."""
         if reduce is not None:
             return reduce
         return 1.0 if self.scale == 1 else 0.5
@@ -144,7 +144,7 @@ def load_enhancer(name_or_path: str) -> SRModel:
 
 
 class _Restorer(nn.Module):
-    """A restorer behind spandrel's own call: some take or give more than a picture."""
+    """A restorer called through spandrel: some take or return more than a picture."""
 
     def __init__(self, descriptor: Descriptor) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class _Restorer(nn.Module):
         return self.descriptor(x)
 
 
-def _check_size(recipe: ModelEnhancer, network: Redrawer) -> None:
+def _check_size(recipe: ModelEnhancer, network: SameSizeEnhancer) -> None:
     if network.share(recipe.reduce) * network.scale < 1:
         raise UsageError(
             f"{recipe.model} enlarges by {network.scale}: with reduce = {recipe.reduce} its output is smaller than the "

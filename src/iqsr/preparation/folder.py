@@ -1,4 +1,4 @@
-"""The folder of a data set while it is made: who works in it, what is done, and how it ends in HGGT's layout.
+"""The folder of a data set while it is made: its lock, the finished photos, and the change to HGGT's layout.
 
     DIR/prepare.json               the recipe, its hash, versions; counts once a run has ended
     DIR/.prepare/photos/*.json     a record a finished photo, written after its pictures
@@ -29,7 +29,7 @@ State = Literal["kept", "too small", "nothing kept"]
 
 @dataclass(frozen=True)
 class PhotoRecord:
-    """A photo that is finished."""
+    """A finished photo."""
 
     image: str
     """its name in the names of its sets"""
@@ -53,7 +53,7 @@ class PhotoRecord:
 
 @dataclass(frozen=True)
 class SetFolder:
-    """One data set's folder. `taken` makes it."""
+    """One data set's folder. Made by `claimed`."""
 
     path: Path
     variants: tuple[str, ...]
@@ -128,7 +128,7 @@ class SetFolder:
 
 
 @contextmanager
-def taken(path: Path, variants: tuple[str, ...], identity: Mapping[str, Any]) -> Generator[SetFolder]:
+def claimed(path: Path, variants: tuple[str, ...], identity: Mapping[str, Any]) -> Generator[SetFolder]:
     """The folder for one run at a time. identity: what `prepare.json` says of the recipe; `recipe_hash` and
     `models` (the content of those that are files) must agree with what is there.
 

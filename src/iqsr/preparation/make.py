@@ -1,4 +1,4 @@
-"""From photos to sets of ground truths: the run as a whole.
+"""Makes sets of ground truths from photos: the whole run, and its index.
 
 >>> prepare(["photos/"], Path("sets"), PrepareRecipe())
 """
@@ -11,38 +11,40 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iqsr.configs import DEFAULT_PREPARE
 from iqsr.errors import IqsrError, UsageError
 from iqsr.images.find import find_pictures, in_home
 from iqsr.metrics import card
-from iqsr.preparation.folder import PhotoRecord, SetFolder, taken, write_json
-from iqsr.preparation.index import write_index
+from iqsr.preparation.folder import PhotoRecord, SetFolder, claimed, write_json
 from iqsr.preparation.photo import Photo
 from iqsr.preparation.recipe import ModelEnhancer, PrepareRecipe
 from iqsr.preparation.workers import Outcome, outcomes
 from iqsr.recipes import read_recipe, recipe_hash
-from iqsr.scoring import content_hash
+from iqsr.scoring import content_hash, write_table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 OnPhoto = Callable[[Outcome, int, int], None]
-"""Told what became of a photo, and how many of how many are finished."""
+"""Called with the outcome of a photo, the number of photos done, and the number of all."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What is in the folder, from this run and those before it."""
+    """How many sets and photos are in the folder, from this run and earlier ones."""
 
     sets: int
     photos: int
-    """that are finished"""
+    """Photos that are finished."""
     too_small: int
-    """of them, smaller than the crop"""
+    """Photos smaller than the crop, among these."""
     nothing_kept: int
-    """of them, without a patch that has contrast and detail, or hardly larger than the crop"""
+    """Photos of which no patch was kept, among these: flat, blurred or hardly larger than the crop."""
     failed: int = 0
-    """photos of this run that could not be read or enhanced, and folders that could not be searched; the next run
-    tries them again"""
+    """Photos of this run that could not be read or enhanced, and folders that could not be searched. The next run tries
+    them again."""
 
 
 def prepare(
@@ -54,26 +56,26 @@ def prepare(
     device: str = "cpu",
     on_photo: OnPhoto | None = None,
 ) -> Summary:
-    """Make sets of ground truths of photos, in HGGT's layout without labels, with an index of scores.
+    """Make sets of ground truths from photos, in HGGT's layout without labels, with an index of scores.
 
-    Photos that `out` has already are not done again, so a run that was stopped goes on, and more photos can be added
-    later. The result does not depend on stops or on the number of workers.
+    Photos whose sets are in `out` are skipped, so that a run that was stopped goes on and photos can be added later.
+    The result depends neither on stops nor on the number of workers.
 
     Args:
         photos: Files, folders, patterns.
         out: The folder of the data set.
         recipe: Settings, or the file or name of a recipe (`iqsr recipes`).
-        workers: Processes, each with its share of the threads.
+        workers: Number of processes; each gets an equal share of the threads.
         device: `cpu`, `cuda`, `cuda:N`, `mps` or `auto`.
-        on_photo: Called after each photo, in this process.
+        on_photo: Called after each photo, in this process, with its outcome, the number of photos done, and of all.
 
     Returns:
-        How many sets and photos the folder holds now, and how many failed.
+        How many sets and photos the folder holds now, and how many photos failed.
 
     Raises:
-        UsageError: For wrong arguments, photos of the same name, and a folder that is not this recipe's.
-        WeightsError: If the weights of a model or metric are not here.
-        IqsrError: If a worker dies, another run is at work in `out`, or no patch at all was kept.
+        UsageError: For wrong arguments, two photos of one name, or a folder that another recipe made.
+        WeightsError: If the weights of a model or metric are missing.
+        IqsrError: If a worker process dies, another run uses `out`, or no patch at all was kept.
     """
     if workers < 1:
         raise UsageError(f"--workers is at least 1, got {workers}")
@@ -83,7 +85,7 @@ def prepare(
     _check_metrics(recipe)
     unread: list[OSError] = []
     found = _named(find_pictures(photos, leave_out=out, on_unread=unread.append))
-    with taken(out, recipe.variants, _identity(recipe)) as folder:
+    with claimed(out, recipe.variants, _identity(recipe)) as folder:
         records = folder.records()
         to_do = _to_do(found, records, out)
         failed = len(unread)
@@ -98,16 +100,16 @@ def prepare(
                     records[outcome.photo.image] = outcome.record
                 if on_photo is not None:
                     on_photo(outcome, done, len(found))
-        return _ended(folder, recipe, dict(sorted(records.items())), failed)
+        return _finish(folder, recipe, dict(sorted(records.items())), failed)
 
 
-def _ended(folder: SetFolder, recipe: PrepareRecipe, records: dict[str, PhotoRecord], failed: int) -> Summary:
+def _finish(folder: SetFolder, recipe: PrepareRecipe, records: dict[str, PhotoRecord], failed: int) -> Summary:
     """Put the pictures in their place, write index and counts."""
     states = Counter(record.state for record in records.values())
     sets = sum(len(record.sets) for record in records.values())
     summary = Summary(sets, len(records), states["too small"], states["nothing kept"], failed)
     if not records:
-        raise IqsrError("no photo could be read or enhanced; what is wrong with each is told above")
+        raise IqsrError("no photo could be read or enhanced; the reasons stand above")
     if not sets:
         raise IqsrError(
             f"no patch was kept: of {summary.photos} photos {summary.too_small} are smaller than the crop of "
@@ -162,3 +164,28 @@ def _identity(recipe: PrepareRecipe) -> dict[str, Any]:
         "models": files,
         "versions": {name: version(name) for name in ("iqsr", "torch", "pillow", "pyvips")},
     }
+
+
+def write_index(folder: SetFolder, records: Mapping[str, PhotoRecord], recipe: PrepareRecipe, place: Path) -> None:
+    """Write `index.parquet`, for choosing among ground truths by their scores. place: the folder images/0-<n-1>."""
+    write_table(index_of(folder, records.values(), recipe, place), folder.index)
+
+
+def index_of(folder: SetFolder, records: Iterable[PhotoRecord], recipe: PrepareRecipe, place: Path) -> DataFrame:
+    """The index: a row for each picture, sorted by set, the original first.
+
+    Columns: `set`, `variant`, `path` (below the data set's folder), `image`, `row`, `column`, `enhancer` (empty for the
+    original), and the score (float64) of each metric.
+    """
+    from pandas import DataFrame
+
+    enhancers = ["", *(enhancer.describe() for enhancer in recipe.enhancers)]
+    rows: list[dict[str, Any]] = []
+    for record in records:
+        for number, (name, (row, column)) in enumerate(zip(record.names, record.sets, strict=True)):
+            for k, (variant, enhancer) in enumerate(zip(folder.variants, enhancers, strict=True)):
+                path = (place / folder.picture(name, variant)).relative_to(folder.path).as_posix()
+                facts = {"set": name, "variant": variant, "path": path, "image": record.image}
+                facts |= {"row": row, "column": column, "enhancer": enhancer}
+                rows.append(facts | {metric: scores[number][k] for metric, scores in record.scores.items()})
+    return DataFrame(rows).sort_values("set", kind="stable", ignore_index=True)

@@ -1,7 +1,7 @@
-"""Where patches are cut from a photo, and which of them are worth keeping: the rules of HGGT's patch selection.
+"""The positions of patches in a photo, and which patches are kept: the rules of HGGT's patch selection.
 
 Chen et al., "Human Guided Ground-truth Generation for Realistic Image Super-resolution", CVPR 2023, arXiv:2303.13069,
-and its published code. Patches lie on a grid with a random start, each jittered; flat and blurred ones are left out.
+and its published code. Patches lie on a grid with a random start, each jittered; flat and blurred ones are dropped.
 """
 
 import numpy as np
@@ -14,15 +14,15 @@ Pixels = NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
 _START = ((2400, 128), (1200, 64), (0, 32))
-"""Sides from so many pixels on start their grid at up to so many."""
+"""(minimum side, latest start of the grid) in pixels."""
 
 
-def places(height: int, width: int, recipe: PatchRecipe, rng: torch.Generator) -> list[tuple[int, int]]:
+def patch_positions(height: int, width: int, recipe: PatchRecipe, rng: torch.Generator) -> list[tuple[int, int]]:
     """(row, column) of the first pixel of every patch, in reading order of the grid.
 
     An axis starts at U{0..k}, k = 128 for sides of 2400 pixels and more, 64 from 1200 on, else 32; then every `step`.
-    Each place moves by U{-jitter..jitter} an axis, not beyond 0. What does not fit then is left out, so that a photo
-    hardly larger than the crop may have no patch.
+    Each position is moved by U{-jitter..jitter} on each axis, but not below 0. Patches that do not fit then are
+    dropped, so that a photo hardly larger than the crop may have no patch.
     """
     rows = range(_whole(0, _latest_start(height), rng), height, recipe.step)
     columns = range(_whole(0, _latest_start(width), rng), width, recipe.step)

@@ -17,10 +17,10 @@ from iqsr.images import read_rgb
 from iqsr.io.atomic import part_of
 from iqsr.preparation.enhance import Enhancers, resized
 from iqsr.preparation.folder import PhotoRecord, SetFolder
-from iqsr.preparation.patches import Pixels, is_textured, places
+from iqsr.preparation.patches import Pixels, is_textured, patch_positions
 from iqsr.preparation.recipe import PrepareRecipe
 from iqsr.scoring import MetricSet, content_hash
-from iqsr.scoring.pictures import batches
+from iqsr.scoring.metric_set import batches
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,22 @@ class Photo:
     source: Path
 
 
-class Workshop:
-    """What makes sets of photos: the networks and metrics of a recipe, loaded once a process."""
+class SetMaker:
+    """Makes the sets of photos. Holds the networks and metrics of a recipe, which are loaded once in each process."""
 
     def __init__(self, recipe: PrepareRecipe, folder: SetFolder, *, device: str = "cpu") -> None:
         self.recipe, self.folder = recipe, folder
         self._enhancers = Enhancers(recipe.enhancers, device=device, precision=recipe.precision)
-        self._judges = MetricSet(recipe.metrics, device=device)
-        self._judges.load(self._judges.names)
+        self._metrics = MetricSet(recipe.metrics, device=device)
+        self._metrics.load(self._metrics.names)
 
     def make(self, photo: Photo) -> PhotoRecord:
-        """All sets of a photo, whose record is written last. PictureError, ModelError, IqsrError."""
+        """Make all sets of a photo; its record is written last. Raises PictureError, ModelError, IqsrError."""
         with torch.inference_mode():
             sha256 = content_hash(photo.source)
             picture = read_photo(photo.source, self.recipe.longest)
             height, width = picture.shape[2:]
-            found = places(height, width, self.recipe.patches, model_of(self.recipe.seed, photo.image))
+            found = patch_positions(height, width, self.recipe.patches, rng_of(self.recipe.seed, photo.image))
             versions = self._versions(picture) if found else []
             kept = [place for place in found if any(self._is_textured(version, place) for version in versions)]
             too_small = min(height, width) < self.recipe.patches.crop
@@ -74,16 +74,16 @@ class Workshop:
     def _scores(self, patches: Sequence[Sequence[Pixels]]) -> dict[str, list[list[float]]]:
         """By metric: one list a set, one score a variant; measured several patches at a time."""
         flat, crop = [patch for variants in patches for patch in variants], self.recipe.patches.crop
-        scores: dict[str, list[float]] = {name: [] for name in self._judges.names}
+        scores: dict[str, list[float]] = {name: [] for name in self._metrics.names}
         for some in batches([(crop, crop)] * len(flat)):
             x = torch.from_numpy(np.stack([flat[i] for i in some])).permute(0, 3, 1, 2).float() / 255
-            for name, known in scores.items():
-                for score in self._judges.measure(name, x):
+            for name, values in scores.items():
+                for score in self._metrics.measure(name, x):
                     if isinstance(score, str):
                         raise IqsrError(score)
-                    known.append(score)
+                    values.append(score)
         k = len(self.recipe.variants)
-        return {name: [known[i : i + k] for i in range(0, len(known), k)] for name, known in scores.items()}
+        return {name: [values[i : i + k] for i in range(0, len(values), k)] for name, values in scores.items()}
 
 
 def read_photo(path: Path, longest: int | None = None) -> Tensor:
@@ -96,8 +96,8 @@ def read_photo(path: Path, longest: int | None = None) -> Tensor:
     return resized(picture, (max(1, round(height * share)), max(1, round(width * share))))
 
 
-def model_of(seed: int, image: str) -> torch.Generator:
-    """The photo's own random numbers: they depend neither on other photos nor on who works on it."""
+def rng_of(seed: int, image: str) -> torch.Generator:
+    """The photo's own random source, which depends neither on other photos nor on the worker."""
     digest = hashlib.sha256(f"{seed}:{image}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
@@ -108,7 +108,7 @@ def pixels_of(picture: Tensor) -> Pixels:
 
 
 def write_png(pixels: Pixels, out: Path) -> None:
-    """Without anything the photo's file said of itself (place, camera). PictureError."""
+    """Write an 8-bit PNG without metadata. Raises PictureError."""
     try:
         with part_of(out, PictureError) as part:
             Image.fromarray(pixels).save(part, "PNG", compress_level=4)

@@ -1,4 +1,4 @@
-"""Photos on several processes, each with its share of the machine's threads."""
+"""Runs photos on several processes, each with an equal share of the threads."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from iqsr.preparation.folder import PhotoRecord, SetFolder
 from iqsr.preparation.recipe import PrepareRecipe
 
 if TYPE_CHECKING:
-    from iqsr.preparation.photo import Photo, Workshop
+    from iqsr.preparation.photo import Photo, SetMaker
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a photo."""
+    """The result of one photo: its record, or an error."""
 
     photo: Photo
     record: PhotoRecord | None
     error: str | None = None
-    """one line, where there is no record"""
+    """One line, if there is no record."""
 
 
 def cores() -> int:
-    """That this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def outcomes(
     photos: Sequence[Photo], recipe: PrepareRecipe, folder: SetFolder, *, workers: int, device: str
 ) -> Iterator[Outcome]:
-    """Each photo's outcome as it is there. One worker is this process itself. What a recipe asks for is loaded here
-    first, whoever does the work: errors of `Workshop` are raised before it begins.
+    """Yield each photo's outcome when it is ready. With one worker, this process does the work.
 
-    Left early (an interrupt, an error), the other processes end at once; so they do when this one is killed. IqsrError
-    where one of them dies.
+    The networks and metrics are loaded in this process first, so that errors of `SetMaker` are raised before any work.
+    If the caller stops early (an interrupt, an error) or this process is killed, the workers end at once. Raises
+    IqsrError if a worker dies.
     """
-    from iqsr.preparation.photo import Workshop
+    from iqsr.preparation.photo import SetMaker
 
-    workshop = Workshop(recipe, folder, device=device)
+    set_maker = SetMaker(recipe, folder, device=device)
     if workers == 1:
-        yield from (attempted(workshop, photo) for photo in photos)
+        yield from (attempt(set_maker, photo) for photo in photos)
         return
-    del workshop
+    del set_maker
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)[::-1]
     arguments = (recipe, folder, device, max(1, cores() // workers), theirs)
@@ -71,35 +71,35 @@ def outcomes(
         theirs.close()
 
 
-def attempted(workshop: Workshop, photo: Photo) -> Outcome:
-    """The photo's sets; what is wrong with it becomes a line, so that the rest goes on."""
+def attempt(set_maker: SetMaker, photo: Photo) -> Outcome:
+    """Make a photo's sets; an error becomes a line of the outcome, so that the other photos go on."""
     try:
-        return Outcome(photo, workshop.make(photo))
+        return Outcome(photo, set_maker.make(photo))
     except (IqsrError, OSError) as error:
         text = (error.strerror if isinstance(error, OSError) else None) or str(error)
         return Outcome(photo, None, text if f"'{photo.source}'" in text else f"'{photo.source}': {text}")
 
 
-_workshop: Workshop | None = None
-"""A worker process's own."""
+_set_maker: SetMaker | None = None
+"""The set maker of a worker process."""
 
 
 def _start(recipe: PrepareRecipe, folder: SetFolder, device: str, threads: int, parent: Connection) -> None:
     """Get a worker process ready."""
-    global _workshop
+    global _set_maker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process decides
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     import torch
 
-    from iqsr.preparation.photo import Workshop
+    from iqsr.preparation.photo import SetMaker
 
     torch.set_num_threads(threads)
-    _workshop = Workshop(recipe, folder, device=device)
+    _set_maker = SetMaker(recipe, folder, device=device)
 
 
 def _work(photo: Photo) -> Outcome:
-    assert _workshop is not None
-    return attempted(_workshop, photo)
+    assert _set_maker is not None
+    return attempt(_set_maker, photo)
 
 
 def _end_with(parent: Connection) -> None:

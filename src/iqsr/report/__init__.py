@@ -1,1 +1,1 @@
-"""Results people can look at: tables and runs become pages, panels and plots."""
+"""Results to look at: pages with before/after sliders and tables, and panels of details."""

@@ -18,15 +18,15 @@ from iqsr.io.atomic import write_text
 
 @dataclass(frozen=True)
 class Variant:
-    """One version of a picture. All versions are shown in the same frame, whatever their size."""
+    """One version of a picture. All versions are displayed in the same frame, whatever their size."""
 
     name: str
     image: Tensor
     """(3, H, W) in [0, 1]; values outside are clamped."""
     caption: str = ""
-    """Shown under the frame while this variant is; line breaks are kept."""
+    """The text under the frame while this variant is displayed; line breaks are kept."""
     pixelated: bool = False
-    """Enlarge with hard pixel edges: right for a low-resolution input, whose pixels are what there is."""
+    """Whether it is enlarged with hard pixel edges, as suits a low-resolution input."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Column:
     name: str
     decimals: int = 3
     better: Literal["higher", "lower"] | None = None
-    """Shown as an arrow; the best value of each group is set in bold. None: no direction, no bold."""
+    """Displayed as an arrow; the best value of each group is set in bold. None: no direction, no bold."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. Neighbouring rows with the same `group` are compared with one another."""
+    """A row of the table. Consecutive rows of the same `group` are compared with one another."""
 
     group: str
     name: str
@@ -72,7 +72,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Results as a reader should see them."""
+    """A table of results."""
 
     columns: Sequence[Column]
     rows: Sequence[Row]
@@ -163,7 +163,7 @@ def _picture_for_page(picture: ComparedPicture) -> dict[str, Any]:
 
 
 def _data_uri(image: Tensor) -> str:
-    """Lossless, because compression would be part of what is compared."""
+    """The image as a data URI, in PNG: compression losses would distort the comparison."""
     levels = image.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
     return "data:image/png;base64," + b64encode(encode_png(levels).numpy().tobytes()).decode()
 

@@ -1,4 +1,4 @@
-"""Panels: the same detail of a picture from several methods side by side, enlarged, named, as in papers."""
+"""Panels as in papers: the same detail of a picture by several methods, enlarged, side by side, with names."""
 
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +15,7 @@ _GAP, _LINE = 6, 22
 
 
 def write_panel(out: Path, rows: list[tuple[ComparedPicture, Box]], *, zoom: int = 2) -> None:
-    """One row a picture, one column a variant; the names stand above, so all pictures have the same variants.
+    """Write a PNG with a row for each picture and a column for each variant, named above; all have the same variants.
 
     Variants smaller than the largest (the low resolution) are enlarged without smoothing. `zoom` multiplies the
     detail's size, smoothly for none: one pixel stays one square.

@@ -1,4 +1,4 @@
-"""Scores of pictures, in files or in memory: many metrics in one pass, remembered by content.
+"""Scores of pictures, in files or in memory: all metrics in one pass, cached by content.
 
 >>> from iqsr.scoring import score_files
 >>> score_files(["results/"], ["psnr", "stlpips"], reference=Path("originals"))
@@ -13,15 +13,15 @@ from iqsr.scoring.cache import (
     writable_default_cache,
 )
 from iqsr.scoring.files import score_files
-from iqsr.scoring.pictures import MetricSet, default_metrics, score_pictures
+from iqsr.scoring.metric_set import MetricSet, default_metrics, score_pictures
 from iqsr.scoring.table import Summary, summaries, write_table
-from iqsr.scoring.tasks import Scored
+from iqsr.scoring.tasks import PictureScores
 
 __all__ = [
     "CacheKey",
     "MetricSet",
+    "PictureScores",
     "ScoreCache",
-    "Scored",
     "Summary",
     "content_hash",
     "default_cache",

@@ -1,7 +1,7 @@
-"""Scores that were computed once: an SQLite file from a picture's content and a metric's fingerprint to a number.
+"""A cache of scores in an SQLite file. The key is a picture's content and a metric's fingerprint.
 
-A run that was stopped goes on where it was, so that 42 metrics on 180,000 pairs can take a week of evenings. Nothing
-is keyed by a file's name or time: a picture that moved keeps its scores, one that changed has none.
+A run that was stopped resumes from it. File names and times are not part of the key: a picture that was moved keeps
+its scores, one that was changed has none.
 """
 
 import ast
@@ -57,25 +57,25 @@ _ADD = """
 
 @dataclass(frozen=True)
 class CacheKey:
-    """What a score depends on."""
+    """The key of a score: all that it depends on."""
 
     picture: str
-    """`content_hash` of the picture's file"""
+    """`content_hash` of the picture's file."""
     reference: str
-    """the same of the reference's, "" where the metric has none"""
+    """`content_hash` of the reference's file; "" for a no-reference metric."""
     metric: str
-    """name, as on the card"""
+    """The metric's name, as on its card."""
     fingerprint: str
-    """`metric_fingerprint` of it"""
+    """`metric_fingerprint` of the metric."""
 
 
 class ScoreCache:
     """Scores in an SQLite file, which is made when missing. Close it, or use it as a context manager.
 
-    A transaction is there whole or not at all, also after a kill or a power cut. Several processes can read and write
-    the same file at once; one waits up to a minute for another. A connection belongs to the thread that opened it.
+    Writes are transactions, also under a kill or a power cut. Several processes can use one file at once; each waits
+    up to a minute for another. A connection belongs to the thread that opened it.
 
-    IqsrError (one line, with what to do) for a file that is damaged, belongs to something else, or cannot be written.
+    Raises IqsrError, with the remedy, for a file that is damaged, of another program, or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,7 +90,7 @@ class ScoreCache:
                 raise
 
     def get(self, keys: Sequence[CacheKey]) -> dict[CacheKey, float]:
-        """The scores of those `keys` that have one."""
+        """The scores that are in the cache, by key."""
         rows = [(n, k.picture, k.reference, k.metric, k.fingerprint) for n, k in enumerate(keys)]
         with self._asking():
             self._connection.execute("DELETE FROM wanted")
@@ -103,7 +103,7 @@ class ScoreCache:
         return {keys[n]: value for n, value in found}
 
     def put(self, values: Mapping[CacheKey, float]) -> None:
-        """Add scores, or replace them, in one transaction. ValueError for NaN, which is no score."""
+        """Add or replace scores in one transaction. Raises ValueError for NaN."""
         for key, value in values.items():
             if isnan(value):
                 raise ValueError(f"NaN is not a score ({key.metric})")
@@ -116,13 +116,13 @@ class ScoreCache:
             self._connection.executemany(_ADD, rows)
 
     def __len__(self) -> int:
-        """How many scores there are."""
+        """The number of scores."""
         with self._asking():
             count: int = self._connection.execute("SELECT COUNT(*) FROM scores").fetchone()[0]
         return count
 
     def close(self) -> None:
-        """Give the file back; further use is an error."""
+        """Close the file."""
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -151,7 +151,7 @@ class ScoreCache:
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
-        """All or nothing. The lock is taken at the start: taken later, two writers could wait for each other."""
+        """A transaction. It takes the write lock at the start, so that two writers cannot wait for each other."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -177,12 +177,12 @@ class ScoreCache:
 
 
 def default_cache() -> Path:
-    """Where scores are kept unless told otherwise: `$IQSR_CACHE/scores.sqlite`, or in the user's cache folder."""
+    """The default cache: `$IQSR_CACHE/scores.sqlite`, or in the user's cache folder."""
     return cache_folder() / "scores.sqlite"
 
 
 def writable_default_cache() -> Path | None:
-    """`default_cache`; None, with a warning, where nothing can be written there."""
+    """`default_cache`, or None, with a warning, if it cannot be written."""
     path = default_cache()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def writable_default_cache() -> Path | None:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, remembered within the process while size and time stay. PictureError."""
+    """SHA-256 of a file's bytes; cached in the process until size or time change. Raises PictureError."""
     try:
         stat = Path(path).stat()
         return _sha256(str(path), stat.st_size, stat.st_mtime_ns)
@@ -213,11 +213,11 @@ def _sha256(path: str, size: int, mtime_ns: int) -> str:
 
 
 def metric_fingerprint(name: str, *, precision: str = "fp32") -> str:
-    """Stands for all that a metric's value depends on besides the pictures; scores with another one are not used.
+    """A hash of all that a metric's value depends on besides the pictures. Cached scores count only if theirs is equal.
 
-    That is its weights as they are now, the code that computes it (iqsr's own, comments and docstrings aside; or
-    pyiqa's version), the code that decodes pictures, and the precision. Not the device, whose rounding
-    differs in the last digits. Raises UnknownNameError.
+    It covers the weights, the code that computes the metric (iqsr's, without comments and docstrings, or pyiqa's
+    version), the code that decodes pictures, and the precision; not the device, which changes the last digits only.
+    Raises UnknownNameError.
     """
     from iqsr.metrics import card
 
@@ -232,7 +232,7 @@ def metric_fingerprint(name: str, *, precision: str = "fp32") -> str:
 
 @cache
 def _code(provider: str) -> tuple[str, ...]:
-    """What decodes pictures, and what computes a provider's metrics."""
+    """Hashes of the code that decodes pictures and of the code that computes a provider's metrics."""
     reading = (code_hash("images", "read.py"), code_hash("images", "alpha.py"))
     if provider == "pyiqa":
         return (*reading, _version("pyiqa"), code_hash("metrics", "toolbox*.py"))
@@ -240,8 +240,8 @@ def _code(provider: str) -> tuple[str, ...]:
 
 
 def _weights_hash(name: str) -> str:
-    """SHA-256 of the file that is loaded: as published, which is checked when it is, or else of what is there."""
-    from iqsr.metrics.musiq_files import unpublished_file
+    """SHA-256 of the weight file that would be loaded: the published one (checked on loading), else the file's own."""
+    from iqsr.metrics.requirements import unpublished_file
 
     if (file := unpublished_file(name)) is not None:
         return content_hash(file)
@@ -250,7 +250,7 @@ def _weights_hash(name: str) -> str:
 
 
 def _version(package: str) -> str:
-    """Name and version of a package; absent is an answer too: its metrics will say so when they are loaded."""
+    """Name and version of a package, or that it is absent, which its metrics report when they are loaded."""
     try:
         return f"{package} {version(package)}"
     except PackageNotFoundError:
@@ -259,7 +259,7 @@ def _version(package: str) -> str:
 
 @cache
 def code_hash(folder: str, pattern: str) -> str:
-    """Hash of what the files of `iqsr/folder` do: of their syntax trees, without docstrings."""
+    """Hash of the syntax trees, without docstrings, of the files of `iqsr/folder`."""
     digest = hashlib.sha256()
     for file in sorted((_PACKAGE / folder).glob(pattern)):
         digest.update(f"{file.name}\n{meaning(file.read_text(encoding='utf-8'))}\n".encode())
@@ -267,7 +267,7 @@ def code_hash(folder: str, pattern: str) -> str:
 
 
 def meaning(source: str) -> str:
-    """A Python text as its syntax tree: the same for texts that differ in layout, comments and docstrings only."""
+    """The syntax tree of Python source, the same for sources that differ in layout, comments and docstrings only."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

@@ -1,4 +1,4 @@
-"""Scores of picture files: each decoded once whatever the number of metrics, remembered, resumed."""
+"""Scores of picture files: each file is decoded once for all metrics; scores are cached, so that a run can resume."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 from iqsr.errors import IqsrError, PictureError, UsageError
 from iqsr.images import open_picture
 from iqsr.images.find import OnUnread, find_pictures
+from iqsr.metrics import Precision
 from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash
-from iqsr.scoring.pictures import BATCH_PIXELS, MetricSet, Precision
-from iqsr.scoring.references import Originals, References
-from iqsr.scoring.tasks import Scored, Task, planned
+from iqsr.scoring.metric_set import BATCH_PIXELS, MetricSet
+from iqsr.scoring.references import OriginalLookup, References
+from iqsr.scoring.tasks import PictureScores, Task, planned
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,32 +35,32 @@ def score_files(
     precision: Precision = "fp32",
     crop_border: int = 0,
     cache: Path | None = None,
-    on_progress: Callable[[Scored, int, int], None] | None = None,
+    on_progress: Callable[[PictureScores, int, int], None] | None = None,
 ) -> DataFrame:
     """Score picture files.
 
-    Pictures are measured as they look: upright, gray as three equal channels, 16 bit with all bits, CMYK and Lab
-    converted to sRGB. Transparency is ignored; colour that it hides is filled from its neighbours.
+    Pictures are measured as they are displayed: upright, gray as three equal channels, 16 bits in full precision, CMYK
+    and Lab converted to sRGB. Transparency is ignored; hidden colours are filled from their neighbours.
 
-    A score that cannot be had does not stop the rest: it is missing (NaN), and the column `error` says why.
+    A picture that cannot be scored does not stop the others: its score is NaN, and the column `error` says why.
 
     Args:
         paths: Files, folders, patterns.
         metrics: Names, see `list_metrics`; srq by default.
-        reference: The original's file, or the folder of originals, for metrics that compare. An original of another
-            name than the picture's is told in a warning.
+        reference: The original's file, or the folder of originals, for metrics that compare. A warning names
+            pictures whose original has another name.
         device: `cpu`, `cuda`, `cuda:N`, `mps` or `auto`.
-        precision: Of networks, `fp32` or `bf16`.
-        crop_border: Pixels that metrics which compare leave out on each side.
-        cache: A file that remembers scores, so that a run that was stopped goes on; None for none.
-        on_progress: Called after each picture with it, the number of pictures done, and of all.
+        precision: `fp32` or `bf16`; that of networks.
+        crop_border: Pixels that full-reference metrics crop on each side.
+        cache: A file in which scores are kept, so that a run that was stopped goes on; None for none.
+        on_progress: Called after each picture with its scores, the number of pictures done, and the number of all.
 
     Returns:
-        A row a picture, in the order they were found: `path`, `width`, `height`, `reference` where pictures are
-        compared, a column a metric, and `error` where a score is missing.
+        A table with a row for each picture, in the order in which they were found. Its columns are `path`, `width`,
+        `height`, `reference` if there is one, one for each metric, and `error` if a score is missing.
 
     Raises:
-        UsageError: For arguments that cannot be right.
+        UsageError: For wrong arguments, such as a reference that is missing or not used.
         WeightsError: If a metric's weights are not here.
         IqsrError: If the cache is damaged.
     """
@@ -78,19 +79,19 @@ def score_found(
     *,
     references: References | None = None,
     cache: Path | None = None,
-    on_progress: Callable[[Scored, int, int], None] | None = None,
-) -> list[Scored]:
-    """`score_files` for what `find_pictures` found, with metrics that may be loaded already, without a table of it."""
-    scored: dict[int, Scored] = {}
+    on_progress: Callable[[PictureScores, int, int], None] | None = None,
+) -> list[PictureScores]:
+    """`score_files` for the result of `find_pictures`, with a metric set that may be loaded; returns no table."""
+    scored: dict[int, PictureScores] = {}
     with ExitStack() as stack:
         opened = None if cache is None else stack.enter_context(ScoreCache(cache))
-        for place, one in scores_of(found, metric_set, references=references, cache=opened):
-            scored[place] = one
+        for index, one in scores_of(found, metric_set, references=references, cache=opened):
+            scored[index] = one
             if on_progress is not None:
                 on_progress(one, len(scored), len(found))
     if references is not None:
-        references.tell_other_names()
-    return [scored[place] for place in sorted(scored)]
+        references.warn_of_other_names()
+    return [scored[index] for index in sorted(scored)]
 
 
 def references_for(metric_set: MetricSet, path: Path | None, *, on_unread: OnUnread | None = None) -> References | None:
@@ -111,25 +112,25 @@ def scores_of(
     found: Sequence[tuple[Path, Path]],
     metric_set: MetricSet,
     *,
-    references: Originals | None = None,
+    references: OriginalLookup | None = None,
     cache: ScoreCache | None = None,
     pixels: int = BATCH_PIXELS,
-) -> Iterator[tuple[int, Scored]]:
-    """Score what `find_pictures` found, as `score_files` does; yields each picture's place when it is done.
+) -> Iterator[tuple[int, PictureScores]]:
+    """Score what `find_pictures` found, as `score_files` does; yields each picture's index in `found` with its scores.
 
     A thread decodes the next batch while one is measured. No more than three batches of `pixels` (a larger picture is
     a batch of its own), with their originals, are in memory at once.
     """
-    for batch in ahead(_Decoder(), planned(found, metric_set, references, cache, pixels)):
-        fresh = _measured(batch, metric_set)
-        if cache is not None and fresh:
-            cache.put(fresh)
-        yield from ((task.place, task.scored) for task in batch.tasks)
+    for batch in prefetched(_Decoder(), planned(found, metric_set, references, cache, pixels)):
+        new_scores = _measured(batch, metric_set)
+        if cache is not None and new_scores:
+            cache.put(new_scores)
+        yield from ((task.index, task.scored) for task in batch.tasks)
 
 
-def ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
-    """`map(work, items)` with the next item at work in a thread while the caller uses the last result."""
-    with ThreadPoolExecutor(1, thread_name_prefix="iqsr-ahead") as thread:
+def prefetched(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
+    """`map(work, items)`, with the next item computed in a thread while the caller uses the last result."""
+    with ThreadPoolExecutor(1, thread_name_prefix="iqsr-prefetch") as thread:
         last = None
         for item in items:
             upcoming = thread.submit(work, item)
@@ -142,7 +143,7 @@ def ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
 
 @dataclass
 class _Batch:
-    """Pictures of one size in memory, (1, 3, H, W) each; a None was not needed, or could not be read."""
+    """Decoded pictures of one size, (1, 3, H, W) each; None where one is not needed or cannot be read."""
 
     tasks: list[Task]
     pictures: list[Tensor | None]
@@ -150,15 +151,15 @@ class _Batch:
 
 
 class _Decoder:
-    """Reads batches. Originals of the last batch are kept, for pictures that share theirs."""
+    """Decodes batches. The originals of the last batch are kept for pictures that share one."""
 
     def __init__(self) -> None:
         self._originals: dict[Path, Tensor | IqsrError] = {}
 
     def __call__(self, tasks: list[Task]) -> _Batch:
-        known, self._originals = self._originals, {}
+        previous, self._originals = self._originals, {}
         pictures = [self._picture(task) for task in tasks]
-        originals = [self._original(task, known) for task in tasks]
+        originals = [self._original(task, previous) for task in tasks]
         return _Batch(tasks, pictures, originals)
 
     def _picture(self, task: Task) -> Tensor | None:
@@ -166,27 +167,27 @@ class _Decoder:
             return None
         picture = _read(task.scored.path, {key.picture for key in task.keys.values()})
         if isinstance(picture, IqsrError):
-            task.scored.failed(picture)
+            task.scored.add_error(picture)
             task.wanted, task.original = [], None
             return None
         return picture
 
-    def _original(self, task: Task, known: dict[Path, Tensor | IqsrError]) -> Tensor | None:
+    def _original(self, task: Task, previous: dict[Path, Tensor | IqsrError]) -> Tensor | None:
         path = task.original
         if path is None:
             return None
         if path not in self._originals:
             hashes = {key.reference for key in task.keys.values()} - {""}
-            self._originals[path] = known[path] if path in known else _read(path, hashes)
+            self._originals[path] = previous[path] if path in previous else _read(path, hashes)
         original = self._originals[path]
         if isinstance(original, IqsrError):
-            task.scored.failed(original)
+            task.scored.add_error(original)
             return None
         return original
 
 
 def _read(path: Path, hashes: set[str]) -> Tensor | IqsrError:
-    """A whole picture, (1, 3, H, W) in [0, 1], or what is wrong. `hashes`: what its content must have, if anything."""
+    """A whole picture, (1, 3, H, W) in [0, 1], or the error. hashes: the expected `content_hash`, if any."""
     try:
         picture = open_picture(path)
         (whole,) = picture.rows(picture.info.height)
@@ -198,29 +199,29 @@ def _read(path: Path, hashes: set[str]) -> Tensor | IqsrError:
 
 
 def _measured(batch: _Batch, metric_set: MetricSet) -> dict[CacheKey, float]:
-    """Measure a batch; the scores go to its tasks. Returns those to be remembered."""
-    fresh: dict[CacheKey, float] = {}
+    """Measure a batch and put the scores into its tasks. Returns the scores to cache."""
+    new_scores: dict[CacheKey, float] = {}
     for name in metric_set.names:
         compares = metric_set.cards[name].reference == "full"
-        places = [i for i, task in enumerate(batch.tasks) if name in task.wanted]
-        places = [i for i in places if batch.originals[i] is not None or not compares]
-        if not places:
+        indices = [i for i, task in enumerate(batch.tasks) if name in task.wanted]
+        indices = [i for i in indices if batch.originals[i] is not None or not compares]
+        if not indices:
             continue
-        x = _joined(batch.pictures, places)
-        reference = _joined(batch.originals, places) if compares else None
-        for i, score in zip(places, metric_set.measure(name, x, reference), strict=True):
+        x = _joined(batch.pictures, indices)
+        reference = _joined(batch.originals, indices) if compares else None
+        for i, score in zip(indices, metric_set.measure(name, x, reference), strict=True):
             task = batch.tasks[i]
             if isinstance(score, str):
-                task.scored.failed(score)
+                task.scored.add_error(score)
                 continue
             task.scored.scores[name] = score
             if name in task.keys:
-                fresh[task.keys[name]] = score
-    return fresh
+                new_scores[task.keys[name]] = score
+    return new_scores
 
 
-def _joined(pictures: Sequence[Tensor | None], places: Sequence[int]) -> Tensor:
+def _joined(pictures: Sequence[Tensor | None], indices: Sequence[int]) -> Tensor:
     import torch
 
-    chosen = [picture for place in places if (picture := pictures[place]) is not None]
+    chosen = [picture for place in indices if (picture := pictures[place]) is not None]
     return chosen[0] if len(chosen) == 1 else torch.cat(chosen)

@@ -1,4 +1,4 @@
-"""Which original a picture is compared with, by the names of their files."""
+"""Finds the original that a picture is compared with, by the names of the files."""
 
 import logging
 import re
@@ -20,10 +20,10 @@ _ENLARGED = re.compile(r"[ _.-]?[xX][0-9]")
 logger = logging.getLogger(__name__)
 
 
-class Originals(Protocol):
-    """Whoever knows the original of a picture."""
+class OriginalLookup(Protocol):
+    """Finds the original of a picture."""
 
-    def of(self, relative: Path) -> Path:
+    def original_of(self, relative: Path) -> Path:
         """The original of a picture, which is given by its path below the input that named it. PictureError."""
         ...
 
@@ -51,7 +51,7 @@ class References:
                 self._by_stem[normalize("NFC", relative.stem)].append(relative)
         self._of_other_name: dict[Path, Path] = {}
 
-    def of(self, relative: Path) -> Path:
+    def original_of(self, relative: Path) -> Path:
         """The original of a picture, which is given by its path below the input that named it.
 
         PictureError if there is none, or if there are several.
@@ -72,7 +72,7 @@ class References:
             self._of_other_name[relative] = chosen
         return self.path / chosen
 
-    def tell_other_names(self) -> None:
+    def warn_of_other_names(self) -> None:
         """Say in one line which pictures `of` gave an original of another name, or of another folder: is it theirs?
 
         A scale behind the name is none: `0801x4` is of `0801`.

@@ -1,10 +1,10 @@
-"""Tables of scores: a row a picture, a column a metric; written as CSV, Parquet or JSON; summed up a metric."""
+"""Tables of scores, with a row for each picture and a column for each metric; their files and summaries."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,39 +15,39 @@ from iqsr.metrics import card
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from iqsr.scoring.tasks import Scored
+    from iqsr.scoring.tasks import PictureScores
 
 TABLE_SUFFIXES = (".csv", ".parquet", ".json")
 FACTS = ("path", "width", "height", "reference", "error")
-"""Columns that are no metric."""
+"""The columns that are not metrics."""
 _WORST = 5
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric over many pictures. Pictures without a score do not count."""
+    """Statistics of one metric over the pictures that have a score."""
 
     metric: str
     higher_is_better: bool
     n: int
-    """pictures with a score"""
+    """Number of pictures with a score."""
     mean: float | None
-    """None, as all below, where n is too small for it"""
+    """None, like those below, if n is too small."""
     median: float | None
     sd: float | None
-    """standard deviation of the sample (n - 1)"""
+    """Sample standard deviation (n - 1)."""
     worst: list[tuple[str, float]]
-    """up to five pictures and their scores, the worst first"""
+    """Up to five pictures and their scores, the worst first."""
 
 
 Row = dict[str, Any]
-"""One picture: path, width, height, each metric; None for what is missing.
+"""One picture: path, width, height, and each metric's score or None.
 
-`reference`, the original that a picture is compared with, is there if any is; `error` if any picture has one."""
+All rows have `reference` if some picture is compared with an original, and `error` if some picture has one."""
 
 
-def rows_of(scored: Sequence[Scored], metrics: Sequence[str]) -> list[Row]:
-    """What is known of each picture, as plain objects. pandas, which takes long to import, is not needed for them."""
+def rows_of(scored: Sequence[PictureScores], metrics: Sequence[str]) -> list[Row]:
+    """The rows as plain objects, without pandas, which takes long to import."""
     rows: list[Row] = []
     compared = any(one.reference for one in scored)
     for one in scored:
@@ -61,8 +61,8 @@ def rows_of(scored: Sequence[Scored], metrics: Sequence[str]) -> list[Row]:
     return rows
 
 
-def to_table(scored: Sequence[Scored], metrics: Sequence[str]) -> DataFrame:
-    """`rows_of` as a table. A score that is missing is NaN."""
+def to_table(scored: Sequence[PictureScores], metrics: Sequence[str]) -> DataFrame:
+    """The rows as a table; a missing score is NaN."""
     from pandas import DataFrame
 
     rows = rows_of(scored, metrics)
@@ -75,12 +75,12 @@ def to_table(scored: Sequence[Scored], metrics: Sequence[str]) -> DataFrame:
 
 
 def _text(named: str) -> str:
-    r"""Tables hold text alone: a byte of a file's name that is none becomes `\xe9`."""
+    r"""A file name as text: a byte that is not UTF-8 becomes `\xe9`."""
     return named.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def check_table(out: Path) -> None:
-    """Before the work: UsageError for a name that is no CSV, Parquet or JSON file's, the errors of `check_place`."""
+    """Raise UsageError unless `out` is named like a CSV, Parquet or JSON file, and the errors of `check_place`."""
     if out.suffix.lower() not in TABLE_SUFFIXES:
         raise UsageError(f"cannot write '{out}': its name must end in {', '.join(TABLE_SUFFIXES)}")
     check_place(out)
@@ -105,18 +105,23 @@ def write_table(table: DataFrame, out: Path) -> None:
 
 
 def records(table: DataFrame) -> list[Row]:
-    """The rows as plain objects for JSON; what is missing is None."""
+    """The rows of a table as plain objects for JSON; missing values are None."""
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def summaries(table: DataFrame) -> list[Summary]:
-    """Each metric's summary, in the table's order. Which end is worst is on the metric's card."""
+    """The summary of each metric, in the table's order."""
     return summaries_of(records(table), [str(name) for name in table.columns if name not in FACTS])
 
 
 def summaries_of(rows: Sequence[Row], metrics: Sequence[str]) -> list[Summary]:
     """`summaries` of the rows of `rows_of`."""
     return [_summary(rows, name) for name in metrics]
+
+
+def document(rows: Sequence[Row], metrics: Sequence[str]) -> dict[str, object]:
+    """Pictures and summaries, for JSON."""
+    return {"pictures": rows, "summary": [asdict(summary) for summary in summaries_of(rows, metrics)]}
 
 
 def _summary(rows: Sequence[Row], metric: str) -> Summary:

@@ -50,7 +50,7 @@ def test_a_folder_or_a_file_names_a_predictor(own: Path) -> None:
         (own.parent / "photos" / f"round-{number}").mkdir(parents=True)
         (own.parent / "photos" / f"round-{number}" / "weights.safetensors").touch()
     assert Path(card(f"srq:{own.parent / 'photos'}").weights_file).parent.name == "round-10"
-    assert availability(f"srq:{own}").here
+    assert availability(f"srq:{own}").available
 
 
 def test_what_is_no_predictor_is_told(own: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from iqsr.errors import UsageError
 from iqsr.models import SRModel
 from iqsr.models.adapter import weights_sha256
-from iqsr.models.fresh import new_rrdbnet, new_swinir
+from iqsr.models.untrained import new_rrdbnet, new_swinir
 from support.lora_networks import TINY, one_line, picture, run, seeded, tiny_rrdbnet, tiny_swinir
 
 

@@ -14,7 +14,7 @@ import torch
 from iqsr.errors import IqsrError, UsageError
 from iqsr.kernels.dense_block import DenseBlock
 from iqsr.models import load_model
-from iqsr.models.composed import LoraAsOneConvolution
+from iqsr.models.lora import LoraAsOneConvolution
 from iqsr.models.merge import merge
 from iqsr.recipes import read_recipe, resolved_toml
 from iqsr.training.sr.loop import GamedError, Training

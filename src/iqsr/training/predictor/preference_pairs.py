@@ -12,7 +12,7 @@ from torch import Tensor
 from iqsr.agreement.pairs import Pairs
 from iqsr.errors import PictureError
 from iqsr.images import read_rgb
-from iqsr.metrics.srq import SMALLEST
+from iqsr.metrics.srq import MINIMUM_SIZE
 from iqsr.scoring.cache import content_hash
 from iqsr.training.identity import Identity, mark
 from iqsr.training.pictures import Pictures, look_at
@@ -122,6 +122,8 @@ def cut_pair(table: Pairs, index: int, crop: int | None, rng: torch.Generator) -
 
 
 def _check_sizes(first: Path, second: Path, sizes: tuple[tuple[int, int], tuple[int, int]]) -> None:
-    if sizes[0] != sizes[1] or min(sizes[0]) < SMALLEST:
+    if sizes[0] != sizes[1] or min(sizes[0]) < MINIMUM_SIZE:
         found = " and ".join(f"{width}x{height}" for width, height in sizes)
-        raise PictureError(f"'{first}' and '{second}' are {found}: a pair needs one size, {SMALLEST} px a side or more")
+        raise PictureError(
+            f"'{first}' and '{second}' are {found}: a pair needs one size, {MINIMUM_SIZE} px a side or more"
+        )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from iqsr.datasets import GroundTruths, GtSet, every_set, has_positive, has_verdict, join, open_sets
+from iqsr.datasets import GroundTruths, GtSet, every_set, has_positive, has_positive_or_negative, join, open_sets
 from iqsr.degrade import degrade, pipeline
 from iqsr.errors import PictureError, UsageError
 from iqsr.images import open_picture, read_rgb
@@ -24,7 +24,7 @@ where nobody was asked; `scores` (B, K), of the whole pictures or of the patches
 int64: number of the set, row and column of the patch in the grid; `flip` (B,) bool: to be mirrored left to right before
 it is learned from."""
 
-FILTERS = {"every": every_set, "positive": has_positive, "verdict": has_verdict}
+FILTERS = {"every": every_set, "positive": has_positive, "verdict": has_positive_or_negative}
 
 
 class DamagedSetError(PictureError):
@@ -72,7 +72,7 @@ class Sets:
         if recipe.sets != "every" and not self.ground_truths.labelled:
             raise UsageError(f"{named} has no labels of people: data.sets must be 'every'")
         self.recipe, self.pictures = recipe, Pictures({}, {})
-        self.left_out = {name: why for name, why in without.items() if name in self.ground_truths.shelf_of}
+        self.left_out = {name: why for name, why in without.items() if name in self.ground_truths.folders_of}
         self._named = named
         self._take([s for s in self._loaded(recipe) if FILTERS[recipe.sets](s)])
         self.pipelines = [pipeline(name) for name in recipe.degradations]
@@ -135,7 +135,7 @@ class Sets:
         }
         if recipe.damaged == "stop":
             replace(self.pictures, damaged=wrong).check(
-                "put them right (iqsr prepare --check tells all), or leave their sets out: --set data.damaged=skip"
+                "put them right (iqsr check-sets lists them all), or leave their sets out: --set data.damaged=skip"
             )
         for gts in sets:
             if bad := [wrong[path] for path in gts.paths if path in wrong]:
@@ -173,7 +173,7 @@ def load_set(gts: GtSet) -> Tensor:
     except PictureError as error:
         raise DamagedSetError(gts.name, str(error)) from None
     if len({p.shape for p in pictures}) > 1:
-        raise UsageError(f"the ground truths of the set '{gts.name}' differ in size: iqsr prepare --check tells which")
+        raise UsageError(f"the ground truths of the set '{gts.name}' differ in size: iqsr check-sets says which")
     return torch.cat(pictures)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from iqsr.degrade import Pool
 from iqsr.finite import NotFiniteError, all_finite, first_not_finite
-from iqsr.models.composed import LoraAsOneConvolution
+from iqsr.models.lora import LoraAsOneConvolution
 from iqsr.training.sr.average import Average
 from iqsr.training.sr.data import Batch, Sets, mirrored, seed_of
 from iqsr.training.sr.discriminator_trainer import DiscriminatorTrainer

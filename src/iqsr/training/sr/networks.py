@@ -10,10 +10,10 @@ from iqsr.degrade import pipeline
 from iqsr.errors import UnknownNameError, UsageError
 from iqsr.models import SRModel, load_model
 from iqsr.models.adapter import LORA_B, check_base, read_adapter
-from iqsr.models.fresh import new_rrdbnet, new_swinir
+from iqsr.models.checkpoint_writer import write_checkpoint
 from iqsr.models.lora import add_lora, load_lora_state, save_adapter, without_adapter
-from iqsr.models.merge import ADAPTER_FILE, BASE_FILE, WEIGHTS_FILE, located
-from iqsr.models.plain import save_plain
+from iqsr.models.merge import ADAPTER_FILE, BASE_FILE, WEIGHTS_FILE, resolved_start
+from iqsr.models.untrained import new_rrdbnet, new_swinir
 from iqsr.training.sr.recipe import LoraRecipe, TrainRecipe
 
 _NEW: dict[str, Callable[..., SRModel]] = {
@@ -38,7 +38,7 @@ def start(recipe: TrainRecipe, run: Path) -> SRModel:
             raise UnknownNameError("network", name, list(_NEW))
         model = _NEW[name](seed=recipe.seed)
     else:
-        model = load_model(located(name, run))
+        model = load_model(resolved_start(name, run))
     _check_scale(model, recipe)
     if recipe.lora is None:
         model.module.requires_grad_(True)
@@ -61,7 +61,7 @@ def _check_scale(model: SRModel, recipe: TrainRecipe) -> None:
 
 def _adapt(module: nn.Module, lora: LoraRecipe, seed: int, run: Path) -> None:
     """Put adapters on the network: new ones, or those of the recipe's file."""
-    given = read_adapter(Path(located(lora.start, run))) if lora.start else None
+    given = read_adapter(Path(resolved_start(lora.start, run))) if lora.start else None
     if given:
         check_base(module, given, adapter_name=f"lora.start = '{lora.start}'", module_name="the recipe's network")
     add_lora(module, lora.rank, targets=lora.targets, alpha=lora.alpha, seed=seed)
@@ -80,9 +80,9 @@ def keep(model: SRModel, recipe: TrainRecipe, folder: Path, extra: Mapping[str, 
     if lora is not None:
         path = folder / ADAPTER_FILE
         if recipe.model.start in _NEW:
-            save_plain(without_adapter(module), model.architecture, folder / BASE_FILE)
+            write_checkpoint(without_adapter(module), model.architecture, folder / BASE_FILE)
         save_adapter(module, path, base=model.name, targets=lora.targets, extra=extra)
         return path
     path = folder / WEIGHTS_FILE
-    save_plain(module, model.architecture, path, metadata=extra)
+    write_checkpoint(module, model.architecture, path, metadata=extra)
     return path

@@ -13,7 +13,7 @@ from iqsr.errors import UsageError
 from iqsr.io.atomic import write_bytes
 from iqsr.io.tensor_files import serialized
 from iqsr.metrics import Precision, card
-from iqsr.metrics.emptiness import emptiness
+from iqsr.metrics.dense import blankness
 from iqsr.metrics.metric import Metric
 from iqsr.scoring import content_hash, metric_fingerprint, score_files, writable_default_cache
 from iqsr.training.sr.data import load_set
@@ -37,7 +37,7 @@ def patch_scores(metric: Metric, gts: Tensor) -> Tensor:
         raise UsageError(f"expected ground truths of 0 to 255 as uint8, got {gts.dtype}")
     batch, count = gts.shape[:2]
     pictures = gts.flatten(0, 1).float() / 255
-    scores, empty = oriented(metric, pictures), emptiness(pictures).mean((1, 2, 3))
+    scores, empty = oriented(metric, pictures), blankness(pictures).mean((1, 2, 3))
     return _below_the_rest(scores.view(batch, count), empty.view(batch, count))
 
 

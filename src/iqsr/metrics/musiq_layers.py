@@ -1,26 +1,26 @@
 """MUSIQ's layers: a small residual network for the patches, a transformer for the picture.
 
 Ke et al., ICCV 2021, arXiv:2108.05997, section 3.4 and supplement. Every layer computes in the precision of its own
-weights: in bf16 those of convolutions and matrix products, while normalisations and what is added up stay float32.
+weights: in bf16 those of convolutions and matrix products, while normalisations and residual sums stay float32.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iqsr.metrics.musiq_tokens import PATCH
-
+PATCH = 32
+"""Side of a patch in pixels; patches do not overlap."""
 WIDTH = 384
 HEADS = 6
 LAYERS = 14
 MLP_WIDTH = 1152
 STEM_WIDTH = 64
 FEATURES = 4 * STEM_WIDTH * (PATCH // 4) ** 2
-"""Values that the stem makes of a patch."""
+"""Number of features that the stem computes for a patch."""
 
 
 class Linear(nn.Linear):
-    """Takes its input in any precision."""
+    """A linear layer that takes its input in any precision."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., ins) -> (..., outs) in the precision of the weights."""
@@ -28,7 +28,7 @@ class Linear(nn.Linear):
 
 
 class Convolution(nn.Conv2d):
-    """Without bias; takes its input in any precision.
+    """A convolution without bias that takes its input in any precision.
 
     Its weights are standardised (Qiao et al., arXiv:1903.10520) once, when they are loaded: they never change.
     """
@@ -59,9 +59,9 @@ class GroupNorm(nn.GroupNorm):
         width = self.num_channels // self.num_groups
         if width > self._NARROW:
             return super().forward(x)
-        places = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H * W, C)
-        mean = places.mean(1).unflatten(1, (-1, width)).mean(2).repeat_interleave(width, 1)
-        centred = places - mean[:, None]
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H * W, C)
+        mean = pixels.mean(1).unflatten(1, (-1, width)).mean(2).repeat_interleave(width, 1)
+        centred = pixels - mean[:, None]
         variance = centred.square().mean(1).unflatten(1, (-1, width)).mean(2).repeat_interleave(width, 1)
         gain = (variance + self.eps).rsqrt() * self.weight
         normalised = torch.addcmul(self.bias, centred, gain[:, None])
@@ -69,7 +69,7 @@ class GroupNorm(nn.GroupNorm):
 
 
 class Stem(nn.Module):
-    """A patch as `FEATURES` values: the root and one bottleneck of a ResNet with group normalisation."""
+    """Computes `FEATURES` features of a patch: the root and one bottleneck of a ResNet with group normalisation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Stem(nn.Module):
         self.shortcut_norm = GroupNorm(4 * STEM_WIDTH)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """patches: (M, 3, 32, 32) in [-1, 1]. Returns (M, FEATURES), places first, channels last."""
+        """patches: (M, 3, 32, 32) in [-1, 1]. Returns (M, FEATURES), ordered by position, then by channel."""
         x = F.pad(patches.contiguous(memory_format=torch.channels_last), (2, 3, 2, 3))  # TensorFlow's SAME
         x = self.root_norm(self.root(x))
         x = F.max_pool2d(x, 3, stride=2, ceil_mode=True).relu()  # commutes, and there is less left
@@ -110,16 +110,18 @@ class EncoderBlock(nn.Module):
         self.mlp_out = Linear(MLP_WIDTH, WIDTH)
 
     def forward(self, x: Tensor, mask: Tensor | None, only_first: int | None = None) -> Tensor:
-        """x: (N, T, WIDTH) float32. mask: (N, 1, 1, T), True for tokens that may be looked at; None for all.
+        """x: (N, T, WIDTH) float32. mask: (N, 1, 1, T), True for tokens that are attended to; None for all.
 
-        only_first: as many tokens are computed from all; None for all. Returns (N, T or only_first, WIDTH).
+        only_first: how many tokens are computed (each attends to all); None for all.
+
+        Returns (N, T or only_first, WIDTH).
         """
         normal = self.attention_norm(x)
         x = x[:, :only_first]
         query = _heads(self.query(normal[:, :only_first]))
         key, value = (_heads(part) for part in self.key_value(normal).chunk(2, dim=-1))
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        x = x + self.out(seen.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        x = x + self.out(attended.transpose(1, 2).flatten(2))
         return x + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x))))
 
 

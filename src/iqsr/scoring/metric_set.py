@@ -1,4 +1,4 @@
-"""Scores of pictures in memory: several metrics, pictures of equal size together."""
+"""A set of metrics, and scores of pictures in memory: pictures of equal size are measured together."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from math import isfinite
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from iqsr.device import check_device_name
-from iqsr.errors import IqsrError, UsageError
-from iqsr.metrics import MetricCard, availability, card, load_metric, metric_names
+from iqsr.errors import IqsrError, UnknownNameError, UsageError
+from iqsr.metrics import MetricCard, Precision, availability, card, load_metric, metric_names
 from iqsr.scoring.cache import metric_fingerprint
 
 if TYPE_CHECKING:
@@ -21,28 +21,39 @@ if TYPE_CHECKING:
 
     from iqsr.metrics.metric import Metric
 
-Precision = Literal["fp32", "bf16"]
 BATCH_PIXELS = 1 << 20
-"""Pixels that are measured together, unless one picture has more: 16 of 256 x 256. Networks need memory for each."""
+"""The most pixels in a batch of several pictures: 16 of 256 x 256. Networks need memory in proportion."""
+
+
+def check_precision(name: str) -> Precision:
+    """The precision called `name`. UnknownNameError where there is none."""
+    if name == "fp32" or name == "bf16":
+        return name
+    raise UnknownNameError("precision", name, ["fp32", "bf16"])
 
 
 def default_metrics() -> list[str]:
     """srq. UsageError where it is not here, with the line that makes it available and the metrics that are here."""
     srq = availability("srq")
-    if srq.here:
+    if srq.available:
         return ["srq"]
-    here = [name for name in metric_names() if availability(name).here]
-    raise UsageError(f"srq, the default metric, is not here ({srq.how}); name others, of these: {', '.join(here)}")
+    here = [name for name in metric_names() if availability(name).available]
+    raise UsageError(f"srq, the default metric, is not here ({srq.remedy}); name others, of these: {', '.join(here)}")
 
 
 class MetricSet:
-    """Metrics by name, each loaded when it first has something to measure.
+    """Metrics by name; each is loaded when it first measures a picture.
 
-    names: as `iqsr metrics` lists them, or aliases; None for the default. A name that comes twice counts once. device:
-    `cpu`, `cuda`, `cuda:N`, `mps` or `auto`. precision: of networks, see `load_metric`. crop_border: pixels that those
-    which compare leave out on each side, as papers do for PSNR and SSIM; the others see whole pictures.
-    Raises UnknownNameError for a name, UsageError for a device's name that is none or a border that cannot be; `device`
-    raises it for one that is not there.
+    Args:
+        names: As `iqsr metrics` lists them, or aliases; None for the default. A name that comes twice counts once.
+        device: `cpu`, `cuda`, `cuda:N`, `mps` or `auto`.
+        precision: Of networks, see `load_metric`.
+        crop_border: Pixels that full-reference metrics crop on each side, as papers do for PSNR and SSIM.
+
+    Raises:
+        UnknownNameError: For a metric that does not exist.
+        UsageError: For a device's name that does not exist, or a wrong border. The property `device` raises it for a
+            device that is not there.
     """
 
     def __init__(
@@ -75,11 +86,11 @@ class MetricSet:
 
     @property
     def with_reference(self) -> list[str]:
-        """Those that compare with an original."""
+        """The full-reference metrics among them."""
         return [name for name, about in self.cards.items() if about.reference == "full"]
 
     def border(self, name: str) -> int:
-        """Pixels that this metric leaves out on each side."""
+        """Pixels that this metric crops on each side."""
         return self._crop_border if self.cards[name].reference == "full" else 0
 
     def too_small(self, name: str, width: int, height: int) -> str | None:
@@ -93,7 +104,7 @@ class MetricSet:
 
     @cached_property
     def device(self) -> torch.device:
-        """Where metrics are computed. Asked for only when there is something to compute: that needs torch."""
+        """Where metrics are computed. Imports torch, so it is used only when there is something to compute."""
         from iqsr.device import choose_device
 
         return choose_device(self._device)
@@ -109,16 +120,16 @@ class MetricSet:
         return self._fingerprints[name]
 
     def load(self, names: Iterable[str]) -> None:
-        """Get these ready. Raises what `load_metric` raises where one of them is not here."""
+        """Load these metrics. Raises the errors of `load_metric`."""
         for name in names:
             if name not in self._loaded:
                 self._loaded[name] = load_metric(name, device=str(self.device), precision=self.precision)
 
     def measure(self, name: str, x: Tensor, reference: Tensor | None = None) -> list[float | str]:
-        """One metric on pictures of one size; for each the value, or one line on why there is none.
+        """Measure pictures of one size by one metric: for each the score, or one line on why there is none.
 
-        x: (N, 3, H, W) in [0, 1]; reference: the same shape, used only by metrics that compare. Where the batch fails,
-        for lack of memory or for one bad picture, its pictures are measured one by one.
+        x: (N, 3, H, W) in [0, 1]; reference: the same shape, used only by full-reference metrics. If the batch fails
+        (out of memory, or one bad picture), its pictures are measured one by one.
         """
         self.load([name])
         original = reference if self.cards[name].reference == "full" else None
@@ -134,11 +145,11 @@ class MetricSet:
     def _values(self, name: str, x: Tensor, reference: Tensor | None) -> list[np.float32]:
         import torch
 
-        from iqsr.metrics.planes import without_border
+        from iqsr.metrics.pixels import cropped
 
         with torch.no_grad():
-            x = without_border(x, self.border(name)).to(self.device)
-            original = None if reference is None else without_border(reference, self.border(name)).to(self.device)
+            x = cropped(x, self.border(name)).to(self.device)
+            original = None if reference is None else cropped(reference, self.border(name)).to(self.device)
             return list(self._loaded[name](x, original).cpu().numpy())
 
 
@@ -151,14 +162,21 @@ def score_pictures(
     precision: Precision = "fp32",
     crop_border: int = 0,
 ) -> DataFrame:
-    """Scores of pictures in memory: a row a picture, a column a metric.
+    """Score pictures in memory.
 
-    pictures: (3, H, W) in [0, 1] each, of any sizes, or a batch (N, 3, H, W); those of equal size are measured
-    together. references: as many, of the same sizes, for metrics that compare. metrics, device, precision,
-    crop_border: as in `MetricSet`.
+    Args:
+        pictures: (3, H, W) in [0, 1] each, of any sizes, or a batch (N, 3, H, W).
+        metrics: Names, see `list_metrics`; srq by default.
+        references: The originals, as many and of the same sizes; for full-reference metrics.
+        device, precision, crop_border: As for `MetricSet`.
 
-    Raises UsageError for input that cannot be right (shape, size, a reference that is missing), IqsrError for a
-    picture that a metric has no finite score for, and the errors of `load_metric`.
+    Returns:
+        A table with a row for each picture and a column for each metric.
+
+    Raises:
+        UsageError: For wrong shapes, sizes or ranges, and for a reference that is missing.
+        WeightsError: If a metric's weights are missing.
+        IqsrError: If a metric gives a picture no finite score.
     """
     from pandas import DataFrame
 
@@ -167,52 +185,52 @@ def score_pictures(
     _check(metric_set, found, originals)
     metric_set.load(metric_set.names)
     columns: dict[str, list[float]] = {name: [0.0] * len(found) for name in metric_set.names}
-    for places in batches([(int(x.shape[2]), int(x.shape[1])) for x in found]):
-        x = _stacked(found, places)
-        original = None if originals is None else _stacked(originals, places)
+    for indices in batches([(int(x.shape[2]), int(x.shape[1])) for x in found]):
+        x = _stacked(found, indices)
+        original = None if originals is None else _stacked(originals, indices)
         for name in metric_set.names:
-            for place, score in zip(places, metric_set.measure(name, x, original), strict=True):
+            for index, score in zip(indices, metric_set.measure(name, x, original), strict=True):
                 if isinstance(score, str):
-                    raise IqsrError(f"picture {place}: {score}")
-                columns[name][place] = score
+                    raise IqsrError(f"picture {index}: {score}")
+                columns[name][index] = score
     return DataFrame(columns)
 
 
 def batches(sizes: Sequence[tuple[int, int]], *, pixels: int = BATCH_PIXELS) -> Iterator[list[int]]:
-    """Places of equal sizes (width, height) together, in order of appearance; at most `pixels`, or one picture."""
+    """Yield batches of indices of equal sizes (width, height), each of at most `pixels` pixels, or one picture."""
     alike: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for place, size in enumerate(sizes):
-        alike[size].append(place)
-    for (width, height), places in alike.items():
+    for index, size in enumerate(sizes):
+        alike[size].append(index)
+    for (width, height), indices in alike.items():
         most = max(1, pixels // (width * height))
-        yield from (places[start : start + most] for start in range(0, len(places), most))
+        yield from (indices[start : start + most] for start in range(0, len(indices), most))
 
 
-def _stacked(pictures: Sequence[Tensor], places: Sequence[int]) -> Tensor:
+def _stacked(pictures: Sequence[Tensor], indices: Sequence[int]) -> Tensor:
     import torch
 
-    return torch.stack([pictures[place] for place in places])
+    return torch.stack([pictures[index] for index in indices])
 
 
 def _check(metric_set: MetricSet, pictures: Sequence[Tensor], references: Sequence[Tensor] | None) -> None:
     if references is None and metric_set.with_reference:
         raise UsageError(f"{metric_set.with_reference[0]} compares with a reference; give references")
-    for place, picture in enumerate(pictures):
-        _check_picture(f"picture {place}", picture)
+    for index, picture in enumerate(pictures):
+        _check_picture(f"picture {index}", picture)
         for name in metric_set.names:
             if why := metric_set.too_small(name, picture.shape[2], picture.shape[1]):
-                raise UsageError(f"picture {place}: {why}")
+                raise UsageError(f"picture {index}: {why}")
     if references is None:
         return
     if len(references) != len(pictures):
         raise UsageError(f"{len(pictures)} pictures need as many references, got {len(references)}")
-    for place, (picture, reference) in enumerate(zip(pictures, references, strict=True)):
+    for index, (picture, reference) in enumerate(zip(pictures, references, strict=True)):
         if picture.shape != reference.shape:
             raise UsageError(
-                f"picture {place} is {tuple(picture.shape)}, its reference {tuple(reference.shape)}; "
+                f"picture {index} is {tuple(picture.shape)}, its reference {tuple(reference.shape)}; "
                 "both must have the same size"
             )
-        _check_picture(f"reference {place}", reference)
+        _check_picture(f"reference {index}", reference)
 
 
 def _check_picture(which: str, picture: Tensor) -> None:

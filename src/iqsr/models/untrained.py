@@ -1,6 +1,6 @@
-"""Untrained models: for training from scratch, and tiny ones for trying things out.
+"""Untrained models, for training from scratch and, tiny, for tests.
 
-Each is what `load_model` would give for a checkpoint of it. Weights come from `seed` alone; torch's own random
+Each equals what `load_model` returns for a checkpoint of it. Weights come from `seed` alone; torch's own random
 state is left as it was.
 """
 
@@ -13,7 +13,7 @@ from spandrel.architectures.SwinIR import SwinIR
 from torch import Tensor, nn
 
 from iqsr.errors import UsageError
-from iqsr.models.community import as_model, recognise
+from iqsr.models.checkpoint_reader import as_model, recognise
 from iqsr.models.model import SRModel
 
 
@@ -24,7 +24,7 @@ def new_swinir(
 
     Window 8, mlp_ratio 2, pixel shuffle; it pads pictures to multiples of 8 itself. In train mode residual
     branches are dropped at random, up to one in ten (stochastic depth), as in the official training.
-    depths: blocks a layer; dim: channels; heads: attention heads a layer, divisors of `dim`.
+    depths: blocks of each layer; dim: channels; heads: attention heads of each layer, divisors of `dim`.
     """
     if len(depths) != len(heads) or not depths or any(dim % n for n in heads):
         raise UsageError(f"SwinIR: heads {tuple(heads)} must be one a layer of depths {tuple(depths)} and divide {dim}")

@@ -1,4 +1,4 @@
-"""Generators as plain checkpoints in the official layouts: for chaiNNer, ComfyUI and all that uses spandrel."""
+"""Models as checkpoint files in the official layouts, for chaiNNer, ComfyUI and other programs that use spandrel."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from iqsr.errors import ModelError, UsageError
 from iqsr.io.atomic import part_of
 from iqsr.io.tensor_files import serialized
-from iqsr.models.community import load_checkpoint
+from iqsr.models.checkpoint_reader import load_checkpoint
 from iqsr.models.real_esrgan import real_esrgan_names
 
 
@@ -33,7 +33,7 @@ def official_state(module: nn.Module, architecture: str) -> dict[str, Tensor]:
     }
 
 
-def save_plain(
+def write_checkpoint(
     module: nn.Module,
     architecture: str,
     path: Path,
@@ -62,7 +62,7 @@ def save_plain(
 
 
 def _check_equal(read_back: nn.Module, module: nn.Module, path: Path) -> None:
-    """Refuse a file from which another network is made: other names or other values."""
+    """Raise ModelError if the network that was read back has other names or other values."""
     found: dict[str, Tensor] = read_back.state_dict()
     wanted: dict[str, Tensor] = module.state_dict()
     if found.keys() != wanted.keys() or not all(torch.equal(found[k], v.cpu().to(found[k])) for k, v in wanted.items()):
@@ -74,7 +74,7 @@ def _same_names(module: nn.Module, names: list[str]) -> dict[str, str]:
 
 
 def _swinir_names(module: nn.Module, names: list[str]) -> dict[str, str]:
-    """spandrel tells networks that first rearrange pixels by the name of their first layer."""
+    """spandrel recognises networks that begin with a pixel-unshuffle by the name of their first layer."""
     first = "conv_first.1." if getattr(module, "start_unshuffle", 1) > 1 else "conv_first."
     return {name: re.sub(r"^conv_first\.", first, name) for name in names}
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from iqsr.errors import UsageError
 from iqsr.metrics import load_metric
-from iqsr.metrics.emptiness import emptiness
+from iqsr.metrics.dense import blankness
 from iqsr.metrics.srq import load_srq
 from iqsr.metrics.srq_holdout import load_srq_holdout
 from iqsr.sampling import Amo
@@ -124,8 +124,8 @@ def test_the_map_shows_where_nothing_is_and_agrees_with_the_score(load) -> None:
 def test_a_flat_area_within_a_photo_is_not_empty() -> None:
     x = patches(128)[1:2]
     x[:, :, 40:90, 40:90] = 1
-    assert emptiness(x).max() < 1e-3
-    assert emptiness(patches(128)).mean((1, 2, 3)).max() < 0.01
+    assert blankness(x).max() < 1e-3
+    assert blankness(patches(128)).mean((1, 2, 3)).max() < 0.01
 
 
 @pytest.mark.parametrize("thick", [1, 3, 7])
@@ -133,20 +133,20 @@ def test_a_flat_area_within_a_photo_is_not_empty() -> None:
 def test_a_bar_thinner_than_a_cell_empties_its_cells_and_those_beside_them(thick: int, side: int) -> None:
     x = patches(side)[1:2]
     x[:, :, -thick:] = 0.3
-    rows = emptiness(x).amin((0, 1, 3))
+    rows = blankness(x).amin((0, 1, 3))
     first = (side - thick) // 8 - 1
     assert (rows > 0.9).nonzero().flatten().tolist() == list(range(first, len(rows)))
     x = patches(side)[1:2]
     x[:, :, 20 : 20 + thick] = 0.3  # within the photo, as a wire
-    assert emptiness(x).max() < 0.01
+    assert blankness(x).max() < 0.01
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 70), (64, 63)])
-def test_emptiness_has_a_place_for_every_begun_cell(size: tuple[int, int]) -> None:
-    found = emptiness(torch.full((2, 3, *size), 0.7))
+def test_blankness_has_a_value_for_every_begun_cell(size: tuple[int, int]) -> None:
+    found = blankness(torch.full((2, 3, *size), 0.7))
     assert found.shape == (2, 1, -(-size[0] // 8), -(-size[1] // 8))
     assert found.min() > 0.999
-    assert emptiness(torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))).max() < 1e-6
+    assert blankness(torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))).max() < 1e-6
 
 
 def test_amo_never_takes_what_was_emptied() -> None:

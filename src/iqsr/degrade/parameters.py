@@ -1,4 +1,4 @@
-"""What one draw of a degradation is made of: plain frozen data, one row a picture."""
+"""The parameters of a degradation, drawn at random for a batch: frozen data, one row for each picture."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ RESIZE_MODES: tuple[ResizeMode, ...] = ("area", "bilinear", "bicubic")
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """Base of drawn parameters: tensors hold a row a picture, everything else holds for the whole batch."""
+class Parameters:
+    """Base of all parameters: tensors have one row for each picture, everything else holds for the whole batch."""
 
     def __getitem__(self, rows: slice) -> Self:
-        """The parameters of some pictures of the batch; `drawn[2:3]` degrades picture 2 as the whole batch would."""
+        """The parameters of some pictures of the batch; `params[2:3]` degrades picture 2 as the whole batch would."""
         return replace(self, **{f.name: _rows(getattr(self, f.name), rows) for f in fields(self)})
 
 
 @dataclass(frozen=True, eq=False)
-class BlurDraw(Drawn):
-    """One blur kernel a picture; `kernels.blur_kernels` turns it into weights.
+class BlurParameters(Parameters):
+    """A blur kernel for each picture; `kernels.blur_kernels` turns it into weights.
 
     kind: (N,) int64 index into `kernels.KERNEL_KINDS`. size: (N,) int64, odd, px. sigma: (N, 2) px along the kernel's
     two axes. theta: (N,) radians. beta: (N,) shape exponent. cutoff: (N,) radians a px, of sinc kernels.
@@ -43,16 +43,16 @@ class BlurDraw(Drawn):
 
 
 @dataclass(frozen=True, eq=False)
-class ResizeDraw(Drawn):
-    """One change of size for the whole batch: `factor` (1 = keep) and how pixels are interpolated."""
+class ResizeParameters(Parameters):
+    """One resize for the whole batch: `factor` (1 = keep) and the interpolation."""
 
     factor: float
     mode: ResizeMode
 
 
 @dataclass(frozen=True, eq=False)
-class NoiseDraw(Drawn):
-    """Noise: its kind for the whole batch, its strength and seed a picture.
+class NoiseParameters(Parameters):
+    """Noise: one kind for the whole batch, a strength and a seed for each picture.
 
     strength: (N,) standard deviation in [0, 1] for Gaussian noise, the factor of the noise for Poisson noise.
     gray: (N,) bool, the same noise in all three channels. seeds: (N,) int64. shared_seed: of the pattern that gray
@@ -67,28 +67,28 @@ class NoiseDraw(Drawn):
 
 
 @dataclass(frozen=True, eq=False)
-class StageDraw(Drawn):
-    """One round of blur (None: left out for this batch), resize, noise and JPEG; quality: (N,) in [1, 100]."""
+class StageParameters(Parameters):
+    """One round of blur (None: no blur for this batch), resize, noise and JPEG; quality: (N,) in [1, 100]."""
 
-    blur: BlurDraw | None
-    resize: ResizeDraw
-    noise: NoiseDraw
+    blur: BlurParameters | None
+    resize: ResizeParameters
+    noise: NoiseParameters
     quality: Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class OneStageDraw(Drawn):
+class OneStageParameters(Parameters):
     """Parameters of `OneStage` for n pictures of height x width px, which become lr_height x lr_width."""
 
     height: int
     width: int
     lr_height: int
     lr_width: int
-    stage: StageDraw
+    stage: StageParameters
 
 
 @dataclass(frozen=True, eq=False)
-class TwoStageDraw(Drawn):
+class TwoStageParameters(Parameters):
     """Parameters of `TwoStage` for n pictures of height x width px, which become lr_height x lr_width.
 
     sinc: the final kernels; those of pictures without a final sinc are `KERNEL_KINDS`' "pulse". jpeg_last: the order
@@ -99,10 +99,10 @@ class TwoStageDraw(Drawn):
     width: int
     lr_height: int
     lr_width: int
-    first: StageDraw
-    second: StageDraw
+    first: StageParameters
+    second: StageParameters
     final_mode: ResizeMode
-    sinc: BlurDraw
+    sinc: BlurParameters
     jpeg_last: bool
 
 
@@ -137,4 +137,4 @@ def check_probability(name: str, value: float) -> None:
 
 
 def _rows(value: Any, rows: slice) -> Any:
-    return value[rows] if isinstance(value, Tensor | Drawn) else value
+    return value[rows] if isinstance(value, Tensor | Parameters) else value

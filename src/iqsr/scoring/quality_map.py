@@ -1,4 +1,4 @@
-"""Where a picture is good and where it is not: a quality map in colours with the picture's relief, and its legend."""
+"""A quality map as an image: colours for the quality, the picture's detail as relief, and a legend."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iqsr.errors import UsageError
+from iqsr.errors import IqsrError, UsageError
 from iqsr.images import Picture, open_picture, write_picture
 from iqsr.images.metadata import Colour, Metadata
 from iqsr.io.atomic import check_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
+    import torch
     from torch import Tensor
+
+    from iqsr.scoring.tasks import PictureScores
 
 _COLOURS = "viridis"  # lightness rises with the value: read in gray, and with any colour vision
 _RELIEF = 0.5
@@ -25,7 +28,7 @@ _CELLS = 16
 _FONT_OF_WIDTH = 28  # characters of the legend's font that fit beside each other
 
 
-def overlay(picture: Tensor, quality: Tensor, title: str, *, scale: tuple[float, float] = (0.0, 100.0)) -> Tensor:
+def draw_map(picture: Tensor, quality: Tensor, title: str, *, scale: tuple[float, float] = (0.0, 100.0)) -> Tensor:
     """A quality map in colours with the picture's detail as relief; below it the title and a colour bar with its ends.
 
     The picture's own light and dark areas do not show, so that over each area colours are those of the bar.
@@ -97,9 +100,9 @@ def legend(width: int, title: str, scale: tuple[float, float]) -> Tensor:
 
 
 def write_map(source: Path, out: Path, quality_map: Callable[[Tensor], Tensor], title: str) -> None:
-    """Write the `overlay` of a picture file. `quality_map`: (1, 3, H, W) -> (1, 1, h, w) in 0 to 100, as srq's.
+    """Write the `draw_map` of a picture file. `quality_map`: (1, 3, H, W) -> (1, 1, h, w) in 0 to 100, as srq's.
 
-    8-bit RGB in sRGB's place, whatever the source is: colours here are no longer the photo's. PictureError where one of
+    The map is written as 8-bit sRGB, whatever the source is. PictureError where one of
     the files cannot be read or written.
     """
     import torch
@@ -107,30 +110,72 @@ def write_map(source: Path, out: Path, quality_map: Callable[[Tensor], Tensor], 
     picture = open_picture(source)
     (x,) = picture.rows(picture.info.height)
     with torch.no_grad():
-        drawn = overlay(x, quality_map(x).cpu(), title)
+        drawn = draw_map(x, quality_map(x).cpu(), title)
     size = (drawn.shape[3], drawn.shape[2])
-    plain = replace(picture.info, gray=False, depth=8, has_alpha=False, colour=Colour(), metadata=Metadata())
-    write_picture(out, [drawn], source=Picture(plain), upscaled=size, size=size)
+    info = replace(picture.info, gray=False, depth=8, has_alpha=False, colour=Colour(), metadata=Metadata())
+    write_picture(out, [drawn], source=Picture(info), upscaled=size, size=size)
 
 
-def planned_maps(found: list[tuple[Path, Path]], folder: Path) -> dict[Path, Path]:
+def check_map_metric() -> None:
+    """UsageError where srq, which maps show, is not here."""
+    from iqsr.metrics import availability
+
+    srq = availability("srq")
+    if not srq.available:
+        raise UsageError(f"--map shows what srq sees, and srq is not here: {srq.remedy}")
+
+
+def write_maps(
+    scored: Iterable[PictureScores],
+    maps: Mapping[Path, Path],
+    *,
+    device: torch.device | str = "cpu",
+    on_error: Callable[[IqsrError], None],
+) -> int:
+    """Write the map of each picture that has a score of srq.
+
+    Args:
+        scored: Pictures with their scores, from `score_found`.
+        maps: Where each picture's map goes, from `plan_maps`.
+        device: Where srq computes.
+        on_error: Called for each map that cannot be written; the rest goes on.
+
+    Returns:
+        How many failed.
+    """
+    from iqsr.metrics.srq import load_srq
+
+    srq, failed = load_srq().to(device), 0
+    for one in scored:
+        if "srq" not in one.scores:
+            continue
+        try:
+            title = f"srq {one.scores['srq']:.1f}"
+            write_map(one.path, maps[one.path], lambda x: srq.quality_map(x.to(device)), title)
+        except IqsrError as error:
+            on_error(error)
+            failed += 1
+    return failed
+
+
+def plan_maps(found: list[tuple[Path, Path]], folder: Path) -> dict[Path, Path]:
     """Where each picture's map goes: the tree below the inputs, mirrored in `folder`, `photo.jpg` as `photo_map.png`.
 
     Where several would have that name, all of them are called like `photo_jpg_map.png`. UsageError where that is not
     enough; the errors of `check_place` where one cannot be written.
     """
-    plain = Counter(_map_name(relative) for _, relative in found)
-    taken: dict[Path, Path] = {}
+    names = Counter(_map_name(relative) for _, relative in found)
+    sources: dict[Path, Path] = {}
     for source, relative in found:
         name = _map_name(relative)
-        if plain[name] > 1:
+        if names[name] > 1:
             name = name.with_name(f"{relative.stem}_{relative.suffix[1:].lower()}_map.png")
         out = folder / name
-        if out in taken:
-            raise UsageError(f"the maps of '{taken[out]}' and '{source}' would both be '{out}'; score them apart")
+        if out in sources:
+            raise UsageError(f"the maps of '{sources[out]}' and '{source}' would both be '{out}'; score them apart")
         check_place(out)
-        taken[out] = source
-    return {source: out for out, source in taken.items()}
+        sources[out] = source
+    return {source: out for out, source in sources.items()}
 
 
 def _map_name(relative: Path) -> Path:
