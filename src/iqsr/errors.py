@@ -1,14 +1,14 @@
-"""The only exceptions a user meets. Each message is one line that says what is wrong and what to do."""
+"""The exceptions for users. Each message is one line that says what is wrong and what to do."""
 
 
 class IqsrError(Exception):
-    """Work that could not be done. The command line prints the message and exits with `exit_code`."""
+    """The base of all errors: work failed. The command line prints the message and exits with `exit_code`."""
 
     exit_code = 1
 
 
 class UsageError(IqsrError):
-    """Arguments that cannot be right, whatever the files hold."""
+    """Invalid arguments."""
 
     exit_code = 2
 
@@ -18,11 +18,11 @@ class PictureError(IqsrError):
 
 
 class WriteError(IqsrError):
-    """A file that cannot be written: the disk is full, read-only or fails, or the place is taken."""
+    """A file that cannot be written: the disk is full, read-only or broken, or a folder has that name."""
 
 
 class WeightsError(IqsrError):
-    """A weight file that is missing, damaged or not what it claims to be."""
+    """A weight file that is missing, damaged, or not the published one."""
 
 
 class ModelError(IqsrError):
@@ -33,7 +33,7 @@ _LISTED = 10
 
 
 class UnknownNameError(UsageError):
-    """A name that is not among the known ones; the message lists them, nearest first, the first ten of many."""
+    """An unknown name. The message lists the known ones, nearest first, at most ten of many."""
 
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
         from difflib import SequenceMatcher

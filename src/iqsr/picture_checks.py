@@ -1,4 +1,4 @@
-"""Pictures as tensors, checked where they enter: shape, type, and the range of their values."""
+"""Check tensors that users pass as pictures: shape, type, and range of the values."""
 
 from math import isfinite
 
@@ -8,17 +8,22 @@ from torch import Tensor
 from iqsr.errors import UsageError
 
 LOWEST, HIGHEST = -0.5, 1.5
-"""What lies beyond is no picture in [0, 1]. Cubic and Lanczos interpolation, noise, and the outputs of networks
-overshoot, and no interpolation does so by more than 0.41; pictures of [-1, 1] go below -0.5 unless nothing in them is
-darker than a quarter of white, those of [0, 255] beyond 1.5 unless they are black."""
+"""The range of values that a picture in [0, 1] may have. Cubic and Lanczos interpolation, noise, and the outputs of
+networks overshoot [0, 1], interpolation by at most 0.41. A picture in [-1, 1] has values below -0.5 unless nothing
+in it is darker than a quarter of white; one in [0, 255] has values beyond 1.5 unless it is black."""
 _SCALED = 4.0
-"""Pictures of [0, 1] that were scaled or brightened seldom go beyond, those of [0, 255] nearly always."""
+"""The highest value of a scaled or brightened picture in [0, 1]; nearly every picture in [0, 255] exceeds it."""
 
 
 def check_batch(who: str, x: object) -> None:
-    """UsageError, one line with what came, for anything but floats (N, 3, H, W) in [0, 1].
+    """Check that `x` is a batch of pictures: float, (N, 3, H, W), in [0, 1]; small overshoots are allowed.
 
-    who: asks for it, the line's first word. Values may overshoot, see `check_values`.
+    Args:
+        who: The name of the caller, the first word of the message.
+        x: The object to check.
+
+    Raises:
+        UsageError: `x` is anything else; the message says what it is and how to convert it.
     """
     if not isinstance(x, Tensor):
         raise UsageError(f"{who} expected pictures of shape (N, 3, H, W) as a tensor, got {type(x).__name__}")
@@ -28,7 +33,7 @@ def check_batch(who: str, x: object) -> None:
 
 
 def check_floats(who: str, x: Tensor) -> None:
-    """UsageError for a tensor of another type than floats, and where `check_values` raises it."""
+    """Check that a tensor has floats in [0, 1], see `check_values`. UsageError if not."""
     if not x.is_floating_point():
         whole = f": divide by {torch.iinfo(x.dtype).max}" if x.dtype in (torch.uint8, torch.uint16) else ""
         raise UsageError(f"{who} expected floats in [0, 1], got {x.dtype}{whole}")
@@ -36,9 +41,9 @@ def check_floats(who: str, x: Tensor) -> None:
 
 
 def check_values(who: str, x: Tensor) -> None:
-    """UsageError for floats that are clearly not in [0, 1] (below `LOWEST`, above `HIGHEST`) or not finite.
+    """Check that values are finite and within `LOWEST` and `HIGHEST`, in one pass. UsageError if not.
 
-    One pass over the values. Code that torch.compile writes does without: a graph cannot raise.
+    Code that torch.compile makes skips the check: a graph cannot raise.
     """
     if torch.compiler.is_compiling() or not x.numel():
         return

@@ -12,8 +12,7 @@ from PIL import Image
 from PIL.ImageCms import ImageCmsProfile, createProfile
 
 from iqsr.images import open_picture, output_formats
-from iqsr.images.formats import FORMATS, OTHER_PICTURES, PICTURE_SUFFIXES, WRITTEN_SUFFIXES
-from iqsr.images.kinds import READABLE
+from iqsr.images.formats import FORMATS, OTHER_PICTURES, PICTURE_SUFFIXES, READABLE, WRITTEN_SUFFIXES
 from iqsr.images.metadata.blocks import Resolution
 from support.picture_errors import the_error
 from support.picture_files import SIZE, copy, noise, smooth, values

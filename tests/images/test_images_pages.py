@@ -122,7 +122,7 @@ def test_one_frame_of_a_format_of_animations_is_a_picture(tmp_path: Path, kind: 
     options = {"lossless": True} if kind == "WEBP" else {}
     frame.save(tmp_path / "in", kind, save_all=True, append_images=[], duration=100, **options)
     info = open_picture(tmp_path / "in").info
-    assert (info.kind, info.width, info.height) == (kind.lower(), 67, 41)
+    assert (info.format, info.width, info.height) == (kind.lower(), 67, 41)
 
 
 def sequence(path: Path, frames: int) -> Path:

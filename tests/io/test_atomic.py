@@ -16,7 +16,16 @@ from safetensors import safe_open
 from torchvision.utils import save_image
 
 from iqsr.errors import WeightsError, WriteError
-from iqsr.io.atomic import append, disk_of, explained, opened, part_of, remove_stale_parts, write_bytes, write_text
+from iqsr.io.atomic import (
+    append,
+    atomic_open,
+    atomic_path,
+    disk_of,
+    remove_stale_parts,
+    write_bytes,
+    write_errors,
+    write_text,
+)
 from iqsr.io.tensor_files import serialized
 from support.disks import full, read_only, small_disk
 
@@ -24,17 +33,17 @@ LARGE = torch.rand(400, 1000)
 
 
 def torch_saved(out: Path) -> None:
-    with opened(out) as file:
+    with atomic_open(out) as file:
         torch.save({"a": LARGE}, file)
 
 
 def image_saved(out: Path) -> None:
-    with opened(out) as file:
+    with atomic_open(out) as file:
         save_image(LARGE, file, format="png")
 
 
 def path_written(out: Path) -> None:
-    with part_of(out) as part:
+    with atomic_path(out) as part:
         part.write_bytes(LARGE.numpy().tobytes())
 
 
@@ -90,9 +99,9 @@ def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_other_refusals_are_told(number: int, line: str, tmp_path: Path) -> None:
-    with pytest.raises(WriteError, match=rf"^cannot write '.*out': .*{line}"), explained(tmp_path / "out"):
+    with pytest.raises(WriteError, match=rf"^cannot write '.*out': .*{line}"), write_errors(tmp_path / "out"):
         raise OSError(number, os.strerror(number))
-    with pytest.raises(WeightsError, match=line), explained(tmp_path / "out", WeightsError):
+    with pytest.raises(WeightsError, match=line), write_errors(tmp_path / "out", WeightsError):
         raise OSError(number, os.strerror(number))
 
 
@@ -121,10 +130,10 @@ def test_a_place_that_is_taken_is_told(tmp_path: Path) -> None:
 
 def fails_half_way(out: Path, failure: BaseException, *, by_path: bool) -> None:
     if by_path:
-        with part_of(out) as part:
+        with atomic_path(out) as part:
             part.write_bytes(b"half")
             raise failure
-    with opened(out) as file:
+    with atomic_open(out) as file:
         file.write(b"half")
         raise failure
 
@@ -143,7 +152,7 @@ def test_what_fails_for_other_reasons_leaves_what_was_there(
 
 
 def test_a_file_that_cannot_be_read_is_not_blamed_on_the_one_that_is_written(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="gone"), part_of(tmp_path / "out") as part:
+    with pytest.raises(FileNotFoundError, match="gone"), atomic_path(tmp_path / "out") as part:
         shutil.copyfile(tmp_path / "gone", part)
 
 
@@ -161,8 +170,8 @@ def test_what_is_appended_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 HALF = """
 import sys, time
 from pathlib import Path
-from iqsr.io.atomic import opened
-with opened(Path(sys.argv[1])) as file:
+from iqsr.io.atomic import atomic_open
+with atomic_open(Path(sys.argv[1])) as file:
     file.write(b"half")
     print("now", flush=True)
     time.sleep(600)

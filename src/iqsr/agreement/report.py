@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from iqsr.agreement.rates import Agreement, Misalignments, Rate
-from iqsr.io.atomic import part_of, write_text
+from iqsr.io.atomic import atomic_path, write_text
 from iqsr.metrics import Precision
 from iqsr.scoring.cache import content_hash, metric_fingerprint
 
@@ -124,7 +124,7 @@ def write_agreement(agreement: Agreement, folder: Path, origin: Mapping[str, obj
     ]
     if len(agreement.accuracy) > 1:
         written.append(_write(matrix, _csv(complementarity_rows(agreement))))
-        with part_of(heatmap) as part:
+        with atomic_path(heatmap) as part:
             write_heatmap(agreement, part)
         written.append(heatmap)
     return written

@@ -15,11 +15,11 @@ def check_outputs(files: Iterable[Path], *, overwrite: bool) -> None:
         UsageError: If one exists and `overwrite` is false. The line names `--overwrite`.
         PictureError: If one is a folder, or its folder cannot be written to.
     """
-    from iqsr.io.atomic import check_place
+    from iqsr.io.atomic import check_output_path
 
     files = list(files)
     for file in files:
-        check_place(file)
+        check_output_path(file)
     existing = [file for file in files if file.exists()]
     if existing and not overwrite:
         others = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"

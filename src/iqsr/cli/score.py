@@ -95,8 +95,8 @@ def command(
     from iqsr.images.find import find_pictures
     from iqsr.scoring import MetricSet, write_table
     from iqsr.scoring.files import references_for
-    from iqsr.scoring.quality_map import check_map_metric, plan_maps, write_maps
     from iqsr.scoring.metric_set import check_precision
+    from iqsr.scoring.quality_map import check_map_metric, plan_maps, write_maps
     from iqsr.scoring.table import check_table, to_table
 
     if output is not None:
@@ -109,7 +109,7 @@ def command(
     metric_set = MetricSet(names, device=device, precision=check_precision(precision), crop_border=crop_border)
     unread: list[OSError] = []
     references = references_for(metric_set, reference, on_unread=unread.append)
-    found = find_pictures(inputs, leave_out=map_folder, on_unread=unread.append)
+    found = find_pictures(inputs, exclude=map_folder, on_unread=unread.append)
     maps = {} if map_folder is None else plan_maps(found, map_folder)
     check_outputs(maps.values(), overwrite=overwrite)
     failed = 0

@@ -114,7 +114,7 @@ def _pictures(folders: SetFolders, name: str, deep: bool) -> Iterator[Finding]:
 def _size(path: Path, deep: bool) -> tuple[int, int]:
     """Width and height. Raises PictureError if the picture cannot be read."""
     from iqsr.images import open_picture
-    from iqsr.images.whole import decoded_size
+    from iqsr.images.read import decoded_size
 
     if deep:
         return decoded_size(path)

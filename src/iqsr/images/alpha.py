@@ -1,4 +1,4 @@
-"""Colour for the pixels that nobody sees.
+"""The colour of transparent pixels.
 
 Under a transparent pixel a file may hold any colour, mostly black. A network, or any resampling, would mix
 it into the visible edge: a dark fringe. So the colour of (nearly) transparent pixels is replaced by that of
@@ -12,15 +12,15 @@ import pyvips
 from iqsr.images.resample import enlarged
 
 ALPHAS = ("transparency", "straight")
-"""What alpha can be taken for, the default first. Straight: a channel of its own, such as a texture's gloss."""
+"""What alpha may mean, the default first. straight: a channel of its own, such as the gloss of a texture."""
 
 # Rows that one request to libvips asks for. The line buffers below are made for it.
 FETCH_ROWS = 32
-# 2 ** 6 = 64 pixels: beyond that no network looks hard enough for the colour to matter.
+# 2 ** 6 = 64 pixels: farther away the colour of a pixel no longer changes what a network makes of an edge.
 _LEVELS = 6
 # Rows that may lie between the one being finished and the lowest that its pyramid needs (about 130).
 _LOOK_AHEAD = 256
-# Less alpha than this, in the mean over the surroundings, is none.
+# A mean alpha below this counts as zero.
 _NOTHING = 1e-6
 # From this alpha upwards a pixel keeps its colour to the last bit; below, the neighbours' is blended in.
 _KEPT_FROM = 1 / 16
@@ -32,10 +32,14 @@ def largest(image: pyvips.Image) -> int:
 
 
 def fill_hidden(image: pyvips.Image) -> pyvips.Image:
-    """Colour bands of a picture with alpha, as float in the picture's own range, hidden pixels filled.
+    """Replace the colour of transparent pixels by that of their visible neighbours.
 
-    image: upright, uchar or ushort, colour band(s) and then alpha. It may be a sequential source if the
-    result is fetched from top to bottom, at most FETCH_ROWS at a time: only a window of rows is kept.
+    Args:
+        image: Upright, uchar or ushort: the colour bands, then alpha. It may be a sequential source if the result is
+            fetched from top to bottom, at most FETCH_ROWS rows at a time; a window of rows is kept.
+
+    Returns:
+        The colour bands as float, in the range of the image (0..255 or 0..65535).
     """
     image = _buffered(image, 0).copy()
     # The shrinking below would add buffers of its own, ten rows at each level: 640 rows of look-ahead.
@@ -53,10 +57,10 @@ def fill_hidden(image: pyvips.Image) -> pyvips.Image:
 
 
 def _neighbours(weighted: pyvips.Image, level: int) -> pyvips.Image:
-    """What the levels of the pyramid from `level` up know of the colour at each pixel of the level below.
+    """Estimate the colour at each pixel of one pyramid level from the levels at and above `level`.
 
-    weighted: colour x weight and then weight, and so is the result: weights take part in the interpolation,
-    so that cells where nothing is known do not mix in.
+    weighted: bands of colour x weight, then the weight; the result has the same bands. The weights are interpolated,
+    too, so that cells without any visible pixel do not contribute.
     """
     mean = _buffered(weighted.shrink(2, 2), level)
     colour, opacity = _colour_and_weight(mean)
@@ -66,9 +70,9 @@ def _neighbours(weighted: pyvips.Image, level: int) -> pyvips.Image:
         wider, known = _colour_and_weight(_neighbours(mean, level + 1))
         colour = _blend(wider, colour, trust)
         trust = (trust + known).clamp()
-    found = enlarged((colour * trust).bandjoin(trust), (weighted.width, weighted.height), "bilinear")
+    neighbours = enlarged((colour * trust).bandjoin(trust), (weighted.width, weighted.height), "bilinear")
     # libvips computes an image once for each use of it: without a buffer, four times more at every level.
-    return _buffered(found, level - 1)
+    return _buffered(neighbours, level - 1)
 
 
 def _blend(behind: pyvips.Image, front: pyvips.Image, weight: pyvips.Image) -> pyvips.Image:
@@ -87,7 +91,7 @@ def _colour_and_weight(weighted: pyvips.Image) -> tuple[pyvips.Image, pyvips.Ima
 
 
 def _buffered(image: pyvips.Image, level: int) -> pyvips.Image:
-    """Keep a window of computed rows, so that branches which lag behind need not compute them again."""
+    """Cache a window of computed rows, so that a branch that reads them later does not compute them again."""
     height = max(1, 8 >> level)  # a tile of 8 rows at level 6 would ask for 512 rows of the picture
     tiles = (_LOOK_AHEAD >> level) // height + 8
     return image.tilecache(

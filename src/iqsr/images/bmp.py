@@ -1,4 +1,4 @@
-"""BMP through Pillow: libvips has no loader of its own for it."""
+"""BMP, decoded by Pillow: libvips has no loader for it."""
 
 import struct
 from pathlib import Path
@@ -8,7 +8,8 @@ import pyvips
 
 from iqsr.errors import PictureError
 from iqsr.images import vips
-from iqsr.images.header import Header
+from iqsr.images.decode_errors import damaged_error, decode_error
+from iqsr.images.info import Header
 from iqsr.images.metadata.blocks import LONGEST
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _FAILURES = (OSError, SyntaxError, ValueError, IndexError)  # what Pillow's plug
 
 
 def read_header(path: Path) -> Header:
-    """The header, without a pixel decoded. PictureError."""
+    """Read the header without decoding a pixel. PictureError."""
     image = _opened(path)
     dpi = image.info.get("dpi")
     resolution = (dpi[0] / 25.4, dpi[1] / 25.4) if dpi and min(dpi) > 0 else None
@@ -28,19 +29,19 @@ def read_header(path: Path) -> Header:
 
 
 def decode(path: Path) -> pyvips.Image:
-    """The picture, uchar. PictureError."""
+    """Decode the picture to uchar. PictureError."""
     import numpy as np
 
     image = _opened(path)
     try:
         pixels = np.asarray(image.convert(_mode(image)))
     except _FAILURES as error:
-        raise PictureError(f"cannot read '{path}': the file is damaged or cut short ({error})") from None
+        raise decode_error(path, "bmp", str(error)) from None
     return vips.image_of(pixels)
 
 
 def _profile(path: Path) -> bytes | None:
-    """The ICC profile that the longest header (BITMAPV5HEADER) tells of."""
+    """The ICC profile that a header of the longest type (BITMAPV5HEADER) points to."""
     with path.open("rb") as file:
         head = file.read(_FILE_HEADER + _V5_HEADER)
         if head[_FILE_HEADER : _FILE_HEADER + 4] != struct.pack("<I", _V5_HEADER) or head[70:74] != _EMBEDDED:
@@ -62,9 +63,9 @@ def _opened(path: Path) -> "Image":
             raise PictureError(
                 f"cannot read '{path}': it is a kind of BMP that is not read ({error}); save it as PNG first"
             ) from None
-        raise PictureError(f"cannot read '{path}': the file is damaged or cut short ({error})") from None
+        raise damaged_error(path, str(error)) from None
 
 
 def _mode(image: "Image") -> str:
-    """Of the pixels that are handed on: L, RGB or RGBA."""
+    """The mode to convert the pixels to: L, RGB or RGBA."""
     return {"1": "L", "L": "L", "RGBA": "RGBA"}.get(image.mode, "RGB")

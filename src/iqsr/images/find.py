@@ -1,4 +1,4 @@
-"""Which picture files someone means: files, folders with all below them, glob patterns."""
+"""Find the picture files that a user named: by files, folders with their subfolders, glob patterns."""
 
 import glob
 import logging
@@ -10,37 +10,42 @@ from unicodedata import normalize
 from iqsr.errors import UsageError
 from iqsr.images.formats import OTHER_PICTURES, PICTURE_SUFFIXES
 
-_SYSTEM = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "system volume information", "lost+found"})
+_SYSTEM = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "system volume information", "dropped+found"})
 
 OnUnread = Callable[[OSError], None]
-"""Called with what kept a folder from being searched."""
+"""Called with the error for each folder that cannot be searched."""
 
 logger = logging.getLogger(__name__)
 
 
 def find_pictures(
-    inputs: Iterable[str | Path], *, leave_out: Path | None = None, on_unread: OnUnread | None = None
+    inputs: Iterable[str | Path], *, exclude: Path | None = None, on_unread: OnUnread | None = None
 ) -> list[tuple[Path, Path]]:
-    """Every picture file, once, with its path relative to the input that named it.
+    """Find every picture file that the inputs name, each once.
 
-    inputs: files, folders (searched with their subfolders, those behind links too), glob patterns. A relative path
-    begins below the folder, or below the part of a pattern without wildcards. leave_out: a folder of results; what is
-    in it is not taken, unless it is named itself. on_unread: called for each folder that cannot be searched; that, and
-    how many pictures of other formats were passed over, is told in warnings too.
+    Args:
+        inputs: Files, folders (searched with their subfolders, also through links), glob patterns.
+        exclude: A folder of results: the files in it are not taken unless an input names the folder itself.
+        on_unread: Called with the error for each folder that cannot be searched; a warning names the folder, too.
 
-    Raises UsageError for an input that does not exist or has no name, and when there is no picture at all.
+    Returns:
+        The path of each file, and its path relative to the input: below the folder, or below the part of a pattern
+        without wildcards.
+
+    Raises:
+        UsageError: An input does not exist or is empty, or there is no picture at all.
     """
     found: dict[Path, Path] = {}
     texts = [str(text) for text in inputs]
     if "" in texts:
         raise UsageError("a name is empty: a variable of the shell that was not set?")
-    search = _Search(leave_out, on_unread)
+    search = _Search(exclude, on_unread)
     for text in texts:
         path = in_home(text)
         if not exists(path):
             pairs = list(search.matches(path))
             if not pairs:
-                search.tell_passed_over()
+                search.warn_of_skipped()
                 raise UsageError(f"no such picture, folder or pattern: '{text}'")
         elif path.is_dir():
             pairs = [(source, source.relative_to(path)) for source in search.pictures_below(path)]
@@ -48,15 +53,15 @@ def find_pictures(
             pairs = [(path, Path(path.name))]
         for source, relative in pairs:
             found.setdefault(source, relative)
-    search.passed_over -= found.keys()
-    search.tell_passed_over()
+    search.skipped -= found.keys()
+    search.warn_of_skipped()
     if not found:
         raise UsageError(f"no pictures in {', '.join(repr(text) for text in texts)}")
     return list(found.items())
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of that name is no one's work: hidden, or what NAS, macOS and Windows leave in folders.
+    """Whether a file or folder of that name is hidden, or one that a NAS, macOS or Windows adds to folders.
 
     Synology's `@eaDir` and macOS's `__MACOSX` hold small pictures under the names of the real ones.
     """
@@ -72,17 +77,17 @@ def exists(path: Path) -> bool:
 
 
 def as_stored(path: Path) -> Path:
-    """The path under which a file is there: a name may be composed (NFC) in one place and decomposed (NFD) in another.
+    """The spelling of `path` under which the file exists: composed (NFC) or decomposed (NFD) Unicode.
 
-    macOS and the archives made there decompose what others compose: é is one character or two. Returns `path` itself
-    where there is no such file.
+    macOS and archives from it decompose names that others compose: é is one character or two. Returns `path` itself if
+    there is no such file.
     """
     spellings = (path, *(Path(normalize(form, str(path))) for form in ("NFC", "NFD")))
     return next((spelled for spelled in spellings if exists(spelled)), path)
 
 
 def in_home(text: str) -> Path:
-    """The path that `text` names. A `~/` that the shell left alone, as in `--output=~/large`, is the home folder."""
+    """The path that `text` names, with `~/` expanded: the shell leaves it as it is in `--output=~/large`."""
     path = Path(text)
     at_home = text == "~" or text.startswith("~/")
     if not at_home or exists(path):
@@ -94,16 +99,16 @@ def in_home(text: str) -> Path:
 
 
 class _Search:
-    """Looks for pictures in folders and by patterns, and keeps in mind what it passed over."""
+    """Searches folders and patterns for pictures, and collects the files of formats that are not read."""
 
-    def __init__(self, leave_out: Path | None, on_unread: OnUnread | None) -> None:
-        self._output = leave_out.resolve() if leave_out else None
+    def __init__(self, exclude: Path | None, on_unread: OnUnread | None) -> None:
+        self._output = exclude.resolve() if exclude else None
         self._on_unread = on_unread
         self._wanted: dict[tuple[Path, Path, bool], bool] = {}
-        self.passed_over: set[Path] = set()
+        self.skipped: set[Path] = set()
 
     def matches(self, pattern: Path) -> Iterator[tuple[Path, Path]]:
-        """Files that match, with their path below the folder where wildcards begin; none in an output folder there.
+        """Yield the files that match, with their path below the folder where wildcards begin; not those of results.
 
         What exists under its literal name is no wildcard: `holiday [2024]/*.jpg`. `*` at the end means pictures.
         """
@@ -122,7 +127,7 @@ class _Search:
                 yield path, Path(match)
 
     def pictures_below(self, top: Path) -> Iterator[Path]:
-        """Pictures of the tree in order of their names; hidden files and the output folder are left out."""
+        """Yield the pictures of a tree in order of their names, without hidden files and the output folder."""
         for root, folders, files in os.walk(top, onerror=self._unread, followlinks=True):
             here = Path(root)
             folders[:] = [name for name in sorted(folders) if self._is_searched(here / name, top)]
@@ -130,31 +135,31 @@ class _Search:
                 if not is_hidden(name) and self._is_picture(here / name):
                     yield here / name
 
-    def tell_passed_over(self) -> None:
-        """Say in one line how many pictures there are of formats that are not read."""
-        if self.passed_over:
-            count, suffixes = len(self.passed_over), sorted({path.suffix.lower() for path in self.passed_over})
+    def warn_of_skipped(self) -> None:
+        """Warn, in one line, how many pictures were skipped because their format is not read."""
+        if self.skipped:
+            count, suffixes = len(self.skipped), sorted({path.suffix.lower() for path in self.skipped})
             files, are = "file" if count == 1 else "files", "is" if len(suffixes) == 1 else "are"
             logger.warning("%d %s passed over: %s %s not read", count, files, ", ".join(suffixes), are)
 
     def _is_picture(self, path: Path) -> bool:
         if path.suffix.lower() in OTHER_PICTURES:
-            self.passed_over.add(path)
+            self.skipped.add(path)
         return path.suffix.lower() in PICTURE_SUFFIXES
 
     def _is_searched(self, folder: Path, top: Path) -> bool:
         return not is_hidden(folder.name) and self._is_wanted(folder, top)
 
     def _is_wanted(self, folder: Path, top: Path, *, deep: bool = True) -> bool:
-        """Looked up once a folder below `top`, however many files there are. deep: links that lead back are not."""
+        """Whether files of a folder below `top` are taken; cached. deep: not if links make a loop of the way to it."""
         known = self._wanted.get((folder, top, deep))
         if known is None:
-            known = not self._is_of_results(folder, top) and not (deep and _turns_back(folder, top))
+            known = not self._is_of_results(folder, top) and not (deep and _is_in_loop(folder, top))
             self._wanted[folder, top, deep] = known
         return known
 
     def _is_of_results(self, folder: Path, top: Path) -> bool:
-        """Whether a folder found below `top` is, or lies in, the output folder, and `top` does not."""
+        """Whether a folder below `top` is, or is inside, the output folder, while `top` is not."""
         if self._output is None or top.resolve().is_relative_to(self._output):
             return False
         return folder.resolve().is_relative_to(self._output)
@@ -165,7 +170,7 @@ class _Search:
             self._on_unread(error)
 
 
-def _turns_back(folder: Path, top: Path) -> bool:
-    """Whether a link on the way from `top` to `folder` leads to where the way has been already."""
+def _is_in_loop(folder: Path, top: Path) -> bool:
+    """Whether a link between `top` and `folder` leads back to a folder on the way."""
     way = [path.resolve() for path in (folder, *folder.parents) if path.is_relative_to(top)]
     return len(set(way)) < len(way)

@@ -1,4 +1,4 @@
-"""HEIC through pi-heif: the libvips that pip installs has no HEVC decoder. It decodes in one piece."""
+"""HEIC, decoded by pi-heif in one piece: the libvips that pip installs has no HEVC decoder."""
 
 from pathlib import Path
 from typing import Any
@@ -6,16 +6,24 @@ from typing import Any
 import pyvips
 
 from iqsr.images import vips
-from iqsr.images.header import Header
-from iqsr.images.unreadable import refusal
+from iqsr.images.decode_errors import decode_error
+from iqsr.images.info import Header
+from iqsr.images.metadata.blocks import GAIN_MAP
 
-_FAILURES = (ValueError, EOFError, SyntaxError, RuntimeError, OSError, IndexError)  # what pi-heif says it raises
+_FAILURES = (
+    ValueError,
+    EOFError,
+    SyntaxError,
+    RuntimeError,
+    OSError,
+    IndexError,
+)  # what pi-heif documents that it raises
 
 
 def read_header(path: Path) -> Header:
-    """Header of the primary picture, which AVIF has as well. PictureError.
+    """Read the header of the primary picture. PictureError.
 
-    HEIC has its own rotation, which the decoder applies; the orientation in its EXIF is void.
+    The decoder applies the rotation that HEIC itself stores; the orientation in EXIF does not count.
     """
     image = _primary(path)
     facts: dict[str, Any] = image.info
@@ -25,14 +33,14 @@ def read_header(path: Path) -> Header:
         bands=len(_channels(image.mode)),
         depth=16 if _bits(image) > 8 else 8,
         icc=facts.get("icc_profile"),
-        has_gain_map=any("hdrgainmap" in str(kind) for kind in facts.get("aux") or {}),
+        dropped=(GAIN_MAP,) if any("hdrgainmap" in str(kind) for kind in facts.get("aux") or {}) else (),
         exif=facts.get("exif"),
         xmp=facts.get("xmp"),
     )
 
 
 def decode(path: Path) -> pyvips.Image:
-    """The primary picture, upright, uchar or ushort over its whole range, straight alpha. PictureError."""
+    """Decode the primary picture: upright, uchar or ushort over the whole range, straight alpha. PictureError."""
     import numpy as np
 
     image = _primary(path)
@@ -40,7 +48,7 @@ def decode(path: Path) -> pyvips.Image:
         # A copy: the array that pi-heif hands out dies with `image`. Its rows may be padded.
         pixels = np.array(image)[:, : image.size[0]]
     except _FAILURES as error:
-        raise refusal(path, "heic", _said(error)) from None
+        raise decode_error(path, "heic", _message(error)) from None
     deep = _bits(image) > 8
     if deep:
         # 10 and 12 bit arrive as they are, and 16-bit white is 65535, not 1023 or 4095.
@@ -56,10 +64,10 @@ def _primary(path: Path) -> Any:  # pi-heif is untyped
         file: Any = pi_heif.open_heif(path, convert_hdr_to_8bit=False, hdr_to_16bit=False)
         return file[file.primary_index]
     except _FAILURES as error:
-        raise refusal(path, "heic", _said(error)) from None
+        raise decode_error(path, "heic", _message(error)) from None
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 

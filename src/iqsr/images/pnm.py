@@ -1,4 +1,4 @@
-"""PBM, PGM, PPM and PAM, whose values of 16 bit Pillow cuts (https://netpbm.sourceforge.net/doc/)."""
+"""PBM, PGM, PPM and PAM (https://netpbm.sourceforge.net/doc/). Not by Pillow, which cuts 16 bits to 8."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from iqsr.errors import PictureError
 from iqsr.images import vips
-from iqsr.images.header import Header, of_other_channels
+from iqsr.images.decode_errors import damaged_error
+from iqsr.images.info import Header, other_channels_warning
 
 _LONGEST_HEADER = 65536
 _GAP = rb"(?:\s|#[^\n\r]*[\n\r])+"
@@ -31,34 +32,34 @@ class _Layout(NamedTuple):
     width: int
     height: int
     channels: int
-    """in the file"""
+    """Channels in the file."""
     bands: int
-    """of these that are colour or opacity, the first"""
+    """How many of them, from the first on, are colour or alpha."""
     highest: int
-    """the value that stands for white"""
+    """The value of white (MAXVAL)."""
     start: int
-    """where the pixels begin"""
+    """The offset of the pixels in bytes."""
     bits: bool = False
-    """packed, 1 is black"""
+    """Eight pixels in a byte; 1 is black."""
     text: bool = False
-    """written as decimal numbers"""
+    """Samples are decimal numbers in ASCII."""
 
 
 def read_header(path: Path) -> Header:
-    """The header, without a pixel decoded. PictureError."""
+    """Read the header without decoding a pixel. PictureError."""
     layout = _layout(path)
     others = layout.channels - layout.bands
-    notes = (of_other_channels(others),) if others else ()
-    return Header(layout.width, layout.height, layout.bands, 16 if layout.highest > 255 else 8, notes=notes)
+    warnings = (other_channels_warning(others),) if others else ()
+    return Header(layout.width, layout.height, layout.bands, 16 if layout.highest > 255 else 8, warnings=warnings)
 
 
 def decode(path: Path) -> pyvips.Image:
-    """The picture, uchar or ushort over its whole range. PictureError."""
+    """Decode the picture to uchar or ushort over the whole range. PictureError."""
     layout = _layout(path)
     values = _text(path, layout) if layout.text else _bits(path, layout) if layout.bits else _binary(path, layout)
     one = 65535 if layout.highest > 255 else 255
     if values.max(initial=0) > layout.highest:
-        raise _damaged(path, f"a value above {layout.highest}")
+        raise damaged_error(path, f"a value above {layout.highest}")
     pixels = values.reshape(layout.height, layout.width, layout.channels)[:, :, : layout.bands]
     if layout.highest != one:
         pixels = np.rint(pixels.astype(np.float32) * np.float32(one / layout.highest))
@@ -70,34 +71,34 @@ def _layout(path: Path) -> _Layout:
         head = file.read(_LONGEST_HEADER)
     layout = _arbitrary(path, head) if head.startswith(b"P7") else _plain(path, head)
     if min(layout.width, layout.height, layout.channels) < 1 or not 1 <= layout.highest <= 65535:
-        raise _damaged(path, "sizes or values that cannot be")
+        raise damaged_error(path, "sizes or values that cannot be")
     return layout
 
 
 def _plain(path: Path, head: bytes) -> _Layout:
-    """P1 to P6: text or binary, of bits, gray or RGB."""
+    """The layout of P1 to P6: text or binary; bits, gray or RGB."""
     found = _PLAIN.match(head)
     if found is None:
-        raise _damaged(path, "no size")
+        raise damaged_error(path, "no size")
     number, width, height = (int(text) for text in found.groups())
     channels, end, highest = 3 if number in (3, 6) else 1, found.end(), 1
     if number not in (1, 4):
         last = _HIGHEST.match(head, end)
         if last is None:
-            raise _damaged(path, "no highest value")
+            raise damaged_error(path, "no highest value")
         highest, end = int(last[1]), last.end()
     return _Layout(width, height, channels, channels, highest, end + 1, bits=number in (1, 4), text=number < 4)
 
 
 def _arbitrary(path: Path, head: bytes) -> _Layout:
-    """P7 (PAM): lines of names and values."""
+    """The layout of P7 (PAM), whose header has lines of names and values."""
     header, ending, _ = head.partition(b"ENDHDR\n")
     words = [line.split(None, 1) for line in _COMMENT.sub(b"", header).decode("latin-1").splitlines()]
     facts = {line[0]: line[1].strip() for line in words if len(line) == 2}
     try:
         width, height, channels, highest = (int(facts[name]) for name in ("WIDTH", "HEIGHT", "DEPTH", "MAXVAL"))
     except (KeyError, ValueError):
-        raise _damaged(path, "a header without its sizes") from None
+        raise damaged_error(path, "a header without its sizes") from None
     kind = facts.get("TUPLTYPE", "")
     if kind and kind not in _TUPLES:
         known = "they are read as gray or RGB, with or without alpha"
@@ -106,7 +107,7 @@ def _arbitrary(path: Path, head: bytes) -> _Layout:
         )
     colours, opacity = _TUPLES.get(kind, (1 if channels < 3 else 3, False))
     if not ending or channels < colours + opacity:
-        raise _damaged(path, "fewer channels than its type has")
+        raise damaged_error(path, "fewer channels than its type has")
     return _Layout(width, height, channels, colours + opacity, highest, len(header) + len(ending))
 
 
@@ -131,22 +132,18 @@ def _text(path: Path, layout: _Layout) -> NDArray[np.generic]:
         else:
             values = np.array(words.split()[:count], np.int64)
     except (ValueError, OverflowError):
-        raise _damaged(path, "text that is no number") from None
+        raise damaged_error(path, "text that is no number") from None
     if len(values) < count or values.min(initial=0) < 0:
-        raise _damaged(path, "pixels that are missing or no numbers")
+        raise damaged_error(path, "pixels that are missing or no numbers")
     return values
 
 
 def _read(path: Path, layout: _Layout, kind: np.dtype[np.generic], count: int) -> NDArray[np.generic]:
     if path.stat().st_size < layout.start + count * kind.itemsize:
-        raise _damaged(path, "pixels beyond its end")
+        raise damaged_error(path, "pixels beyond its end")
     if path.stat().st_size > layout.start + count * kind.itemsize + 2:
         with path.open("rb") as file:
             file.seek(layout.start + count * kind.itemsize)
             if re.match(rb"\s*P[1-7]\s", file.read(8)):
                 raise PictureError(f"cannot read '{path}': it has several pages; save one of them as a picture first")
     return np.fromfile(path, kind, count, offset=layout.start)
-
-
-def _damaged(path: Path, why: str) -> PictureError:
-    return PictureError(f"cannot read '{path}': the file is damaged or cut short ({why})")

@@ -1,4 +1,4 @@
-"""The one resampling of the project: libvips' kernels, for files as they stream and for tensors.
+"""Resampling with libvips' kernels, of images as they stream and of tensors.
 
 Pixel centres stay where they are: the middle of pixel i of n lies at (i + 1/2) / n of the width, before and after.
 libvips' own `resize` keeps that only when it reduces; enlarging, it is off by half a pixel of the result
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def resampled(image: pyvips.Image, size: tuple[int, int], kernel: str) -> pyvips.Image:
-    """`image` at `size` = (width, height), with its format and range kept; itself where the size is the same.
+    """The image at `size` = (width, height), in its own format and range; the same image if the size is the same.
 
-    kernel: libvips' name, for what is reduced; what is enlarged is enlarged bicubically.
+    kernel: libvips' name of the kernel for a reduction. An enlargement is bicubic.
     """
     if (image.width, image.height) == size:
         return image
@@ -27,10 +27,14 @@ def resampled(image: pyvips.Image, size: tuple[int, int], kernel: str) -> pyvips
 
 
 def resample(picture: "Tensor", size: tuple[int, int]) -> "Tensor":
-    """Lanczos 3 where it reduces, bicubic where it enlarges, as `write_picture` does it.
+    """Resample as `write_picture` does: by Lanczos 3 where a side gets shorter, bicubic where it gets longer.
 
-    picture: (1, C, H, W) float; size: (width, height). Returns float32 (1, C, size[1], size[0]); values may ring
-    beyond the input's range.
+    Args:
+        picture: Float, (1, C, H, W).
+        size: (width, height) in pixels.
+
+    Returns:
+        Float32, (1, C, size[1], size[0]). Values may overshoot the range of the input.
     """
     import numpy as np
     import torch
@@ -41,7 +45,7 @@ def resample(picture: "Tensor", size: tuple[int, int]) -> "Tensor":
 
 
 def enlarged(image: pyvips.Image, size: tuple[int, int], interpolator: str) -> pyvips.Image:
-    """A float image brought to `size`, no side of which is smaller, with libvips' "bilinear" or "bicubic"."""
+    """Enlarge a float image to `size` = (width, height). interpolator: "bilinear" or "bicubic"."""
     wide, high = size[0] / image.width, size[1] / image.height
     return image.affine(
         [wide, 0, 0, high],

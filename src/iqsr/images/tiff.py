@@ -1,4 +1,4 @@
-"""TIFF files beyond what libvips tells of them: whether all is there, and what their channels mean."""
+"""Load the page of a TIFF, also where libvips would misread its channels or accept a file that is cut short."""
 
 import mmap
 import struct
@@ -8,7 +8,6 @@ import pyvips
 
 from iqsr.errors import PictureError
 from iqsr.images import vips
-from iqsr.images.exif import PIXELS, Tag, integers, parse
 from iqsr.images.tiff_pages import (
     BLACK_IS_ZERO,
     CIELAB,
@@ -20,6 +19,7 @@ from iqsr.images.tiff_pages import (
     YCBCR,
     Page,
 )
+from iqsr.images.tiff_structure import PIXELS, Tag, integers, parse
 
 _COEFFICIENTS, _SUBSAMPLING, _REFERENCE = 529, 530, 532
 _FULL_RANGE = (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
@@ -29,7 +29,7 @@ _UNKNOWN_COLOURS = "its colours are neither gray, RGB, CMYK nor Lab"
 
 
 def is_cut_short(path: Path, page: Page) -> bool:
-    """Whether strips or tiles of a page's pixels lie beyond the end of the file (libvips would make them up)."""
+    """Whether strips or tiles of a page lie beyond the end of the file. libvips would make up their pixels."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             layout, main = parse(data, at=page.at)
@@ -43,10 +43,10 @@ def is_cut_short(path: Path, page: Page) -> bool:
 
 
 def load(path: Path, page: Page, access: str, fail_on: str) -> pyvips.Image:
-    """A page, its pixels not yet decoded; YCbCr and Lab of 8 or 16 bit as sRGB. PictureError, pyvips.Error.
+    """Load a page without decoding its pixels; YCbCr and Lab of 8 or 16 bits become sRGB. PictureError, pyvips.Error.
 
-    Its channels are colours and at most one of opacity, which are 1, 3 or (CMYK) 4 and one more; `left_out` tells how
-    many others there are.
+    The bands are 1 (gray), 3 (RGB, Lab) or 4 (CMYK) of colour, and one more with alpha. `other_channels` counts the
+    channels that are not among them.
     """
     if page.colours == 0 and page.photometric != PALETTE:
         raise PictureError(f"cannot read '{path}': {_UNKNOWN_COLOURS}; save it as RGB first")
@@ -62,13 +62,13 @@ def load(path: Path, page: Page, access: str, fail_on: str) -> pyvips.Image:
     return _named(image[:colours].bandjoin(image[colours + page.opacity]))
 
 
-def left_out(page: Page) -> int:
-    """How many channels are neither colour nor opacity, as masks and infrared are."""
+def other_channels(page: Page) -> int:
+    """The number of channels that are neither colour nor alpha, such as masks and infrared."""
     return max(0, page.samples - (page.colours or 1) - (page.opacity is not None))
 
 
 def _named(image: pyvips.Image) -> pyvips.Image:
-    """With the name of its colours, which libvips takes from the number of channels."""
+    """Set the colour space, which libvips has guessed from the number of bands."""
     if image.interpretation in ("cmyk", "lab"):
         return image
     deep, gray = image.format == "ushort", image.bands < 3
@@ -96,10 +96,11 @@ def _load(path: Path, page: Page, access: str, fail_on: str) -> pyvips.Image:
 
 
 def _misread(path: Path, page: Page) -> Tag | None:
-    """The tag for colours that libvips would misread. It gets the file, in private pages, with RGB there.
+    """The tag PhotometricInterpretation of a page that libvips would misread; None if it reads the page rightly.
 
-    libvips has no loader for Lab of 8 bit ("bad labq format"), cuts the alpha of 16 bit to a sign, takes ICC Lab for
-    RGB, and mixes up the planes of gray. PictureError for YCbCr in other than the usual numbers.
+    libvips refuses Lab of 8 bits ("bad labq format"), cuts the alpha of Lab of 16 bits to one bit, reads ICC Lab as
+    RGB, and mixes up the planes of gray with alpha. So it gets a copy-on-write map of the file where the tag says RGB.
+    PictureError for YCbCr that is subsampled or of an unusual range.
     """
     is_gray = page.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO) and page.is_planar and page.samples > 1
     is_lab = page.photometric in (CIELAB, ICCLAB)
@@ -123,7 +124,7 @@ def _misread(path: Path, page: Page) -> Tag | None:
 
 
 def _fractions(tag: Tag | None, order: str) -> tuple[float, ...]:
-    """The fractions of a tag, to three digits; none where there is no tag."""
+    """The fractions of a tag, rounded to three digits; empty if there is no tag."""
     numbers = struct.unpack_from(f"{order}{len(tag.value) // 8 * 2}I", tag.value) if tag else ()
     return tuple(round(above / max(1, below), 3) for above, below in zip(numbers[::2], numbers[1::2], strict=True))
 
@@ -135,7 +136,7 @@ def _to_rgb(image: pyvips.Image, photometric: int) -> pyvips.Image:
 
 
 def _rgb_of_ycbcr(image: pyvips.Image) -> pyvips.Image:
-    """Of 8 bit and full range, by the weights of ITU-R BT.601 (TIFF 6.0, section 21)."""
+    """Convert YCbCr of 8 bits and full range, by the weights of ITU-R BT.601 (TIFF 6.0, section 21)."""
     red, green, blue = _BT601
     matrix = [
         [1.0, 0.0, 2 - 2 * red],
@@ -147,9 +148,9 @@ def _rgb_of_ycbcr(image: pyvips.Image) -> pyvips.Image:
 
 
 def _rgb_of_lab(image: pyvips.Image, space: int) -> pyvips.Image:
-    """sRGB in the picture's own depth, which the profile says, from the Lab (D50) of TIFF or of ICC profiles.
+    """Convert Lab (D50) to sRGB of the same depth. space: CIELAB (TIFF's encoding) or ICCLAB (ICC profiles').
 
-    a and b are signed in the one and moved by 128 in the other, where 16-bit Lab also ends at 0xFF00.
+    a and b are signed in CIELAB and offset by 128 in ICCLAB, whose white is 0xFF00 in 16 bits.
     """
     deep = image.format == "ushort"
     unit, middle = (256, 32768) if deep else (1, 128)

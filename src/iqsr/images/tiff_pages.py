@@ -1,4 +1,4 @@
-"""What the pages of a TIFF file are, and what the channels of one mean (TIFF 6.0, sections 3, 8, 16 and 18)."""
+"""The pages of a TIFF: which one is the picture, and what its channels mean (TIFF 6.0, sections 3, 8, 16 and 18)."""
 
 import mmap
 import struct
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from iqsr.errors import PictureError
-from iqsr.images.exif import integers, parse
+from iqsr.images.tiff_structure import integers, parse
 
 _SUBFILE, _OLD_SUBFILE = 254, 255
 _BITS, _COMPRESSION, PHOTOMETRIC, _SAMPLES, _PLANAR = 258, 259, 262, 277, 284
@@ -24,35 +24,35 @@ _MOST_PAGES = 4096
 
 
 class Page(NamedTuple):
-    """What the directory of one page says of its pixels."""
+    """The tags of one page that describe its pixels."""
 
     number: int
-    """as libvips counts, from 0"""
+    """Counted from 0, as libvips does."""
     at: int
-    """where the directory stands in the file"""
+    """The offset of the page's directory in the file."""
     is_reduced: bool
-    """a smaller version of another page: a thumbnail, a level of a pyramid"""
+    """Whether it is a smaller version of another page: a thumbnail, a level of a pyramid."""
     is_mask: bool
-    """which pixels of another page are to be seen"""
+    """Whether it is the transparency mask of another page."""
     photometric: int
     samples: int
     extra: tuple[int, ...]
-    """what the channels beside the colour are: 0 anything, 1 premultiplied opacity, 2 opacity"""
+    """ExtraSamples, the meaning of each channel beside the colour: 0 unspecified, 1 premultiplied alpha, 2 alpha."""
     bits: tuple[int, ...]
     sample_format: int
-    """1 unsigned, 2 signed, 3 floating point, 5 and 6 complex"""
+    """1 unsigned, 2 signed, 3 floating point, 5 and 6 complex."""
     compression: int
     is_planar: bool
-    """a plane for each channel"""
+    """Whether each channel has a plane of its own."""
     is_tiled: bool
     has_other_inks: bool
-    """than cyan, magenta, yellow and black"""
+    """Whether the inks are others than cyan, magenta, yellow and black."""
     is_dng: bool
-    """a camera's raw file, Adobe's format for them"""
+    """Whether the file is a DNG, Adobe's format for the raw files of cameras."""
 
     @property
     def colours(self) -> int:
-        """How many of the channels, once libvips has looked up a palette, are colours; 0 where that cannot be told."""
+        """The number of colour channels after libvips has applied a palette; 0 if it is unknown."""
         if self.photometric in (RGB, YCBCR, CIELAB, ICCLAB):
             return 3
         if self.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, TRANSPARENCY_MASK):
@@ -61,12 +61,12 @@ class Page(NamedTuple):
 
     @property
     def opacity(self) -> int | None:
-        """Which of the channels beside the colour is the opacity, from 0; the first where there are several."""
+        """The index among the extra channels of the first one that is alpha."""
         return next((place for place, meaning in enumerate(self.extra) if meaning in _OPACITY), None)
 
 
 def pages(path: Path) -> list[Page]:
-    """The pages in their order, without those behind a damaged one. Empty where there is no sound page."""
+    """The pages in their order, up to a damaged one; empty if there is no sound page."""
     found: list[Page] = []
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
@@ -88,10 +88,10 @@ def pages(path: Path) -> list[Page]:
 
 
 def main_page(path: Path) -> Page | None:
-    """The one page that is the picture; None where the file is too damaged to tell.
+    """The one page that is the picture; None if the file has no sound page.
 
-    Smaller versions of it and masks do not count. PictureError where there are several pictures, or none, as in a
-    camera's raw file, whose first page is a thumbnail.
+    Smaller versions of it and masks do not count. PictureError if there are several pictures, and for raw files of
+    cameras.
     """
     if _is_canon_raw(path):
         raise _raw(path)
@@ -116,7 +116,7 @@ def _is_canon_raw(path: Path) -> bool:
 
 
 def _page(number: int, at: int, numbers: Callable[[int], tuple[int, ...]], *, is_dng: bool) -> Page:
-    """ValueError where a tag is of the wrong kind."""
+    """The page whose tags `numbers` reads. ValueError if a tag is of the wrong type."""
 
     def first(tag: int, default: int) -> int:
         return (*numbers(tag), default)[0]

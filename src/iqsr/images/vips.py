@@ -1,4 +1,4 @@
-"""libvips, set up for files that strangers made: no untrusted loaders, no chatter, no stale cache."""
+"""Set up libvips for untrusted files: no unsafe loaders, no warnings on stderr, no cache; and read its fields."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ _PREFIX = re.compile(r"^(?:unix error|system error|[A-Za-z_0-9]+): ")
 
 
 def reason(error: pyvips.Error) -> str:
-    """The most telling line of a libvips error: the system's own (a full disk) or else the last one."""
+    """The line of a libvips error that names the cause: the operating system's (a full disk), or else the last one."""
     lines = [line.strip() for line in str(error.detail).splitlines() if line.strip()]
     system = [line for line in lines if line.startswith(("unix error:", "system error:"))]
     chosen = (system or lines or [str(error.message)])[-1]
@@ -29,12 +29,12 @@ def reason(error: pyvips.Error) -> str:
 
 
 def source(path: Path) -> pyvips.Source:
-    """A file to load from. By bytes, since a name may hold anything, and never as "name[options]"."""
+    """A source for loaders. Its name is passed as bytes, so that libvips does not parse it as "name[options]"."""
     return pyvips.Source.new_from_file(os.fsencode(path))  # pyright: ignore[reportArgumentType]
 
 
 def target(path: Path) -> pyvips.Target:
-    """A file to save to, likewise."""
+    """A target for savers; see `source`."""
     return pyvips.Target.new_to_file(os.fsencode(path))  # pyright: ignore[reportArgumentType]
 
 
@@ -49,19 +49,19 @@ def image_of(pixels: NDArray[np.generic]) -> pyvips.Image:
 
 
 def upright(image: pyvips.Image, orientation: int) -> pyvips.Image:
-    """The image turned and mirrored as EXIF's orientation (1 to 8) says."""
+    """Turn and mirror the image by an EXIF orientation (1 to 8)."""
     image = image.copy()
     image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
     return image.autorot()
 
 
 def field(image: pyvips.Image, name: str) -> object | None:
-    """The value of a header field, None where the picture has none."""
+    """The value of a header field, None if the image has none."""
     return image.get(name) if image.get_typeof(name) else None
 
 
 def blob(image: pyvips.Image, name: str) -> bytes | None:
-    """The bytes of a header field, None where the picture has none."""
+    """The bytes of a header field, None if the image has none."""
     value = field(image, name)
     return bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else None
 

@@ -1,4 +1,4 @@
-"""Writing: bands of rows stream into libvips, which encodes them; the file appears whole or not at all."""
+"""Write a picture file: libvips encodes the rows as they arrive; the file appears whole or not at all."""
 
 import logging
 from collections.abc import Iterable
@@ -12,11 +12,12 @@ import pyvips
 from iqsr.errors import PictureError, UsageError
 from iqsr.images import metadata, vips
 from iqsr.images.alpha import largest
+from iqsr.images.encoder import EncoderThreads, PngRows
 from iqsr.images.formats import MUST_END, suffixes_of
-from iqsr.images.read import Picture, PictureInfo, decoded
+from iqsr.images.info import PictureInfo
+from iqsr.images.read import Picture, decoded
 from iqsr.images.resample import resampled
-from iqsr.images.stream import Encoding, RowSource
-from iqsr.io.atomic import check_place, part_of
+from iqsr.io.atomic import atomic_path, check_output_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,13 +29,14 @@ class OutputFormat:
 
     name: str
     saver: str
-    """libvips' operation"""
+    """libvips' operation."""
     suffixes: tuple[str, ...]
     longest_side: int
+    """In pixels."""
     has_16_bit: bool
     has_alpha: bool
     quality: int | None
-    """the default, None where the format is lossless"""
+    """The default, 1..100; None for a lossless format."""
 
 
 _PNG = OutputFormat("PNG", "pngsave_target", suffixes_of("png"), 2**31 - 1, True, True, None)
@@ -53,11 +55,17 @@ def output_formats() -> tuple[OutputFormat, ...]:
 
 
 def check_output(out: Path, size: tuple[int, int], picture: Picture) -> None:
-    """Find out before the work whether a picture of `size` = (width, height) can be written to `out`.
+    """Check, before the work, whether a picture can be written.
 
-    UsageError for a suffix that is not written and for a size that is none; PictureError for a side longer
-    than the format allows, colours that it cannot tell (HDR), a folder that cannot be written to, a place that
-    is taken by a folder. A folder that does not exist yet is fine where it can be made.
+    Args:
+        out: The file; its suffix decides on the format. Its folder need not exist yet.
+        size: (width, height) of the file in pixels.
+        picture: The source.
+
+    Raises:
+        UsageError: The suffix is not one that is written, or a side is below 1.
+        PictureError: A side is longer than the format allows, the format cannot store the colours (HDR), the folder
+            cannot be written to, or `out` is a folder.
     """
     out = Path(out)
     chosen = _format(out)
@@ -73,7 +81,7 @@ def check_output(out: Path, size: tuple[int, int], picture: Picture) -> None:
             f"cannot write '{out}': '{picture.info.path.name}' has {special}, which of the output formats only PNG "
             "can tell; choose .png"
         )
-    check_place(out)
+    check_output_path(out)
 
 
 def write_picture(
@@ -85,20 +93,24 @@ def write_picture(
     size: tuple[int, int],
     quality: int | None = None,
 ) -> None:
-    """Write a picture whose rows arrive in bands, top to bottom; `out` is replaced at the end or not at all.
+    """Write a picture whose rows arrive in bands from top to bottom. `out` is replaced at the end or not at all.
 
-    bands: float32 (1, 3, any height, W), clamped to [0, 1]; the heights add up to H, (W, H) = `upscaled`.
-    size: (width, height) of the file; where it differs, the rows are resampled as they pass (`resample`).
-    source: gives the rest. Gray stays one channel, 16 bit stay 16 where the format has them (PNG, TIFF),
-    alpha is resampled (bicubic) to `size`; JPEG, which has none, shows what is seen on white, or the colour alone where
-    the source is `straight`; colour, EXIF (upright, new dimensions, no thumbnail), XMP, IPTC, resolution and texts are
-    kept. A warning tells what is not.
-    quality: 1..100 for JPEG (default 95) and WebP (default 90), else not used.
+    Gray stays one channel, 16 bits stay 16 in PNG and TIFF, and alpha is resampled (bicubic) to `size`. JPEG has no
+    alpha: the picture is shown on white, or its colour alone if the source is `straight`. Colour, EXIF, XMP, IPTC,
+    resolution and texts of the source are kept, with orientation and dimensions updated; a warning names what the
+    format cannot keep. Memory does not grow with the height, but for WebP, whose encoder holds the picture.
 
-    Memory does not grow with the picture's height, but for WebP, whose encoder holds the picture. A missing
-    folder is made. Errors: those of `check_output`; PictureError when encoding or writing fails (a full
-    disk); ValueError when the rows are not those announced; whatever the iterable raises. None of them
-    leaves a file behind.
+    Args:
+        out: The file; its suffix decides on the format. Its folder is made if it is missing.
+        bands: Float32 (1, 3, any height, W), clamped to [0, 1]. The heights add up to H.
+        source: The picture that the rows were made of.
+        upscaled: (W, H), the size of the rows in pixels.
+        size: (width, height) of the file. If it differs from `upscaled`, the rows are resampled as they arrive.
+        quality: 1..100 for JPEG (default 95) and WebP (default 90); not used for others.
+
+    Raises:
+        UsageError, PictureError: as `check_output`; also if encoding or writing fails, as on a full disk.
+        ValueError: The bands do not have the size `upscaled`.
     """
     out = Path(out)
     if quality is not None and not 1 <= quality <= 100:
@@ -108,15 +120,15 @@ def write_picture(
     if source.straight and info.has_alpha and not chosen.has_alpha:
         logger.warning("'%s': alpha left out, %s has none", out, chosen.name)
     depth = 16 if info.depth == 16 and chosen.has_16_bit else 8
-    stream = RowSource(*upscaled, bands=1 if info.gray else 3, depth=depth)
-    with part_of(out, PictureError) as part:
+    stream = PngRows(*upscaled, bands=1 if info.gray else 3, depth=depth)
+    with atomic_path(out, PictureError) as part:
         encode = partial(_encode, part=part, chosen=chosen, source=source, size=size, quality=quality)
-        with Encoding(out, encode) as encoding:
+        with EncoderThreads(out, encode) as encoding:
             for block in stream.blocks(bands):
                 encoding.send(block)
-        lost = _describe(part, out, chosen, info, size)
-    if lost:
-        logger.warning("'%s': not kept in '%s': %s", info.path, out, "; ".join(lost))
+        dropped = _add_metadata(part, out, chosen, info, size)
+    if dropped:
+        logger.warning("'%s': not kept in '%s': %s", info.path, out, "; ".join(dropped))
 
 
 def _format(out: Path) -> OutputFormat:
@@ -135,7 +147,7 @@ def _encode(
     size: tuple[int, int],
     quality: int | None,
 ) -> None:
-    """Read the row stream from a pipe and write the whole file. pyvips.Error, OSError, PictureError."""
+    """Read the rows from a pipe and encode the whole file. pyvips.Error, OSError, PictureError."""
     info = source.info
     stream = pyvips.Source.new_from_descriptor(descriptor)
     image = pyvips.Image.pngload_source(stream, access="sequential", fail_on="truncated")
@@ -153,28 +165,28 @@ def _encode(
     try:
         pyvips.Operation.call(chosen.saver, image, vips.target(part), keep="none", **_options(chosen, image, quality))
     except pyvips.Error:
-        # libvips may lose the system's word ("Unknown error -1" on a full disk): let the system repeat it.
+        # libvips may lose the system's message ("Unknown error -1" on a full disk): let the system repeat it.
         with part.open("ab") as file:
             file.write(bytes(1 << 16))
         raise
 
 
 def _opacity(alpha: pyvips.Image, size: tuple[int, int], colour: pyvips.Image) -> pyvips.Image:
-    """The source's alpha at the output's size, in the range of the output's colour; 1 stays exactly 1."""
+    """The alpha of the source at the size of the file, in the range of its colour; 1 stays exactly 1."""
     scaled = resampled(alpha, size, "cubic")
     if scaled.format == colour.format:
         return scaled
     return (scaled * (largest(colour) / largest(scaled))).rint().cast(colour.format)
 
 
-def _describe(part: Path, out: Path, chosen: OutputFormat, info: PictureInfo, size: tuple[int, int]) -> list[str]:
-    """Add to the pixels what the source's file says of itself; returns what cannot be kept. PictureError."""
+def _add_metadata(part: Path, out: Path, chosen: OutputFormat, info: PictureInfo, size: tuple[int, int]) -> list[str]:
+    """Add the metadata and colour of the source to a file of pixels; returns what cannot be kept. PictureError."""
     colour = info.colour
     if chosen is _WEBP and _gray_profile(info):
         colour = replace(colour, icc=vips.builtin_profile("srgb"))
-    blocks, lost = metadata.for_result(info.metadata, chosen.name, (info.width, info.height), size)
+    blocks, dropped = metadata.carry(info.metadata, chosen.name, (info.width, info.height), size)
     try:
-        return lost + metadata.write(part, chosen.name, blocks, colour, size=size, gray=info.gray)
+        return dropped + metadata.write_metadata(part, chosen.name, blocks, colour, size=size, gray=info.gray)
     except OSError as error:
         raise PictureError(f"cannot write '{out}': {error.strerror or error}") from None
 

@@ -1,1 +1,1 @@
-"""Files that appear whole, locks, downloads, weight files."""
+"""Files that are written whole or not at all, locks, downloads, weight files."""

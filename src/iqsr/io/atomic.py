@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all, and one line that names file and disk where they cannot.
+"""Write files whole or not at all; an error is one line that names the file and the disk.
 
-A hidden part beside the place takes what is written, reaches the disk, and is renamed. It is named
-`.NAME.PID-NUMBER.iqsr-part` and locked while its process writes it, so that what a killed process left is known by
-its lock being free.
+A hidden temporary file beside the target is written, synced to the disk and renamed. It is named
+`.NAME.PID-NUMBER.iqsr-part` and locked while its process writes it: one whose lock
+is free is left from a killed process.
 """
 
 import errno
@@ -27,22 +27,38 @@ _numbers = itertools.count()
 
 
 @contextmanager
-def part_of(out: Path, error: type[IqsrError] = WriteError) -> Generator[Path]:
-    """A hidden file beside `out`, for what writes to a path; it becomes `out` when the block ends well.
+def atomic_path(out: Path, error: type[IqsrError] = WriteError) -> Generator[Path]:
+    """Yield a hidden temporary path that becomes `out` when the block ends without an exception, else vanishes.
 
-    It vanishes when the block does not. The folder is made if it is missing. error: what is raised, in one line, where
-    the file system refuses; OSErrors of the block are told in the same way. What raises errors of its own for a full
-    disk, as torch and safetensors do, is told rightly by `opened` alone.
+    For writers that take a path. Of writers that raise errors of their own for a full disk, as torch and safetensors
+    do, only `atomic_open` reports the cause.
+
+    Args:
+        out: The place of the finished file. Its folder is made if it is missing.
+        error: The class of the error for what the file system refuses, also inside the block.
+
+    Raises:
+        IqsrError: of the class `error`, one line with file, disk and what to do.
     """
     with _part(out, error) as path:
         yield path
 
 
 @contextmanager
-def opened(out: Path, error: type[IqsrError] = WriteError) -> Generator[BinaryIO]:
-    """As `part_of`, for what writes to an open file. Whatever the writer makes of a refusal, the system's is told."""
+def atomic_open(out: Path, error: type[IqsrError] = WriteError) -> Generator[BinaryIO]:
+    """Open a file for writing that becomes `out` when the block ends without an exception, else vanishes.
+
+    Where the writer turns the system's error into one of its own, the system's error is the one that is raised.
+
+    Args:
+        out: The place of the finished file. Its folder is made if it is missing.
+        error: The class of the error for what the file system refuses.
+
+    Raises:
+        IqsrError: of the class `error`, one line with file, disk and what to do.
+    """
     with _part(out, error) as path:
-        raw = _Watched(path)
+        raw = _RecordingFile(path)
         file = io.BufferedWriter(raw, 1 << 20)
         try:
             yield cast("BinaryIO", file)
@@ -57,19 +73,19 @@ def opened(out: Path, error: type[IqsrError] = WriteError) -> Generator[BinaryIO
 
 
 def write_bytes(out: Path, data: bytes, error: type[IqsrError] = WriteError) -> None:
-    """Write a file whole or not at all."""
-    with opened(out, error) as file:
+    """Write a file whole or not at all. Raises `error` if the file system refuses."""
+    with atomic_open(out, error) as file:
         file.write(data)
 
 
 def write_text(out: Path, text: str, error: type[IqsrError] = WriteError) -> None:
-    """Write a text in UTF-8, whole or not at all."""
+    """Write a text in UTF-8, whole or not at all. Raises `error` if the file system refuses."""
     write_bytes(out, text.encode(), error)
 
 
 def append(out: Path, data: bytes) -> None:
-    """Add to the end of a file, all of `data` or nothing. WriteError."""
-    with explained(out):
+    """Append all of `data` to a file, or nothing. WriteError if the file system refuses."""
+    with write_errors(out):
         descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             before = os.fstat(descriptor).st_size
@@ -85,10 +101,10 @@ def append(out: Path, data: bytes) -> None:
             os.close(descriptor)
 
 
-def check_place(out: Path) -> None:
-    """Find out before the work whether a file can be written at `out`. A folder that can be made need not exist yet.
+def check_output_path(out: Path) -> None:
+    """Check, before the work, whether a file can be written at `out`. Its folder need not exist yet.
 
-    PictureError for a folder that cannot be written to, and for a place that is taken by a folder.
+    PictureError if the folder cannot be written to or `out` is a folder.
     """
     if out.is_dir():
         raise PictureError(f"cannot write '{out}': it is a folder")
@@ -100,10 +116,10 @@ def check_place(out: Path) -> None:
 
 
 def remove_stale_parts(folder: Path) -> list[Path]:
-    """Delete the parts in `folder` (not below it) that a killed process left behind; returns them.
+    """Delete the temporary files in `folder` (not below it) that killed processes left; returns their paths.
 
-    The lock on a part is surer than asking whether its process still runs: ids are used again (in containers at once)
-    and say nothing about another machine that writes into the same folder. What cannot be removed stays.
+    A free lock identifies them. The process id does not: ids are reused, and the process may run on another machine
+    that writes into the same folder. A file that cannot be deleted stays.
     """
     removed: list[Path] = []
     for part in sorted(path for path in folder.iterdir() if _PART.fullmatch(path.name)):
@@ -114,10 +130,13 @@ def remove_stale_parts(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def explained(out: Path, error: type[IqsrError] = WriteError, *, of: Path | None = None) -> Generator[None]:
-    """An OSError inside the block becomes one line that names the file, the disk, and what to do.
+def write_errors(out: Path, error: type[IqsrError] = WriteError, *, of: Path | None = None) -> Generator[None]:
+    """Turn an OSError inside the block into an error of one line with the file, the disk and what to do.
 
-    of: the one file whose errors these are; those that name others are left as they are.
+    Args:
+        out: The file that the message names.
+        error: The class of the error.
+        of: If given, an OSError that names another file than this one is raised unchanged.
     """
     try:
         yield
@@ -131,7 +150,7 @@ def explained(out: Path, error: type[IqsrError] = WriteError, *, of: Path | None
 
 
 def reason(refusal: OSError, out: Path) -> str:
-    """Why `out` cannot be written, with the disk and what to do where that is the disk's doing."""
+    """Why `out` cannot be written; with the disk and what to do if the disk is the cause."""
     match refusal.errno:
         case errno.ENOSPC:
             full = "no file more fits" if _has_no_inodes(out) else "no space is left"
@@ -149,7 +168,7 @@ def reason(refusal: OSError, out: Path) -> str:
 
 
 def disk_of(path: Path) -> str:
-    """The disk that `path` lies on, or would: where it is mounted, and its file system where the system tells."""
+    """The mount point of the disk that `path` is on, or will be, and its file system if it is known."""
     place = _existing(path)
     while not os.path.ismount(place) and place != place.parent:
         place = place.parent
@@ -161,15 +180,15 @@ def disk_of(path: Path) -> str:
 def _part(out: Path, error: type[IqsrError]) -> Generator[Path]:
     stem = os.fsdecode(os.fsencode(out.name)[:200])  # file systems take names of 255 bytes
     part = out.with_name(f".{stem}.{os.getpid()}-{next(_numbers)}.iqsr-part")
-    with explained(out, error):
+    with write_errors(out, error):
         out.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with suppress(OSError):  # a file system without locks: nothing there is ever found stale
             lock_open_file(descriptor)
-        with explained(out, error, of=part):
+        with write_errors(out, error, of=part):
             yield part
-        with explained(out, error):
+        with write_errors(out, error):
             os.fsync(descriptor)  # a network file system or a quota may say "no space" only now
             part.replace(out)
             _sync_folder(out.parent)
@@ -181,8 +200,8 @@ def _part(out: Path, error: type[IqsrError]) -> Generator[Path]:
         os.close(descriptor)
 
 
-class _Watched(io.FileIO):
-    """A file that remembers what the system refused."""
+class _RecordingFile(io.FileIO):
+    """A file that keeps the OSError of a failed write."""
 
     refusal: OSError | None = None
 
@@ -198,7 +217,7 @@ class _Watched(io.FileIO):
 
 
 def _sync_folder(folder: Path) -> None:
-    """A rename outlasts a power cut only when its folder has reached the disk; not every file system can do that."""
+    """Sync a folder, so that a rename in it survives a power cut; some file systems cannot do that."""
     if sys.platform == "win32":
         return
     with suppress(OSError):
@@ -234,7 +253,7 @@ def _has_no_inodes(out: Path) -> bool:
 
 
 def _file_systems() -> dict[str, str]:
-    """The kind of file system by the place where it is mounted; empty where the system has no such table."""
+    """The type of file system by mount point; empty if the system has no such table."""
     try:
         table = Path("/proc/self/mounts").read_text()
     except OSError:

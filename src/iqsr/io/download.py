@@ -8,26 +8,34 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from iqsr.errors import WeightsError
-from iqsr.io.atomic import explained
+from iqsr.io.atomic import write_errors
 
-_CHUNK = 1 << 20
-_TIMEOUT = 30.0
+_CHUNK_BYTES = 1 << 20
+_TIMEOUT_SECONDS = 30.0
 
 
 def download(url: str, target: Path, *, size: int, sha256: str) -> None:
-    """Download `url` to `target`, which appears only when its hash is right.
+    """Download a file; it appears at `target` only if its hash is right.
 
-    What has arrived stays beside it as `.<name>.part`; the next call goes on from there if the server can.
-    Raises WeightsError in one line: no connection, a broken one, a refusal, wrong content, a full disk.
+    An incomplete download stays beside it as `.<name>.part`, and the next call resumes it if the server can.
+
+    Args:
+        url: HTTP(S).
+        target: The place of the file.
+        size: Bytes of the file.
+        sha256: Its hash in hexadecimal digits.
+
+    Raises:
+        WeightsError: No connection, a broken one, a refusal of the server, wrong content, or a full disk.
     """
     part = target.with_name(f".{target.name}.part")
     try:
-        with explained(target, WeightsError):
+        with write_errors(target, WeightsError):
             target.parent.mkdir(parents=True, exist_ok=True)
         if _length(part) < size:
             _receive(url, part, size)
         _verify(url, part, size, sha256)
-        with explained(target, WeightsError):
+        with write_errors(target, WeightsError):
             part.replace(target)
     except HTTPError as error:
         if error.code == 416:  # "range not satisfiable": what we have cannot be the start of this file
@@ -38,7 +46,7 @@ def download(url: str, target: Path, *, size: int, sha256: str) -> None:
 
 
 def check_reachable(host: str) -> None:
-    """WeightsError, in one line, if nobody answers at `host` (a URL) within ten seconds. Any answer will do."""
+    """Raise WeightsError if `host` (a URL) does not answer within ten seconds. Any answer is enough."""
     try:
         with urlopen(Request(host, method="HEAD", headers={"User-Agent": "iqsr"}), timeout=10):
             return
@@ -53,19 +61,19 @@ def _length(path: Path) -> int:
 
 
 def _receive(url: str, part: Path, size: int) -> None:
-    """Append what `part` lacks, or start again if the server cannot resume. Never more than `size` bytes."""
+    """Download the rest of `part`, or all of it if the server cannot resume; at most `size` bytes."""
     have = _length(part)
     headers = {"User-Agent": "iqsr"} | ({"Range": f"bytes={have}-"} if have else {})
-    with cast("HTTPResponse", urlopen(Request(url, headers=headers), timeout=_TIMEOUT)) as response:
+    with cast("HTTPResponse", urlopen(Request(url, headers=headers), timeout=_TIMEOUT_SECONDS)) as response:
         resumed = (response.headers["Content-Range"] or "").startswith(f"bytes {have}-")
         total = (response.headers["Content-Range" if resumed else "Content-Length"] or "").rpartition("/")[2]
         if total.isdecimal() and int(total) != size:
             part.unlink(missing_ok=True)
             raise WeightsError(f"{url}: not the published file ({total} bytes, expected {size})")
         have = have if resumed else 0
-        with explained(part, WeightsError, of=part), part.open("ab" if resumed else "wb") as file:
-            while have < size and (chunk := response.read(min(_CHUNK, size - have))):
-                with explained(part, WeightsError):
+        with write_errors(part, WeightsError, of=part), part.open("ab" if resumed else "wb") as file:
+            while have < size and (chunk := response.read(min(_CHUNK_BYTES, size - have))):
+                with write_errors(part, WeightsError):
                     file.write(chunk)
                     file.flush()
                 have += len(chunk)

@@ -1,4 +1,4 @@
-"""One process at a time in a folder: locks that the system drops when their process ends, however it ends."""
+"""Locks for a folder: one process works in it at a time. The system drops a lock when its process ends."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from iqsr.errors import IqsrError
 
 logger = logging.getLogger(__name__)
 LOCK_FILE = ".lock"
-"""In a folder that is worked in; it stays, its lock does not. Inside: who has it."""
-_BYTE = 1 << 30  # Windows locks bytes, and nobody else reads those: one far behind the text
+"""The name of the lock file in a folder. It holds who has the lock, and stays when the lock is released."""
+_BYTE = 1 << 30  # Windows locks single bytes: this one is far behind the text
 
 
 def lock_open_file(descriptor: int) -> None:
-    """Lock an open file until it is closed. BlockingIOError where another has it, OSError where locks are unknown."""
+    """Lock an open file until it is closed. BlockingIOError if another process has it, OSError without locks."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -39,13 +39,18 @@ def lock_open_file(descriptor: int) -> None:
 
 
 class FolderLock:
-    """A folder that this process alone works in, from the making of this object to `release`, or to its own end.
+    """Locks a folder for this process from its construction to `release`, or to the end of the process.
 
-    folder: is made if it is missing. work: what is done there, as `iqsr train`, for others to be told. file: below the
-    folder; processes that name the same one keep each other out.
+    On a file system without locks a warning says that other processes are not kept out.
 
-    IqsrError, which names the folder, the process and its machine, where another works there. On a file system
-    without locks a warning says that nothing keeps others out. OSError where the file cannot be made.
+    Args:
+        folder: The folder; it is made if it is missing.
+        work: What is done there, such as `iqsr train`: others see it in their error.
+        file: The lock file, relative to the folder.
+
+    Raises:
+        IqsrError: Another process has the lock; the message names it, its machine and the folder.
+        OSError: The lock file cannot be made.
     """
 
     def __init__(self, folder: Path, work: str, file: str = LOCK_FILE) -> None:
@@ -72,20 +77,20 @@ class FolderLock:
             os.write(descriptor, json.dumps(about).encode())
 
     def release(self) -> None:
-        """Let others in. Nothing where that was done."""
+        """Release the lock. A second call does nothing."""
         if self._close.alive:
             with suppress(OSError):
-                os.ftruncate(self._descriptor, 0)  # a folder whose work is done tells nothing of when and by whom
+                os.ftruncate(self._descriptor, 0)  # a finished folder must not depend on who worked in it, and when
         self._close()
 
     def forget(self) -> None:
-        """For a process that was forked and has no part in the lock: close the file, and leave all else."""
+        """Close the file in a forked process, which does not own the lock, and leave its content."""
         self._close()
 
 
 @contextmanager
 def locked(folder: Path, work: str, file: str = LOCK_FILE) -> Generator[None]:
-    """A `FolderLock` for as long as the block takes."""
+    """Hold a `FolderLock` during the block."""
     lock = FolderLock(folder, work, file)
     try:
         yield
@@ -96,14 +101,14 @@ def locked(folder: Path, work: str, file: str = LOCK_FILE) -> Generator[None]:
 _held: WeakSet[FolderLock] = WeakSet()
 
 
-def _let_go() -> None:
-    """A process that was forked has the same open files: left open, they would keep the lock beyond their parent."""
+def _close_in_forked_process() -> None:
+    """Close inherited lock files: open in a forked process, they would keep the lock after its parent has ended."""
     for lock in list(_held):
         lock.forget()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_close_in_forked_process)
 
 
 def _now() -> str:

@@ -1,6 +1,6 @@
-"""What a file is that was given as a network's weights and is none. By its content first; no torch in here.
+"""Identify files that were given as model weights and cannot be read as such, by content and then by suffix.
 
-Asked only where reading has failed, so that no checkpoint is refused for what it looks like.
+Called only after reading has failed, so that no checkpoint is refused for its looks. Imports no torch.
 """
 
 import json
@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
-_START = 4096
-"""Bytes that are looked at."""
+_HEAD_BYTES = 4096
+"""Bytes that are examined."""
 _PYTORCH = "only PyTorch's weights are read: give the .pth or .safetensors file of this network"
 _AGAIN = "fetch it again"
 _UNPACK = "unpack it, and give the .pth or .safetensors file in it"
@@ -52,7 +52,7 @@ _MAGIC: dict[tuple[int, bytes], str] = {
     (0, b"MM\x00*"): "a picture, not a network",
     (0, b"%PDF"): "a PDF, not a network",
 }
-"""What begins so, by place and bytes."""
+"""Descriptions by the offset and the bytes of a signature."""
 
 _SUFFIXES = {
     ".pb": f"a network for TensorFlow; {_PYTORCH}",
@@ -65,23 +65,27 @@ _SUFFIXES = {
     ".mnn": f"a network for MNN; {_PYTORCH}",
     ".engine": f"an engine of TensorRT; {_PYTORCH}",
 }
-"""Where the content tells nothing."""
+"""Descriptions by suffix, for formats without a signature."""
 
 
-def what_it_is(path: Path) -> str | None:
-    """What the file `path`, which cannot be read as weights, is instead, and what to do; None where nothing tells.
+def identify_file(path: Path) -> str | None:
+    """Describe a file that cannot be read as weights, and say what to do.
 
-    Raises OSError where it cannot be read at all.
+    Returns:
+        What the file is, and what to do; None if it is unknown.
+
+    Raises:
+        OSError: The file cannot be opened.
     """
     with path.open("rb") as file:
-        start = file.read(_START)
+        start = file.read(_HEAD_BYTES)
     if not start:
         return f"an empty file: {_AGAIN}"
     if beside := _weights_beside(path):
         return beside
-    for (place, magic), told in _MAGIC.items():
+    for (place, magic), description in _MAGIC.items():
         if start.startswith(magic, place):
-            return told
+            return description
     if start.startswith(b"PK\x03\x04"):
         return _zip(path)
     if _is_onnx(start):
@@ -91,10 +95,10 @@ def what_it_is(path: Path) -> str | None:
     return _text(start) or _safetensors(path, start) or _SUFFIXES.get(path.suffix.lower())
 
 
-def wrong_checksum(path: Path) -> str | None:
-    """The name of a part of a ZIP file, as torch.save writes, whose CRC-32 does not fit what is there; else None.
+def damaged_zip_member(path: Path) -> str | None:
+    """The name of a member of a ZIP file, as torch.save writes them, whose CRC-32 is wrong; None if there is none.
 
-    None, too, for other files and for those that were written without checksums (`set_crc32_options(False)`).
+    None also for other files, and for those written without checksums (`set_crc32_options(False)`).
     """
     if not is_zipfile(path):
         return None
@@ -106,7 +110,7 @@ def wrong_checksum(path: Path) -> str | None:
 
 
 def _weights_beside(path: Path) -> str | None:
-    """Weights without a signature of their own go by the description that lies beside them."""
+    """Describe weights without a signature by the description of the network in the same folder."""
     if path.suffix.lower() != ".bin":
         return None
     beside = {".param": "ncnn", ".xml": "OpenVINO"}
@@ -115,7 +119,7 @@ def _weights_beside(path: Path) -> str | None:
 
 
 def _zip(path: Path) -> str | None:
-    """By the names inside. None for torch.save's own, which is then damaged or refused for another reason."""
+    """Describe a ZIP file by its members; None for torch.save's format."""
     if not is_zipfile(path):
         return f"damaged, its end is missing: {_AGAIN}"
     try:
@@ -158,7 +162,7 @@ def _text(start: bytes) -> str | None:
 
 
 def _safetensors(path: Path, start: bytes) -> str | None:
-    """A file that begins as safetensors do: with the length of a header, which tells how much must follow."""
+    """Describe a damaged safetensors file, which begins with the length of its header; None if it is none."""
     if start[8:9] != b"{":
         return None
     header, size = int.from_bytes(start[:8], "little"), path.stat().st_size
@@ -209,7 +213,7 @@ def _varint(data: bytes, place: int) -> tuple[int, int]:
 
 
 def pickled_class(path: Path) -> str | None:
-    """The class of the network that a file holds as a whole Python object; None where it holds something else.
+    """The class of the network that a file holds as a whole Python object; None if it holds something else.
 
     Nothing is executed: the pickle's instructions are only read.
     """

@@ -1,4 +1,4 @@
-"""safetensors files whose bytes depend on what they hold alone: equal results are equal files."""
+"""safetensors files whose bytes depend on their content alone: equal tensors give equal files."""
 
 import json
 from collections.abc import Mapping
@@ -7,9 +7,11 @@ from torch import Tensor
 
 
 def serialized(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """A safetensors file as bytes. tensors: contiguous, none sharing memory with another.
+    """Make a safetensors file as bytes, with sorted metadata: the library's order differs from process to process.
 
-    The library writes the texts of a header in an order that differs from process to process; here they are sorted.
+    Args:
+        tensors: By name; contiguous, none sharing memory with another.
+        metadata: Texts for the header.
     """
     from safetensors.torch import save
 

@@ -1,4 +1,4 @@
-"""Weight files: what exists, where it comes from, and a verified local path.
+"""Weight files: which ones exist, where they come from, and their verified local paths.
 
 `weights.toml` lists every file with its source, SHA-256, size and licence. A file is used only after its hash
 has been checked. `locate` never touches the network; only `fetch` does.
@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
-from iqsr.io.atomic import part_of
+from iqsr.io.atomic import atomic_path
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Weight:
     description: str
     """One line for people."""
     generic_name: bool = False
-    """True if other files in the world have its published name too: the name alone then says nothing."""
+    """True if other files have the same published name, so that the name does not identify it."""
 
     @property
     def package(self) -> str | None:
@@ -80,7 +80,7 @@ def known_weight(name: str) -> Weight:
 
 
 def weights_folder() -> Path:
-    """Where imported and downloaded weights live: `$IQSR_WEIGHTS`, or the platform's folder for user data."""
+    """The folder for imported and downloaded weights: `$IQSR_WEIGHTS`, or the platform's folder for user data."""
     if chosen := os.environ.get("IQSR_WEIGHTS"):
         return expanded(chosen)
     if sys.platform == "win32":
@@ -93,7 +93,7 @@ def weights_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """Where things live that can be made again: `$IQSR_CACHE`, or the platform's folder for caches."""
+    """The folder for files that can be made again: `$IQSR_CACHE`, or the platform's folder for caches."""
     if chosen := os.environ.get("IQSR_CACHE"):
         return expanded(chosen)
     if sys.platform == "win32":
@@ -106,7 +106,7 @@ def cache_folder() -> Path:
 
 
 def expanded(path: str) -> Path:
-    """With the home folder for a `~` at its start; as it is where there is none, as some containers run."""
+    """The path with `~` expanded; unchanged if there is no home folder, as in some containers."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -277,7 +277,7 @@ def _copy(file: Path, weight: Weight) -> None:
     target = weights_folder() / weight.filename
     if target.is_file() and matches(target, weight):
         return
-    with part_of(target, WeightsError) as temporary:
+    with atomic_path(target, WeightsError) as temporary:
         shutil.copyfile(file, temporary)
         if not matches(temporary, weight):
             raise WeightsError(f"{file} changed while it was copied; run the same command again")

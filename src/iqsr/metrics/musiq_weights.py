@@ -14,7 +14,7 @@ from torch import Tensor
 
 from iqsr.errors import WeightsError
 from iqsr.finite import not_finite
-from iqsr.io.model_files import what_it_is, wrong_checksum
+from iqsr.io.model_files import damaged_zip_member, identify_file
 from iqsr.metrics.musiq_layers import LAYERS, WIDTH
 
 State = dict[str, Tensor]
@@ -62,15 +62,15 @@ def read_state(path: Path, bins: int) -> State:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (KeyError, StopIteration, ValueError, RuntimeError, BadZipFile, AttributeError, EOFError) as error:
-        reason = None if is_zipfile(path) else what_it_is(path)
+        reason = None if is_zipfile(path) else identify_file(path)
         reason = reason or f"not MUSIQ's weights ({_first_line(error)}); fetch the file again"
         raise WeightsError(f"{path}: {reason}") from error
     except Exception as error:
         if type(error).__name__ == "UnpicklingError":
-            reason = what_it_is(path) or "not plain weights, and not opened: it may run code; fetch it again"
+            reason = identify_file(path) or "not plain weights, and not opened: it may run code; fetch it again"
             raise WeightsError(f"{path}: {reason}") from error
         raise
-    if part := wrong_checksum(path):
+    if part := damaged_zip_member(path):
         raise WeightsError(f"{path}: damaged: the checksum of its part '{part}' is wrong; fetch the file again")
     if found := not_finite(theirs.items()):
         raise WeightsError(f"{path}: {found}: damaged; fetch the file again")

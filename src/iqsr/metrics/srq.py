@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from iqsr.errors import UsageError, WeightsError
 from iqsr.finite import not_finite
-from iqsr.io.model_files import what_it_is
+from iqsr.io.model_files import identify_file
 from iqsr.metrics.card import MetricCard, Precision
 from iqsr.metrics.dense import DenseHead, Prediction, Predictor, penalise_blank_areas
 from iqsr.metrics.efficientnet_lite import CHANNELS, EfficientNetLite0
@@ -70,7 +70,7 @@ def load_predictor(model: nn.Module, path: Path) -> None:
         state = load_file(path)
         model.load_state_dict({k: v.float() for k, v in state.items()})
     except Exception as error:
-        reason = what_it_is(path) if path.is_file() else None
+        reason = identify_file(path) if path.is_file() else None
         reason = reason or f"not weights of this predictor ({str(error).splitlines()[0]})"
         raise WeightsError(f"{path.name}: {reason}; train them with `iqsr train-quality`") from error
     if found := not_finite(model.named_parameters()):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from iqsr.errors import ModelError, UsageError
 from iqsr.finite import not_finite
 from iqsr.io.atomic import write_bytes
-from iqsr.io.model_files import what_it_is
+from iqsr.io.model_files import identify_file
 from iqsr.io.tensor_files import serialized
 
 FORMAT = "iqsr-adapter-1"
@@ -147,7 +147,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             names: list[str] = list(file.keys())
             return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
-        reason = what_it_is(path) or f"not a safetensors file, or damaged ({error})"
+        reason = identify_file(path) or f"not a safetensors file, or damaged ({error})"
         raise ModelError(f"{path}: {reason}") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error

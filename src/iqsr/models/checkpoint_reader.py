@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from iqsr.device import one_thread
 from iqsr.errors import ModelError, UsageError
 from iqsr.finite import not_finite
-from iqsr.io.model_files import pickled_class, what_it_is, wrong_checksum
+from iqsr.io.model_files import damaged_zip_member, identify_file, pickled_class
 from iqsr.models.adapter import is_adapter
 from iqsr.models.model import SRModel
 
@@ -94,7 +94,7 @@ def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ModelError(f"{path}: {what_it_is(path) or f'a damaged safetensors file ({error})'}") from error
+        raise ModelError(f"{path}: {identify_file(path) or f'a damaged safetensors file ({error})'}") from error
 
 
 def _read_pickle(path: Path) -> object:
@@ -104,13 +104,13 @@ def _read_pickle(path: Path) -> object:
     except UnpicklingError as error:
         raise ModelError(f"{path}: {_why_refused(path, error)}") from error
     except Exception as error:  # of a file that is cut off, OSError, too
-        reason = what_it_is(path)
+        reason = identify_file(path)
         if reason is None and isinstance(error, OSError):
             raise
         cut = "EOF" in str(error)
         reason = reason or f"{'damaged, its end is missing' if cut else 'not a checkpoint, or damaged'}; {_AGAIN}"
         raise ModelError(f"{path}: {reason}") from error
-    if part := wrong_checksum(path):  # torch does not look
+    if part := damaged_zip_member(path):  # torch does not look
         raise ModelError(f"{path}: damaged: the checksum of its part '{part}' is wrong; {_AGAIN}")
     return state
 
@@ -124,7 +124,7 @@ def _why_refused(path: Path, error: UnpicklingError) -> str:
         )
     wanted = re.search(r"(?:GLOBAL|[Gg]lobal:?) (?!GLOBAL)([\w.]+)", str(error))
     if wanted is None:
-        return what_it_is(path) or "damaged, or not a checkpoint that can be read safely"
+        return identify_file(path) or "damaged, or not a checkpoint that can be read safely"
     return (
         f"refused, because it wants to run code when it is opened ({wanted[1]}); "
         "only plain tensors are read: ask its author for a .safetensors file"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from iqsr.errors import ModelError, UsageError
-from iqsr.io.atomic import part_of
+from iqsr.io.atomic import atomic_path
 from iqsr.io.tensor_files import serialized
 from iqsr.models.checkpoint_reader import load_checkpoint
 from iqsr.models.real_esrgan import real_esrgan_names
@@ -48,7 +48,7 @@ def write_checkpoint(
 
     Raises ModelError if spandrel does not make the same network of the file, WriteError if it cannot be written.
     """
-    with part_of(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(serialized(official_state(module, architecture), {**(metadata or {}), "format": "pt"}))
         try:
             read_back = load_checkpoint(temporary).module

@@ -84,7 +84,7 @@ def prepare(
         recipe = read_recipe(recipe, PrepareRecipe)
     _check_metrics(recipe)
     unread: list[OSError] = []
-    found = _named(find_pictures(photos, leave_out=out, on_unread=unread.append))
+    found = _named(find_pictures(photos, exclude=out, on_unread=unread.append))
     with claimed(out, recipe.variants, _identity(recipe)) as folder:
         records = folder.records()
         to_do = _to_do(found, records, out)

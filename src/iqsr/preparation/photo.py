@@ -14,7 +14,7 @@ from torch import Tensor
 
 from iqsr.errors import IqsrError, PictureError
 from iqsr.images import read_rgb
-from iqsr.io.atomic import part_of
+from iqsr.io.atomic import atomic_path
 from iqsr.preparation.enhance import Enhancers, resized
 from iqsr.preparation.folder import PhotoRecord, SetFolder
 from iqsr.preparation.patches import Pixels, is_textured, patch_positions
@@ -110,7 +110,7 @@ def pixels_of(picture: Tensor) -> Pixels:
 def write_png(pixels: Pixels, out: Path) -> None:
     """Write an 8-bit PNG without metadata. Raises PictureError."""
     try:
-        with part_of(out, PictureError) as part:
+        with atomic_path(out, PictureError) as part:
             Image.fromarray(pixels).save(part, "PNG", compress_level=4)
     except OSError as error:
         raise PictureError(f"cannot write '{out}': {error.strerror or error}") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from iqsr.errors import IqsrError, UsageError
 from iqsr.images import Picture, open_picture, write_picture
 from iqsr.images.metadata import Colour, Metadata
-from iqsr.io.atomic import check_place
+from iqsr.io.atomic import check_output_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -162,7 +162,7 @@ def plan_maps(found: list[tuple[Path, Path]], folder: Path) -> dict[Path, Path]:
     """Where each picture's map goes: the tree below the inputs, mirrored in `folder`, `photo.jpg` as `photo_map.png`.
 
     Where several would have that name, all of them are called like `photo_jpg_map.png`. UsageError where that is not
-    enough; the errors of `check_place` where one cannot be written.
+    enough; the errors of `check_output_path` where one cannot be written.
     """
     names = Counter(_map_name(relative) for _, relative in found)
     sources: dict[Path, Path] = {}
@@ -173,7 +173,7 @@ def plan_maps(found: list[tuple[Path, Path]], folder: Path) -> dict[Path, Path]:
         out = folder / name
         if out in sources:
             raise UsageError(f"the maps of '{sources[out]}' and '{source}' would both be '{out}'; score them apart")
-        check_place(out)
+        check_output_path(out)
         sources[out] = source
     return {source: out for out, source in sources.items()}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqsr.errors import UsageError
-from iqsr.io.atomic import check_place, part_of
+from iqsr.io.atomic import atomic_path, check_output_path
 from iqsr.metrics import card
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ def _text(named: str) -> str:
 
 
 def check_table(out: Path) -> None:
-    """Raise UsageError unless `out` is named like a CSV, Parquet or JSON file, and the errors of `check_place`."""
+    """UsageError unless `out` is named like a CSV, Parquet or JSON file; the errors of `check_output_path`."""
     if out.suffix.lower() not in TABLE_SUFFIXES:
         raise UsageError(f"cannot write '{out}': its name must end in {', '.join(TABLE_SUFFIXES)}")
-    check_place(out)
+    check_output_path(out)
 
 
 def write_table(table: DataFrame, out: Path) -> None:
@@ -94,7 +94,7 @@ def write_table(table: DataFrame, out: Path) -> None:
     """
     out = Path(out)
     check_table(out)
-    with part_of(out) as part:
+    with atomic_path(out) as part:
         match out.suffix.lower():
             case ".csv":
                 table.to_csv(part, index=False)

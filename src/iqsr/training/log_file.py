@@ -6,7 +6,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from iqsr.io.atomic import append, explained, write_bytes
+from iqsr.io.atomic import append, write_bytes, write_errors
 
 
 class LogFile:
@@ -27,7 +27,7 @@ class LogFile:
         """
         if not self.path.exists():
             return
-        with explained(self.path):
+        with write_errors(self.path):
             before = self.path.read_bytes()
         kept = b"".join(line for line in before.splitlines(keepends=True) if step and _is_of(line, step))
         if kept != before:  # the figures of steps that will be taken again

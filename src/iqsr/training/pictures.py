@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from iqsr.errors import IqsrError, PictureError
-from iqsr.images.whole import decoded_size
+from iqsr.images.read import decoded_size
 from iqsr.io.weights import cache_folder
 from iqsr.scoring import content_hash
 from iqsr.scoring.cache import code_hash

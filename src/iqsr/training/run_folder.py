@@ -5,7 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from iqsr.io.atomic import explained, remove_stale_parts
+from iqsr.io.atomic import remove_stale_parts, write_errors
 from iqsr.io.locks import FolderLock
 
 
@@ -15,7 +15,7 @@ def hold(folder: Path, work: str) -> FolderLock:
     The folder is made if it is missing. work: `iqsr train` or another command, for those who come later. IqsrError, in
     one line, where another process has the folder; WriteError where it cannot be written to.
     """
-    with explained(folder):
+    with write_errors(folder):
         lock = FolderLock(folder, work)
         for place, _, _ in os.walk(folder):
             remove_stale_parts(Path(place))

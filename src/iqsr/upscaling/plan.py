@@ -18,13 +18,13 @@ from iqsr.images.formats import (
     OTHER_PICTURES,
     PICTURE_SUFFIXES,
     WRITTEN_SUFFIXES,
-    format_of_kind,
+    detect_format,
+    format_by_id,
     is_named_otherwise,
     is_same_format,
     suffix_for,
     with_article,
 )
-from iqsr.images.kinds import kind_of
 from iqsr.upscaling.jobs import Job, UpscaleOptions
 
 FORMATS = ("auto", "png", "jpg", "webp", "tiff")
@@ -65,7 +65,7 @@ def plan(
     inputs, options = list(inputs), options or UpscaleOptions()
     _check_arguments(inputs, out, options)
     place = None if out is None else in_home(out)
-    found = find_pictures(inputs, leave_out=place, on_unread=on_unread)
+    found = find_pictures(inputs, exclude=place, on_unread=on_unread)
     if place is not None and out is not None and _is_file_name(place, out, found, inputs):
         _check_file_name(place, options)
         _kind(found[0][0])
@@ -139,11 +139,11 @@ def _job(source: Path, relative: Path, place: Path | None, options: UpscaleOptio
 def _kind(source: Path) -> str | None:
     """The kind of the content, None where it is not read. Warns where the name says something else."""
     try:
-        kind = kind_of(source)
+        kind = detect_format(source)
     except PictureError:
         return None  # opening it will say why
     if is_named_otherwise(source, kind):
-        logger.warning("'%s' is %s file, not what its name says", source, with_article(format_of_kind(kind).name))
+        logger.warning("'%s' is %s file, not what its name says", source, with_article(format_by_id(kind).name))
     return kind
 
 

@@ -1,6 +1,8 @@
 """XMP in detail: longer than a segment of JPEG, compressed, with a size and an orientation of its own."""
 
+import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +138,79 @@ def test_a_tiffs_xmp_is_read_whatever_type_its_tag_has(
     tag = (700, kind, len(xmp) // size, value, True)
     tifffile.imwrite(tmp_path / "in.tif", smooth(), photometric="rgb", byteorder=order, extratags=[tag])
     assert exiftool.read(copy(tmp_path / "in.tif", tmp_path / f"out.{result}"))[0]["XMP-dc:Source"] == "a label"
+
+
+# Where XMP may stand alone
+
+
+PACKET = HEAD + description(source="alone") + TAIL
+
+
+def resource(number: int, data: bytes) -> bytes:
+    """One of Photoshop's image resources, without a name."""
+    return b"8BIM" + struct.pack(">HHI", number, 0, len(data)) + data + bytes(len(data) % 2)
+
+
+def jpeg_with_resources(path: Path, resources: bytes) -> None:
+    Image.fromarray(smooth()).save(path, "JPEG")
+    body, data = b"Photoshop 3.0\0" + resources, path.read_bytes()
+    path.write_bytes(data[:2] + struct.pack(">BBH", 0xFF, 0xED, 2 + len(body)) + body + data[2:])
+
+
+def tiff_with_resources(path: Path, resources: bytes) -> None:
+    tifffile.imwrite(path, smooth(), extratags=[(34377, 1, len(resources), resources, True)])
+
+
+def png_with_resources(path: Path, resources: bytes) -> None:
+    text = f"\n8bim\n{len(resources):8}\n{resources.hex()}\n".encode()
+    write_png(path, smooth(), [(b"zTXt", b"Raw profile type 8bim\0\0" + zlib.compress(text))])
+
+
+WITH_RESOURCES: dict[str, Callable[[Path, bytes], None]] = {
+    "jpeg": jpeg_with_resources,
+    "tiff": tiff_with_resources,
+    "png": png_with_resources,
+}
+
+
+@pytest.mark.parametrize("result", RESULTS)
+@pytest.mark.parametrize("format", WITH_RESOURCES)
+def test_xmp_that_only_photoshops_resources_have_is_kept(
+    exiftool: ExifTool, tmp_path: Path, format: str, result: str
+) -> None:
+    WITH_RESOURCES[format](tmp_path / "in", resource(0x0424, PACKET))
+    (tags,) = exiftool.read(copy(tmp_path / "in", tmp_path / f"out.{result}"))
+    assert tags["XMP-dc:Source"] == "alone"
+
+
+@pytest.mark.parametrize("format", WITH_RESOURCES)
+def test_exif_that_only_photoshops_resources_have_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, format: str
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out.png"
+    other = resource(0x0BB7, bytes(80))
+    WITH_RESOURCES[format](source, other + resource(0x0422, b"MM\0*\0\0\0\x08\0\0\0\0\0\0"))
+    copy(source, out)
+    if format == "tiff":  # whose own tags become EXIF
+        assert not caplog.messages
+    else:
+        assert caplog.messages == [f"'{source}': not kept in '{out}': the EXIF in its Photoshop resources"]
+
+
+@pytest.mark.parametrize("subfiletype", [1, 4])  # a thumbnail, a mask
+@pytest.mark.parametrize("result", RESULTS)
+def test_xmp_that_only_a_later_page_of_a_tiff_has_is_kept(
+    exiftool: ExifTool, tmp_path: Path, result: str, subfiletype: int
+) -> None:
+    with tifffile.TiffWriter(tmp_path / "in.tif") as file:
+        file.write(smooth(), subfiletype=0)
+        file.write(smooth()[::2, ::2, 0], subfiletype=1)
+        file.write(
+            smooth()[..., 0] > 128,
+            subfiletype=subfiletype,
+            description="of the mask",
+            extratags=[(700, 1, len(PACKET), PACKET, True)],
+        )
+    (tags,) = exiftool.read(copy(tmp_path / "in.tif", tmp_path / f"out.{result}"))
+    assert tags["XMP-dc:Source"] == "alone"
+    assert "of the mask" not in str(tags)

@@ -1,30 +1,35 @@
-"""What a picture file tells beside its pixels, in a form that no file format owns."""
+"""The metadata of a picture, independent of the file format: EXIF, XMP, IPTC, resolution, texts."""
 
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
 LONGEST = 64 << 20
-"""No block of more bytes is read: no file may ask for much memory."""
+"""Bytes of the longest block that is read, so that no file takes much memory."""
+
+GAIN_MAP = "the HDR gain map"
+CONTENT_CREDENTIALS = "its Content Credentials (C2PA signs the source file alone)"
+JUMBF = "its JUMBF boxes"
 
 
 class Resolution(NamedTuple):
-    """How large a pixel is, as a file says it."""
+    """The density of pixels that a file states."""
 
     across: Fraction
-    """pixels per unit"""
+    """Pixels per unit."""
     down: Fraction
+    """Pixels per unit."""
     unit: Literal["none", "inch", "cm"]
-    """none: only the proportion of a pixel's sides is known"""
+    """none: only the aspect ratio of a pixel is known."""
 
     @property
     def plausible(self) -> bool:
-        """Whether pixels have a size at all, and numbers that fit into files."""
+        """Whether both numbers are positive and fit into files."""
         return min(self.across, self.down) > 0 and max(self.across, self.down) < 1 << 31
 
     @property
     def turned(self) -> "Resolution":
-        """Of the picture with rows and columns in each other's place."""
+        """The resolution of the picture turned by 90 degrees."""
         return Resolution(self.down, self.across, self.unit)
 
 
@@ -34,7 +39,7 @@ class Text(NamedTuple):
     keyword: str
     text: str
     chunk: tuple[bytes, bytes] | None = None
-    """the chunk of a PNG that holds it: name, data"""
+    """Name and data of the PNG chunk that it was read from."""
 
 
 class Resource(NamedTuple):
@@ -47,20 +52,20 @@ class Resource(NamedTuple):
 
 @dataclass(frozen=True)
 class Metadata:
-    """The blocks of a file, as it has them."""
+    """The metadata blocks of a file."""
 
     exif: bytes | None = None
-    """from the TIFF header on"""
+    """The block from its TIFF header on."""
     xmp: bytes | None = None
-    """one packet; the parts of a JPEG's Extended XMP are joined"""
+    """One packet; the Extended XMP of a JPEG is joined with it."""
     iptc: bytes | None = None
-    """IPTC-IIM records"""
+    """IPTC-IIM records."""
     resources: tuple[Resource, ...] = ()
-    """Photoshop's other resources"""
+    """Photoshop's image resources but IPTC, EXIF, XMP, ICC profile and thumbnail."""
     resolution: Resolution | None = None
-    """what the format itself says (JFIF, pHYs, tags of TIFF), not EXIF"""
+    """The format's own (JFIF, pHYs, tags of TIFF), not that in EXIF."""
     texts: tuple[Text, ...] = ()
     times: tuple[bytes, ...] = ()
-    """tIME of a PNG"""
-    left_out: tuple[str, ...] = ()
-    """what is there and cannot be kept in any format"""
+    """The data of the tIME chunks of a PNG."""
+    dropped: tuple[str, ...] = ()
+    """Names of metadata in the file that no output format can keep."""

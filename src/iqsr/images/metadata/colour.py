@@ -1,4 +1,4 @@
-"""What colours the samples of a file mean: by profile, or by numbers that become one, or that only PNG can tell.
+"""The meaning of the colours: a profile, or code points and numbers that become a profile or that only PNG can store.
 
 ITU-T H.273 (coding-independent code points); PNG, third edition, section 4.3 (which signal counts); TIFF 6.0,
 section 20; DCF 2.0 (Adobe RGB by cameras). docs/reference/colour.md has the table.
@@ -33,7 +33,7 @@ _GAMUTS: dict[int, tuple[str, _Gamut]] = {
 }
 _DISPLAY_P3 = 12
 _UNSPECIFIED = 2
-# The curves of cameras (BT.709, BT.601, BT.2020) are shown by sRGB's, as browsers do.
+# The curves of cameras (BT.709, BT.601, BT.2020) are treated as sRGB's, as browsers do.
 _SRGB_LIKE = {1, 2, 6, 13, 14, 15}
 _CURVES: dict[int, Curve] = {
     **dict.fromkeys(_SRGB_LIKE, icc.SRGB_CURVE),
@@ -48,7 +48,7 @@ _NARROW = "values of narrow range"
 
 
 class Numbers(NamedTuple):
-    """Code points of H.273 for samples that are RGB or gray."""
+    """Code points of H.273 for samples of RGB or gray."""
 
     primaries: int
     transfer: int
@@ -56,7 +56,7 @@ class Numbers(NamedTuple):
 
     @property
     def only_png(self) -> str | None:
-        """What no profile says, and so no format but PNG."""
+        """A name for colours that no profile describes, and so no format but PNG stores; None for others."""
         if self.transfer in _HDR:
             gamut = _GAMUTS.get(self.primaries)
             return f"HDR colours ({_HDR[self.transfer]}{', ' + gamut[0] if gamut else ''})"
@@ -68,17 +68,17 @@ class Numbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Colour:
-    """What the samples of a picture mean; sRGB where nothing says so."""
+    """The meaning of the samples of a picture; sRGB if all fields are empty."""
 
     icc: bytes | None = None
-    """their profile, for formats that have no better way"""
+    """The ICC profile, for all formats but PNG."""
     png: tuple[Chunk, ...] = ()
-    """how a PNG says it; the profile where there is nothing"""
+    """The chunks for PNG; the profile alone if there are none."""
     only_png: str | None = None
-    """what it is, where only PNG can say it"""
+    """A name for the colours if only PNG can store them, as HDR."""
 
     def chunks(self, *, gray: bool) -> list[Chunk]:
-        """The chunks for a PNG. One that is gray takes no profile of RGB, nor the other way round."""
+        """The chunks for a PNG. A gray one takes no profile of RGB, and one of RGB no profile of gray."""
         if self.png:
             return list(self.png)
         return [icc_chunk(self.icc)] if self.icc and fits(self.icc, gray=gray) else []
@@ -90,7 +90,7 @@ def fits(profile: bytes, *, gray: bool) -> bool:
 
 
 def of_numbers(numbers: Numbers, light: tuple[Chunk, ...], *, gray: bool) -> Colour:
-    """Of AVIF and HEIC, whose numbers a PNG can carry on. light: what they say of the light of HDR, likewise."""
+    """The colour of AVIF and HEIC from their code points. light: the PNG chunks for the light of HDR."""
     chunk = (b"cICP", bytes([numbers.primaries & 255, numbers.transfer & 255, 0, numbers.full_range]))
     profile = _profile_of_numbers(numbers, gray=gray)
     if profile is None and numbers.only_png is None:
@@ -99,7 +99,7 @@ def of_numbers(numbers: Numbers, light: tuple[Chunk, ...], *, gray: bool) -> Col
 
 
 def of_png(chunks: dict[bytes, bytes], own: bytes | None, *, gray: bool) -> Colour:
-    """Of a PNG: cICP counts most, then the profile, then sRGB, then gAMA and cHRM. own: its profile."""
+    """The colour of a PNG: cICP counts most, then the profile `own`, then sRGB, then gAMA and cHRM."""
     kept = tuple(chunks.items())
     coded = chunks.get(b"cICP", b"")
     if len(coded) == 4:
@@ -114,7 +114,7 @@ def of_png(chunks: dict[bytes, bytes], own: bytes | None, *, gray: bool) -> Colo
 
 
 def of_tiff(own: bytes | None, tags: "TiffColour", *, gray: bool) -> Colour:
-    """Of a TIFF: its profile, or its white point, primaries and transfer function."""
+    """The colour of a TIFF: its profile `own`, or its white point, primaries and transfer function."""
     if own or not (tags.curves or tags.gamut):
         return Colour(own)
     curves = tags.curves or [icc.gamma(2.2)]  # TIFF's default
@@ -122,7 +122,7 @@ def of_tiff(own: bytes | None, tags: "TiffColour", *, gray: bool) -> Colour:
 
 
 def adobe_rgb() -> Colour:
-    """Of files whose EXIF says so and that have no profile."""
+    """The colour of files without a profile whose EXIF states Adobe RGB."""
     return Colour(icc.rgb_profile("Adobe RGB (1998)", *_ADOBE_RGB, [icc.gamma(563 / 256)]))
 
 
@@ -135,7 +135,7 @@ class TiffColour:
 
 
 def _profile_of_numbers(numbers: Numbers, *, gray: bool) -> bytes | None:
-    """None for sRGB, and for what no profile says."""
+    """The profile of code points; None for sRGB, and for colours that no profile describes."""
     if numbers.only_png or (numbers.transfer in _SRGB_LIKE and (gray or numbers.primaries in (1, _UNSPECIFIED))):
         return None
     if numbers.primaries == _DISPLAY_P3 and numbers.transfer in _SRGB_LIKE:
@@ -145,9 +145,9 @@ def _profile_of_numbers(numbers: Numbers, *, gray: bool) -> bytes | None:
 
 
 def _profile_of_gamma(chunks: dict[bytes, bytes], *, gray: bool) -> bytes | None:
-    """None where gAMA and cHRM are missing, broken, or those of sRGB."""
-    said, corners = chunks.get(b"gAMA", b""), chunks.get(b"cHRM", b"")
-    value = struct.unpack(">I", said)[0] if len(said) == 4 else 0
+    """The profile of gAMA and cHRM; None if they are missing, invalid, or those of sRGB."""
+    gamma, corners = chunks.get(b"gAMA", b""), chunks.get(b"cHRM", b"")
+    value = struct.unpack(">I", gamma)[0] if len(gamma) == 4 else 0
     numbers = struct.unpack(">8I", corners) if len(corners) == 32 else _SRGB_CHROMATICITIES
     same_gamut = gray or all(abs(a - b) <= 100 for a, b in zip(numbers, _SRGB_CHROMATICITIES, strict=True))
     if (not value or abs(value - _SRGB_GAMMA) <= 100) and same_gamut:
@@ -158,7 +158,7 @@ def _profile_of_gamma(chunks: dict[bytes, bytes], *, gray: bool) -> bytes | None
 
 
 def _profile(name: str, gamut: _Gamut, curves: "list[Curve] | tuple[Curve, ...]", *, gray: bool) -> bytes | None:
-    """None where the numbers span no colours."""
+    """None if the primaries are invalid."""
     try:
         return icc.gray_profile(name, curves[0]) if gray else icc.rgb_profile(name, *gamut, curves)
     except (ValueError, ArithmeticError, struct.error):

@@ -1,26 +1,30 @@
-"""The extensions of a GIF that tell of the picture (GIF89a; Adobe's XMP part 3; ICC.1, annex B.5 of 2001)."""
+"""Metadata in the extension blocks of a GIF (GIF89a; Adobe's XMP part 3; ICC.1:2001, annex B.5)."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from iqsr.images.metadata.blocks import LONGEST, Metadata, Text
+from iqsr.images.metadata.blocks import CONTENT_CREDENTIALS, LONGEST, Metadata, Text
 
 _HEADER = 13
 _EXTENSION, _IMAGE, _COMMENT, _APPLICATION = 0x21, 0x2C, 0xFE, 0xFF
-_XMP, _ICC = b"XMP DataXMP", b"ICCRGBG1012"
-_TRAILER = b"\x01\xff\xfe\xfd"  # of a packet, which is not divided: leads out of it whatever its bytes were taken for
+_XMP, _ICC, _C2PA = b"XMP DataXMP", b"ICCRGBG1012", b"C2PA_GIF"
+# Behind a packet, which is not divided into sub-blocks: it leads readers of sub-blocks to the end.
+_TRAILER = b"\x01\xff\xfe\xfd"
 
 
 def read(path: Path) -> Metadata:
-    """Comments and XMP."""
+    """Read comments and XMP."""
     packet: bytes | None = None
     comments: list[Text] = []
+    dropped: tuple[str, ...] = ()
     for label, raw in _extensions(_bytes(path)):
         if label == _COMMENT:
             comments.append(Text("Comment", _decoded(_joined(raw))))
+        elif raw[1:].startswith(_C2PA):
+            dropped = (CONTENT_CREDENTIALS,)
         elif raw[1:].startswith(_XMP) and packet is None:
             packet = raw[1 + len(_XMP) :].partition(_TRAILER)[0]
-    return Metadata(xmp=packet, texts=tuple(comments))
+    return Metadata(xmp=packet, texts=tuple(comments), dropped=dropped)
 
 
 def profile(path: Path) -> bytes | None:
@@ -38,7 +42,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _extensions(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Label and blocks, with their lengths, of every extension, up to where the file makes no sense."""
+    """Yield the label and the sub-blocks, with their lengths, of each extension, up to an invalid one."""
     at = _HEADER + _colours(data, 10)
     while at + 2 < len(data) and data[at] in (_EXTENSION, _IMAGE):
         is_image = data[at] == _IMAGE
@@ -50,20 +54,20 @@ def _extensions(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _colours(data: bytes, at: int) -> int:
-    """Bytes of the table of colours that these flags tell of."""
+    """The length in bytes of the colour table that the flags at `at` announce."""
     flags = data[at] if at < len(data) else 0
     return 3 << (flags % 8 + 1) if flags & 0x80 else 0
 
 
 def _end(data: bytes, at: int) -> int:
-    """Behind the blocks that begin at `at`."""
+    """The offset behind the sub-blocks that begin at `at`."""
     while at < len(data) and data[at]:
         at += 1 + data[at]
     return at + 1
 
 
 def _joined(raw: bytes) -> bytes:
-    """The contents of blocks without their lengths."""
+    """The contents of sub-blocks without their lengths."""
     parts: list[bytes] = []
     at = 0
     while at < len(raw) and raw[at]:

@@ -1,4 +1,4 @@
-"""Boxes of AVIF and HEIC (ISO/IEC 14496-12, 23008-12): what libvips does not tell of the primary picture."""
+"""Boxes of AVIF and HEIC (ISO/IEC 14496-12, 23008-12) that libvips does not report: colour, light, frames."""
 
 import mmap
 import struct
@@ -6,38 +6,58 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from iqsr.images import boxes
+from iqsr.images.containers import find_boxes, iterate_boxes
+from iqsr.images.metadata.blocks import CONTENT_CREDENTIALS, GAIN_MAP
 
+_SEQUENCE_BRANDS = {b"avis", b"hevc", b"hevx", b"hevm", b"hevs", b"msf1"}
+_PICTURES = b"pict"
 _MOST_ITEMS = 10_000
+_C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 Box = tuple[bytes, bytes]
 """Type, content."""
 
 
 class HeifFacts(NamedTuple):
-    """What the boxes say."""
+    """Properties of the primary picture, and what else the file holds."""
 
     numbers: tuple[int, int] | None
-    """colour primaries and transfer characteristics of the primary picture (ITU-T H.273)"""
+    """Colour primaries and transfer characteristics (ITU-T H.273)."""
     light: tuple[Box, ...]
-    """`mDCV` and `cLLI` as a PNG has them: the display it was mastered on, the light of its brightest parts"""
-    has_gain_map: bool
-    """whether there is a picture made of another and of a gain map (ISO 21496-1)"""
+    """PNG chunks `mDCV` and `cLLI`: the display that HDR was mastered on, the light of its brightest parts."""
+    dropped: tuple[str, ...]
+    """Names of what no output format can keep: the HDR gain map (ISO 21496-1), C2PA."""
 
 
 def read(path: Path) -> HeifFacts:
-    """Nothing of what is missing or damaged. OSError."""
+    """Read the boxes; missing and damaged ones count as absent. OSError."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            meta = next((data[start:end] for start, end in boxes.found(data, (b"meta",))), b"")
+            meta = next((data[start:end] for start, end in find_boxes(data, (b"meta",))), b"")
             inside = dict(_boxes(meta[4:]))
             properties = list(_properties(inside))
-            return HeifFacts(_numbers(properties), _light(properties), _has_gain_map(inside.get(b"iinf", b"")))
+            dropped = ((GAIN_MAP,) if _has_gain_map(inside.get(b"iinf", b"")) else ()) + _credentials(data)
+            return HeifFacts(_numbers(properties), _light(properties), dropped)
         except (struct.error, IndexError):
-            return HeifFacts(None, (), False)
+            return HeifFacts(None, (), _credentials(data))
+
+
+def _credentials(data: mmap.mmap) -> tuple[str, ...]:
+    has_manifest = any(data[start : start + 16] == _C2PA_UUID for start, _ in find_boxes(data, (b"uuid",)))
+    return (CONTENT_CREDENTIALS,) if has_manifest else ()
+
+
+def frames(path: Path) -> tuple[int, bool]:
+    """The number of frames of the longest track of pictures (0 without one), and whether the file is mainly a sequence.
+
+    A file may hold both a still picture and a sequence; its major brand says which one counts.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        longest = max((_samples(data, *track) for track in find_boxes(data, (b"moov", b"trak"))), default=0)
+        return longest, data[8:12] in _SEQUENCE_BRANDS
 
 
 def _properties(meta: dict[bytes, bytes]) -> Iterator[Box]:
-    """Those of the primary picture."""
+    """Yield the properties of the primary picture."""
     pitm = meta.get(b"pitm", b"")
     primary = struct.unpack_from(">I" if pitm[:1] > b"\0" else ">H", pitm, 4)[0]
     properties = dict(_boxes(meta.get(b"iprp", b"")))
@@ -48,8 +68,8 @@ def _properties(meta: dict[bytes, bytes]) -> Iterator[Box]:
 
 
 def _numbers(properties: list[Box]) -> tuple[int, int] | None:
-    said = (content for kind, content in properties if kind == b"colr" and content.startswith(b"nclx"))
-    return next((struct.unpack_from(">HH", content, 4) for content in said), None)
+    coded = (content for kind, content in properties if kind == b"colr" and content.startswith(b"nclx"))
+    return next((struct.unpack_from(">HH", content, 4) for content in coded), None)
 
 
 def _light(properties: list[Box]) -> tuple[Box, ...]:
@@ -63,7 +83,7 @@ def _light(properties: list[Box]) -> tuple[Box, ...]:
 
 
 def _indices(ipma: bytes, item: int) -> list[int]:
-    """The properties of an item, counted from 1."""
+    """The indices of the properties of an item, from 1."""
     wide_ids, wide_indices = ipma[:1] > b"\0", ipma[3:4] and ipma[3] & 1
     (count,) = struct.unpack_from(">I", ipma, 4)
     at = 8
@@ -85,4 +105,13 @@ def _has_gain_map(iinf: bytes) -> bool:
 
 
 def _boxes(data: bytes) -> Iterator[Box]:
-    return ((kind, data[start:end]) for kind, start, end in boxes.boxes(data, 0, len(data)))
+    return ((kind, data[start:end]) for kind, start, end in iterate_boxes(data, 0, len(data)))
+
+
+def _samples(data: mmap.mmap, start: int, end: int) -> int:
+    """The number of samples of a track of pictures; 0 for other tracks (alpha, sound)."""
+    handlers = [data[at + 8 : at + 12] for at, _ in find_boxes(data, (b"mdia", b"hdlr"), start, end)]
+    if handlers != [_PICTURES]:
+        return 0
+    sizes = [find_boxes(data, (b"mdia", b"minf", b"stbl", name), start, end) for name in (b"stsz", b"stz2")]
+    return max((int.from_bytes(data[at + 8 : at + 12], "big") for some in sizes for at, _ in some), default=0)

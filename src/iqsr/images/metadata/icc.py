@@ -1,4 +1,4 @@
-"""ICC profiles (ICC.1:2010, version 4.3) of colours that a file tells by numbers: primaries, white point, curve."""
+"""Make ICC profiles (ICC.1:2010, version 4.3) of primaries, white point and transfer curve."""
 
 import struct
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 Point = tuple[float, float]
 """Chromaticity, CIE 1931 x and y."""
 Curve = bytes
-"""A tag's data of type curveType or parametricCurveType: from the sample's value to light."""
+"""Data of a tag of type curveType or parametricCurveType: from the value of a sample to light."""
 
 SRGB_CURVE: Curve = b"para\0\0\0\0\0\3\0\0" + b"".join(
     struct.pack(">i", round(value * 65536)) for value in (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
@@ -21,19 +21,19 @@ _BRADFORD = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0
 
 
 def gamma(exponent: float) -> Curve:
-    """light = value ** exponent"""
+    """The curve light = value ** exponent."""
     return b"para\0\0\0\0\0\0\0\0" + struct.pack(">i", round(exponent * 65536))
 
 
 def table(values: Sequence[int]) -> Curve:
-    """Light for evenly spaced values, 65535 = 1."""
+    """The curve through the light at evenly spaced values; 65535 = 1."""
     return b"curv\0\0\0\0" + struct.pack(f">I{len(values)}H", len(values), *values)
 
 
 def rgb_profile(name: str, primaries: tuple[Point, Point, Point], white: Point, curves: Sequence[Curve]) -> bytes:
-    """Profile of RGB whose red, green and blue have these chromaticities. curves: one, or one a channel.
+    """Make a profile of RGB. curves: one for all channels, or one for each.
 
-    ValueError where the chromaticities span no colours.
+    ValueError if the chromaticities of the primaries lie on a line.
     """
     import numpy as np
 
@@ -51,7 +51,7 @@ def rgb_profile(name: str, primaries: tuple[Point, Point, Point], white: Point, 
 
 
 def gray_profile(name: str, curve: Curve) -> bytes:
-    """Profile of gray."""
+    """Make a profile of gray."""
     return _profile(b"GRAY", name, {b"wtpt": _xyz_tag(_D50), b"kTRC": curve})
 
 
@@ -63,7 +63,7 @@ def _xyz(point: Point) -> tuple[float, float, float]:
 
 
 def _adaptation(white: tuple[float, float, float]) -> "NDArray[np.float64]":
-    """From `white` to D50, by Bradford's cones (ICC.1:2010, annex E)."""
+    """The matrix that adapts from `white` to D50, by Bradford's cones (ICC.1:2010, annex E)."""
     import numpy as np
 
     cones = np.array(_BRADFORD)
@@ -93,6 +93,6 @@ def _xyz_tag(xyz: Iterable[float]) -> bytes:
 
 
 def _numbers(kind: bytes, values: Iterable[float]) -> bytes:
-    """s15Fixed16 numbers, as a tag of this kind."""
+    """Numbers as s15Fixed16, with the type signature `kind` in front if there is one."""
     numbers = b"".join(struct.pack(">i", round(value * 65536)) for value in values)
     return kind + bytes(4) + numbers if kind else numbers

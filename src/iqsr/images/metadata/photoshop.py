@@ -1,23 +1,41 @@
-"""Photoshop's image resources ("8BIM"), in which JPEG, TIFF and PNG keep IPTC.
+"""Photoshop's image resources ("8BIM"), in which JPEG, TIFF and PNG store IPTC.
 
 Adobe Photoshop File Formats Specification, section "Image Resources".
 """
 
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
 
-from iqsr.images.metadata.blocks import Resource
+from iqsr.images.metadata.blocks import Metadata, Resource
 
 _SIGNATURE = b"8BIM"
-_IPTC = 0x0404
-# Thumbnails, guides, slices, and second copies of ICC profile, EXIF and XMP: no longer true of the result.
-_STALE = {0x0408, 0x0409, 0x040C, 0x040F, 0x041A, 0x0422, 0x0423, 0x0424}
+_IPTC, _EXIF, _EXIF_TOO, _XMP = 0x0404, 0x0422, 0x0423, 0x0424
+# Thumbnails, guides, slices, and copies of ICC profile, EXIF and XMP: they do not describe the result.
+_STALE = {0x0408, 0x0409, 0x040C, 0x040F, 0x041A, _EXIF, _EXIF_TOO, _XMP}
 
 
-def unpacked(data: bytes) -> tuple[bytes | None, tuple[Resource, ...]]:
-    """IPTC, and the other resources but those that enlarging makes untrue. Nothing of what makes no sense."""
-    iptc: bytes | None = None
-    others: list[Resource] = []
+def merge_resources(found: Metadata, data: bytes) -> Metadata:
+    """Add the IPTC, XMP and other resources in `data` to metadata; a block that it has already stays.
+
+    Resources that do not describe an enlarged picture are left out. EXIF that the file has only here is not read: it is
+    named as dropped.
+    """
+    every = _unpacked(data)
+    blocks = {resource.number: resource.data for resource in every if resource.data}
+    dropped = () if found.exif or not blocks.keys() & {_EXIF, _EXIF_TOO} else ("the EXIF in its Photoshop resources",)
+    return replace(
+        found,
+        iptc=found.iptc or blocks.get(_IPTC),
+        xmp=found.xmp or blocks.get(_XMP),
+        resources=found.resources or tuple(one for one in every if one.number not in {_IPTC, *_STALE}),
+        dropped=found.dropped + dropped,
+    )
+
+
+def _unpacked(data: bytes) -> list[Resource]:
+    """The resources up to one that is damaged."""
+    resources: list[Resource] = []
     at = 0
     while data[at : at + 4] == _SIGNATURE and at + 12 <= len(data):
         (number,) = struct.unpack_from(">H", data, at + 4)
@@ -29,15 +47,12 @@ def unpacked(data: bytes) -> tuple[bytes | None, tuple[Resource, ...]]:
         at += 4 + size + size % 2
         if len(content) < size:
             break
-        if number == _IPTC:
-            iptc = content
-        elif number not in _STALE:
-            others.append(Resource(number, name, content))
-    return iptc, tuple(others)
+        resources.append(Resource(number, name, content))
+    return resources
 
 
 def packed(iptc: bytes | None, others: Iterable[Resource]) -> bytes:
-    """IPTC and other resources, in one block."""
+    """Pack IPTC and other resources as one block."""
     every = [*([Resource(_IPTC, b"", iptc)] if iptc else []), *others]
     return b"".join(map(_packed, every))
 

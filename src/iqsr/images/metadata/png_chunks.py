@@ -1,4 +1,4 @@
-"""The chunks of a PNG beside its pixels (PNG, third edition; exiftool's and ImageMagick's "raw profiles")."""
+"""Metadata in the chunks of a PNG (PNG, third edition; the "raw profiles" of exiftool and ImageMagick)."""
 
 import re
 import struct
@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-from iqsr.images import png
+from iqsr.images.containers import iterate_png_chunks, replace_head
 from iqsr.images.metadata import exif_block, photoshop
-from iqsr.images.metadata.blocks import LONGEST, Metadata, Resolution, Text
-from iqsr.images.metadata.insert import replace_head
+from iqsr.images.metadata.blocks import CONTENT_CREDENTIALS, LONGEST, Metadata, Resolution, Text
 
 COLOUR = (b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
-"""Chunks that say what colours the samples mean."""
+"""Names of the chunks that define the colours of the samples."""
 Chunk = tuple[bytes, bytes]
 
 _HEAD = 33  # signature and IHDR
@@ -22,23 +21,26 @@ _RAW = "Raw profile type "
 _RAW_BODY = re.compile(r"\n.*\n\s*\d+\n")
 _APP1 = b"http://ns.adobe.com/xap/1.0/\0"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_WANTED = {b"eXIf", b"pHYs", b"tIME", *COLOUR, *_TEXTS}
+_WANTED = {b"eXIf", b"caBX", b"pHYs", b"tIME", *COLOUR, *_TEXTS}
 _METRES = Fraction("0.0254")
 
 
 def read(path: Path) -> Metadata:
-    """What the chunks say, those behind the pixels too. One that is damaged is passed over."""
+    """Read the chunks before and behind the pixels; damaged ones are skipped."""
     exif, packet, iptc = b"", b"", b""
-    resources = photoshop.unpacked(b"")[1]
+    resources = b""
+    dropped: tuple[str, ...] = ()
     resolution: Resolution | None = None
     texts: list[Text] = []
     times: list[bytes] = []
-    room = LONGEST  # for what texts become when they are unpacked
+    room = LONGEST  # bytes that texts may have when they are decompressed
     for name, data in _chunks(path):
         if name == b"eXIf":
             exif = data  # counts more than a raw profile
         elif name == b"pHYs" and len(data) == 9:
-            resolution = resolution or _physical(data)
+            resolution = resolution or _resolution(data)
+        elif name == b"caBX":
+            dropped = (CONTENT_CREDENTIALS,)
         elif name == b"tIME":
             times.append(data)
         elif name in _TEXTS and (text := _text(name, data, room)):
@@ -48,16 +50,24 @@ def read(path: Path) -> Metadata:
                 packet = packet or text.text.encode()
             elif profile is None:
                 texts.append(text)
-            elif found := exif_block.found(profile):
+            elif found := exif_block.strip_prefix(profile):
                 exif = exif or found
             elif profile.startswith((_APP1, b"<")):
                 packet = packet or profile.removeprefix(_APP1)
             elif profile.startswith(b"\x1c"):
                 iptc = iptc or profile
             else:
-                found_iptc, others = photoshop.unpacked(profile)
-                iptc, resources = iptc or found_iptc or b"", resources or others
-    return Metadata(exif or None, packet or None, iptc or None, resources, resolution, tuple(texts), tuple(times))
+                resources = resources or profile
+    found_all = Metadata(
+        exif=exif or None,
+        xmp=packet or None,
+        iptc=iptc or None,
+        resolution=resolution,
+        texts=tuple(texts),
+        times=tuple(times),
+        dropped=dropped,
+    )
+    return photoshop.merge_resources(found_all, resources)
 
 
 def colour_chunks(path: Path) -> dict[bytes, bytes]:
@@ -70,10 +80,10 @@ def colour_chunks(path: Path) -> dict[bytes, bytes]:
 
 
 def write(part: Path, blocks: Metadata, colour: list[Chunk]) -> None:
-    """Put the blocks in front of the pixels of a PNG that has none. OSError."""
+    """Insert the metadata before the pixels of a PNG that has none. OSError."""
     chunks = list(colour)
     if blocks.resolution:
-        chunks += _physical_chunk(blocks.resolution)
+        chunks += _resolution_chunk(blocks.resolution)
     chunks += [(b"eXIf", blocks.exif)] if blocks.exif else []
     chunks += [(b"iTXt", _XMP.encode() + b"\0\0\0\0\0" + blocks.xmp)] if blocks.xmp else []
     if resources := photoshop.packed(blocks.iptc, blocks.resources):
@@ -81,7 +91,7 @@ def write(part: Path, blocks: Metadata, colour: list[Chunk]) -> None:
     chunks += [text.chunk or _text_chunk(text) for text in blocks.texts]
     chunks += [(b"tIME", time) for time in blocks.times]
     with part.open("rb") as file:
-        pixels = next(file.tell() for name, _ in png.chunks(file) if name == b"IDAT") - 8
+        pixels = next(file.tell() for name, _ in iterate_png_chunks(file) if name == b"IDAT") - 8
         file.seek(0)
         head = file.read(_HEAD)
     replace_head(part, pixels, head + b"".join(packed(*chunk) for chunk in chunks))
@@ -99,7 +109,7 @@ def icc_chunk(profile: bytes) -> Chunk:
 
 def _chunks(path: Path, *, only_before_pixels: bool = False) -> Iterator[Chunk]:
     with path.open("rb") as file:
-        for name, length in png.chunks(file):
+        for name, length in iterate_png_chunks(file):
             if name == b"IEND" or (only_before_pixels and name == b"IDAT"):
                 return
             if name in _WANTED and length <= LONGEST:
@@ -131,7 +141,7 @@ def _text(name: bytes, data: bytes, most: int) -> Text | None:
 
 
 def _inflated(data: bytes, most: int) -> bytes | None:
-    """None where there are more than `most` bytes, or none that make sense."""
+    """Decompress data; None if it is invalid or has more than `most` bytes."""
     inflater = zlib.decompressobj()
     try:
         unpacked = inflater.decompress(data, max(1, most))
@@ -141,7 +151,7 @@ def _inflated(data: bytes, most: int) -> bytes | None:
 
 
 def _raw_profile(text: Text) -> bytes | None:
-    """The bytes that ImageMagick and exiftool write as text: a name, a length, hexadecimal digits."""
+    """The bytes of a raw profile, a text with a name, a length and hexadecimal digits; None for other texts."""
     if not text.keyword.startswith(_RAW):
         return None
     body = _RAW_BODY.match(text.text)
@@ -165,7 +175,7 @@ def _text_chunk(text: Text) -> Chunk:
         return b"iTXt", keyword + b"\0\0\0\0\0" + text.text.encode()
 
 
-def _physical(data: bytes) -> Resolution | None:
+def _resolution(data: bytes) -> Resolution | None:
     across, down, unit = struct.unpack(">IIB", data)
     if not across or not down:
         return None
@@ -177,9 +187,9 @@ def _physical(data: bytes) -> Resolution | None:
     return Resolution(Fraction(across, 100), Fraction(down, 100), "cm")
 
 
-def _physical_chunk(said: Resolution) -> list[Chunk]:
-    """None where it is beyond 32 bits."""
-    across, down, unit = said
+def _resolution_chunk(resolution: Resolution) -> list[Chunk]:
+    """The chunk of a resolution; none if it exceeds 31 bits."""
+    across, down, unit = resolution
     if unit == "none":
         factor = Fraction(across.denominator * down.denominator)
     else:

@@ -1,32 +1,35 @@
-"""The chunks of a WebP beside its pixels (WebP Container Specification)."""
+"""Metadata in the chunks of a WebP (WebP Container Specification)."""
 
 import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from iqsr.images.metadata.blocks import LONGEST, Metadata
+from iqsr.images.metadata.blocks import CONTENT_CREDENTIALS, LONGEST, Metadata
 
 _ICC, _ALPHA, _EXIF, _XMP = 0x20, 0x10, 0x08, 0x04
 
 
 def read(path: Path) -> Metadata:
-    """EXIF and XMP, wherever they stand."""
+    """Read EXIF and XMP, wherever they are in the file."""
+    dropped: tuple[str, ...] = ()
     found: dict[bytes, bytes] = {}
     with path.open("rb") as file:
         file.seek(12)
         while len(header := file.read(8)) == 8:
             name, length = struct.unpack("<4sI", header)
+            if name == b"C2PA":
+                dropped = (CONTENT_CREDENTIALS,)
             if name in (b"EXIF", b"XMP ", b"XMP\0") and length <= LONGEST:
                 found.setdefault(name[:3], file.read(length))
                 file.seek(length % 2, os.SEEK_CUR)
             else:
                 file.seek(length + length % 2, os.SEEK_CUR)
-    return Metadata(exif=found.get(b"EXI"), xmp=found.get(b"XMP"))
+    return Metadata(exif=found.get(b"EXI"), xmp=found.get(b"XMP"), dropped=dropped)
 
 
 def write(part: Path, blocks: Metadata, icc: bytes | None, size: tuple[int, int]) -> None:
-    """Put the blocks around the pixels of a WebP of `size` = (width, height) that has none. OSError."""
+    """Add the metadata to a WebP of `size` = (width, height) that has none. OSError."""
     if not (icc or blocks.exif or blocks.xmp):
         return
     pixels = [(name, data) for name, data in _chunks(part.read_bytes()) if name != b"VP8X"]

@@ -1,4 +1,4 @@
-"""XMP (ISO 16684-1; Adobe's part 3 for Extended XMP in JPEG): what enlarging changes, dividing, joining."""
+"""XMP packets (ISO 16684-1): update them for a result, divide and join the Extended XMP of JPEG (Adobe's part 3)."""
 
 import hashlib
 import re
@@ -25,22 +25,23 @@ _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns# RDF"
 
 class _Parts(NamedTuple):
     head: bytes
-    """up to and with the start of rdf:RDF"""
+    """The packet up to the start tag of rdf:RDF, and with it."""
     descriptions: list[bytes]
     tail: bytes
 
 
 def updated(xmp: bytes, size: tuple[int, int]) -> bytes:
-    """XMP of a result that is upright and of `size` = (width, height). What is not there is not added."""
+    """Update a packet for an upright result of `size` = (width, height). No property is added."""
     xmp = _ORIENTATION.sub(rb"\g<1>1", xmp)
     xmp = _WIDTH.sub(rb"\g<1>%d" % size[0], xmp)
     return _HEIGHT.sub(rb"\g<1>%d" % size[1], xmp)
 
 
 def divided(xmp: bytes, most: int) -> tuple[bytes, bytes, bytes] | None:
-    """A packet of at most `most` bytes, the name of the extension (32 digits), the extension; None if that cannot be.
+    """Divide a packet: into one of at most `most` bytes, the name of the extension (32 digits), and the extension.
 
-    Where the packet fits, name and extension are empty. Descriptions go into the extension from the longest on.
+    Name and extension are empty if the packet fits. The longest descriptions go into the extension. None if the packet
+    cannot be divided so.
     """
     if len(xmp) <= most:
         return xmp, b"", b""
@@ -65,7 +66,7 @@ def divided(xmp: bytes, most: int) -> tuple[bytes, bytes, bytes] | None:
 
 
 def joined(xmp: bytes, extension: bytes) -> bytes | None:
-    """The packet with the descriptions of its extension; None where one of them makes no sense."""
+    """Join a packet with its extension; None if one of them is invalid."""
     main, more = _parts(xmp), _parts(extension)
     if main is None or more is None:
         return None
@@ -78,7 +79,7 @@ def joined(xmp: bytes, extension: bytes) -> bytes | None:
 
 
 def _parts(xmp: bytes) -> _Parts | None:
-    """A packet cut before and behind the children of its rdf:RDF."""
+    """Cut a packet before and behind each child of its rdf:RDF; None if it is invalid."""
     starts: list[int] = []
     ends: list[int] = []
     path: list[str] = []

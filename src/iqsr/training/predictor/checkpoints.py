@@ -12,7 +12,7 @@ from torch import Tensor
 
 from iqsr.errors import IqsrError, PictureError
 from iqsr.finite import NotFiniteError, all_finite, first_not_finite
-from iqsr.io.atomic import opened, write_bytes
+from iqsr.io.atomic import atomic_open, write_bytes
 from iqsr.io.tensor_files import serialized
 from iqsr.recipes import Recipe
 from iqsr.training.resume import changes, check_changes
@@ -31,7 +31,7 @@ def write_checkpoint(
     halves = _halves(weights or average)
     check_finite({**state, "average": average, "weights": halves}, int(state.get("step", 0)))
     write_bytes(folder / "weights.safetensors", serialized(halves))
-    with opened(folder / "checkpoint.pt") as file:  # last: a run that goes on from it needs no weights of before
+    with atomic_open(folder / "checkpoint.pt") as file:  # last: a run that goes on from it needs no weights of before
         torch.save({**state, "average": average}, file)
 
 

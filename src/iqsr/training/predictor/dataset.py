@@ -12,7 +12,7 @@ from torch import Tensor
 
 from iqsr.device import fastest_dtype
 from iqsr.errors import IqsrError
-from iqsr.io.atomic import explained, write_bytes, write_text
+from iqsr.io.atomic import write_bytes, write_errors, write_text
 from iqsr.io.tensor_files import serialized
 from iqsr.scoring.cache import content_hash
 from iqsr.training.identity import Difference
@@ -139,7 +139,7 @@ def _claim(out: Path, recipe: DataRecipe, photos: Mapping[str, str], *, accept: 
 
     The trainings that follow go on from their checkpoints, so data that grew or shrank would be another run's.
     """
-    with explained(out):
+    with write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     recipe_note, photos_note = out / "data.json", out / "photos.json"
     if recipe_note.exists():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from iqsr.device import bf16_pays
-from iqsr.io.atomic import explained
+from iqsr.io.atomic import write_errors
 from iqsr.metrics.dense import Predictor, quality_of
 from iqsr.training.log_file import LogFile
 from iqsr.training.predictor.batches import Batch, Versions, cut_and_turned
@@ -48,7 +48,7 @@ class Run:
         self.rng = torch.Generator().manual_seed(recipe.seed)
         self.step = 0
         self.log = LogFile(folder / "log.jsonl")
-        with explained(folder):
+        with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
     def fit(self, learn: Versions, check: Versions, on_step: Callable[[int, dict[str, float]], None]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from iqsr.errors import UsageError
 from iqsr.io import weights
-from iqsr.io.atomic import explained
+from iqsr.io.atomic import write_errors
 from iqsr.metrics.dense import Predictor
 from iqsr.metrics.srq import Srq, load_predictor
 from iqsr.metrics.srq_holdout import SrqHoldout
@@ -141,7 +141,7 @@ def _game(
         return
     changed = recipe.model_copy(update={"seed": recipe.seed + number})
     make_gamed(photos, out, model, changed, lambda done, total: on_progress(f"gaming {number}", done, total, {}))
-    with explained(out / "done"):
+    with write_errors(out / "done"):
         (out / "done").touch()
 
 

@@ -12,7 +12,7 @@ import torch
 
 from iqsr.errors import IqsrError
 from iqsr.finite import NotFiniteError, first_not_finite
-from iqsr.io.atomic import opened, write_text
+from iqsr.io.atomic import atomic_open, write_text
 
 KEPT = 2
 LEARNED = ("weights", "average", "optimizer", "critic")
@@ -38,7 +38,7 @@ class Checkpoints:
         path = self._path(step, self.rank)
         is_new = not path.exists()
         try:
-            with opened(path) as file:
+            with atomic_open(path) as file:
                 torch.save(state, file)
             note = {"sha256": _sha256(path), "size": path.stat().st_size, "ranks": self.ranks}
             write_text(_note(path), json.dumps(note))  # last: without its note a checkpoint does not count

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from iqsr.io.atomic import append, explained, write_bytes
+from iqsr.io.atomic import append, write_bytes, write_errors
 
 # Made by protobuf at run time: type checkers see none of it.
 Event: Any = event_pb2.__dict__["Event"]
@@ -28,7 +28,7 @@ class Curves:
     """
 
     def __init__(self, folder: Path, done: int) -> None:
-        with explained(folder):
+        with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(folder.glob(_FILES)):
             _cut_back(path, done)

@@ -14,7 +14,7 @@ from iqsr.degrade import degrade, pipeline
 from iqsr.errors import PictureError, UsageError
 from iqsr.images import read_rgb
 from iqsr.images.find import find_pictures
-from iqsr.io.atomic import opened
+from iqsr.io.atomic import atomic_open
 from iqsr.metrics import card, load_metric
 from iqsr.training.sr.guard import ValidationResult
 from iqsr.training.sr.losses import lr_consistency
@@ -94,7 +94,7 @@ class Validation:
             original = self.originals[number]
             bicubic = F.interpolate(self.inputs[number], original.shape[2:], mode="bicubic").clamp(0, 1)
             row = torch.cat([bicubic, outputs[number], original], 3)
-            with opened(folder / f"{number:02d}.png") as file:
+            with atomic_open(folder / f"{number:02d}.png") as file:
                 save_image(row[0], file, format="png")
 
 

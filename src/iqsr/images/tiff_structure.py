@@ -1,8 +1,8 @@
-"""The tags of TIFF files and of EXIF, which is itself a small TIFF (CIPA DC-008; TIFF 6.0, section 2).
+"""Parse and pack the structure of TIFF, which EXIF blocks have as well (TIFF 6.0, section 2; CIPA DC-008).
 
-Directories of tags point to values and to further directories. Parsed, they are a tree of tags; packed, bytes
-for a given offset. Of maker notes only those are in the tree that hold no offsets from without: the others no
-longer fit once they have moved.
+A file is a tree of directories: their tags hold values or point to further directories. `parse` makes a `Directory` of
+bytes, `pack` makes bytes of a `Directory`. A maker note may hold offsets into the whole file, which no longer fit once
+it has moved: the tree has only those maker notes that are known to hold none.
 """
 
 import mmap
@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 MAKER_NOTE = 0x927C
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 _POINTERS = {EXIF, GPS, INTEROPERABILITY}
-SIZES = {
+SIZES = {  # bytes of a value, by the type of the tag
     1: 1,
     2: 1,
     3: 2,
@@ -37,7 +37,7 @@ _INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 PIXELS = ((273, 279), (324, 325))  # offsets and lengths of strips, of tiles
 _PLACES = {tag for pair in PIXELS for tag in pair}
 LONG, _LONG8 = 4, 16
-# No file may ask for much memory: directories and values beyond this are not read (but where the pixels are).
+# Limits, so that no file takes much memory: more tags or bytes of values are not read, but for the offsets of pixels.
 _MOST_TAGS, _MOST_BYTES = 512, 1 << 20
 # How maker notes begin whose offsets start within themselves (Apple, Nikon since 2002, Olympus, OM, Fujifilm, Pentax).
 _MOVABLE = (b"Apple iOS\0", b"Nikon\0\2", b"OLYMPUS\0", b"OM SYSTEM\0", b"FUJIFILM", b"PENTAX \0")
@@ -58,7 +58,7 @@ class Layout(NamedTuple):
 
     @property
     def entry(self) -> str:
-        """Format of a tag up to its value: tag, kind, number of items."""
+        """Format of a tag up to its value: tag, type, number of items."""
         return self.order + ("HHQ" if self.big else "HHI")
 
     @property
@@ -80,31 +80,38 @@ class Layout(NamedTuple):
 class Tag(NamedTuple):
     """A value of a directory, as its bytes."""
 
-    kind: int
+    type: int
     value: bytes
     at: int = 0
-    """where it stands in the file, if it has been read from one"""
+    """The offset of the value in the file that it was read from."""
 
 
 @dataclass
 class Directory:
-    """Tags by number. Where it stands matters only to those who change a block in place."""
+    """Tags and further directories by number. The offsets serve those who change a block in place."""
 
     tags: dict[int, Tag] = field(default_factory=dict[int, Tag])
     children: "dict[int, Directory]" = field(default_factory=dict[int, "Directory"])
     at: int = 0
     entries: dict[int, int] = field(default_factory=dict[int, int])
-    """where each tag's entry stands, also of tags that are not read"""
+    """The offset of each tag's entry, also of tags that are not read."""
     fixed_maker_note: bool = False
-    """there is a maker note that cannot move, so that `tags` is without it"""
+    """Whether there is a maker note that cannot move; `tags` is without it."""
 
 
 def parse(data: Buffer, most: int = _MOST_BYTES, at: int | None = None) -> tuple[Layout, Directory]:
-    """The first directory, or the one at offset `at`, and those it points to.
+    """Parse a directory and those that it points to.
 
-    struct.error or ValueError where that makes no sense.
+    Args:
+        data: A TIFF file, or an EXIF block from its TIFF header on.
+        most: Bytes of values that are read in all; further values are left out, but for the offsets of pixels.
+        at: The offset of the directory; None for the first one.
 
-    Values that would make more than `most` bytes in all are left out, but those in _PLACES.
+    Returns:
+        The layout of the file, and the directory.
+
+    Raises:
+        ValueError, struct.error: The structure is invalid.
     """
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     if order is None:
@@ -121,7 +128,7 @@ class _Parser:
     most: int
 
     def directory(self, at: int, depth: int) -> Directory:
-        """The directory at offset `at`, and those below it."""
+        """Parse the directory at offset `at`, and those below it."""
         data, layout = self.data, self.layout
         directory = Directory(at=at)
         if at > len(data):
@@ -132,10 +139,10 @@ class _Parser:
         at += struct.calcsize(layout.tags)
         inline = struct.calcsize(layout.offset)
         for _ in range(count):
-            tag, kind, items = struct.unpack_from(layout.entry, data, at)
+            tag, type, items = struct.unpack_from(layout.entry, data, at)
             directory.entries[tag] = at
             at += struct.calcsize(layout.entry)
-            length = SIZES.get(kind, 1) * items
+            length = SIZES.get(type, 1) * items
             start = at if length <= inline else struct.unpack_from(layout.offset, data, at)[0]
             at += inline
             if start + length > len(data):
@@ -149,33 +156,33 @@ class _Parser:
                 directory.fixed_maker_note = True
             elif tag in _PLACES or length <= self.most:
                 self.most -= 0 if tag in _PLACES else length
-                directory.tags[tag] = Tag(kind, bytes(data[start : start + length]), start)
+                directory.tags[tag] = Tag(type, bytes(data[start : start + length]), start)
         return directory
 
 
 def integers(directory: Directory, tag: int, layout: Layout) -> tuple[int, ...]:
-    """The whole numbers of a tag, none where there is no tag. ValueError where they are of another kind."""
-    kind, value, _ = directory.tags.get(tag, Tag(1, b""))
-    code = _INTEGERS.get(kind)
+    """The integers of a tag; empty if there is no tag. ValueError if its type is no integer."""
+    type, value, _ = directory.tags.get(tag, Tag(1, b""))
+    code = _INTEGERS.get(type)
     if code is None:
-        raise ValueError(f"tag {tag} of kind {kind}")
-    return struct.unpack(f"{layout.order}{len(value) // SIZES[kind]}{code}", value)
+        raise ValueError(f"tag {tag} of type {type}")
+    return struct.unpack(f"{layout.order}{len(value) // SIZES[type]}{code}", value)
 
 
 def directories(directory: Directory) -> "list[Directory]":
-    """A directory and all below it."""
+    """The directory and all below it."""
     return [directory, *(below for child in directory.children.values() for below in directories(child))]
 
 
 def block_of(main: Directory, layout: Layout) -> bytes:
-    """The directories as the block that files other than TIFF carry, in the byte order of `layout`."""
+    """Pack directories as an EXIF block, in the byte order of `layout`."""
     small = Layout(layout.order, big=False)
     body, first = pack(main, small, 8)
     return (b"II*\0" if layout.order == "<" else b"MM\0*") + struct.pack(small.offset, first) + body
 
 
 def pack(directory: Directory, layout: Layout, at: int) -> tuple[bytes, int]:
-    """Bytes to be put at offset `at` (even), and the offset of the directory among them."""
+    """Pack a directory for the (even) offset `at`. Returns the bytes and the offset of the directory in the file."""
     body = b""
     pointers: dict[int, Tag] = {}
     for tag, child in directory.children.items():
@@ -185,8 +192,8 @@ def pack(directory: Directory, layout: Layout, at: int) -> tuple[bytes, int]:
     inline = struct.calcsize(layout.offset)
     tags = sorted((directory.tags | pointers).items())
     entries = struct.pack(layout.tags, len(tags))
-    for tag, (kind, value, _) in tags:
-        entries += struct.pack(layout.entry, tag, kind, len(value) // SIZES.get(kind, 1))
+    for tag, (type, value, _) in tags:
+        entries += struct.pack(layout.entry, tag, type, len(value) // SIZES.get(type, 1))
         if len(value) <= inline:
             entries += value.ljust(inline, b"\0")
         else:
@@ -197,10 +204,10 @@ def pack(directory: Directory, layout: Layout, at: int) -> tuple[bytes, int]:
 
 
 def swap(directory: Directory) -> None:
-    """Turn the byte order of every value round, in place."""
-    for tag, (kind, value, _) in directory.tags.items():
-        unit = 4 if kind in _RATIONALS else SIZES.get(kind, 1)
+    """Swap the byte order of every value, in place."""
+    for tag, (type, value, _) in directory.tags.items():
+        unit = 4 if type in _RATIONALS else SIZES.get(type, 1)
         swapped = b"".join(value[i : i + unit][::-1] for i in range(0, len(value), unit))
-        directory.tags[tag] = Tag(kind, swapped)
+        directory.tags[tag] = Tag(type, swapped)
     for child in directory.children.values():
         swap(child)

@@ -1,4 +1,4 @@
-"""The way from rows in Python to an encoder in libvips: an uncompressed PNG through a pipe.
+"""Feed rows from Python to an encoder in libvips: as an uncompressed PNG through a pipe.
 
 The libvips that pip installs reads no PNM, so the simplest format that it reads from a pipe is PNG with
 stored (not deflated) rows, which costs two checksums. A pipe, and not a Python callback, because then no
@@ -27,15 +27,15 @@ _BLOCK_SAMPLES = 1 << 20
 _BLOCKS_WAITING = 8
 
 
-class RowSource:
-    """Rows of a picture as the bytes of a PNG. bands: 1 (gray) or 3; depth: 8 or 16."""
+class PngRows:
+    """Packs the rows of a picture as an uncompressed PNG. bands: 1 (gray) or 3 (RGB); depth: 8 or 16 bits."""
 
     def __init__(self, width: int, height: int, *, bands: int, depth: int) -> None:
         self.width, self.height = width, height
         self.bands, self.depth = bands, depth
 
     def blocks(self, bands: "Iterable[Tensor]") -> Iterator[bytes]:
-        """The PNG in blocks of a few MB. bands: (1, 3, any height, width); ValueError if that is not kept."""
+        """Yield the PNG in blocks of a few MB. bands: (1, 3, any height, width); ValueError for other sizes."""
         colour = 0 if self.bands == 1 else 2
         header = struct.pack(">IIBBBBB", self.width, self.height, self.depth, colour, 0, 0, 0)
         yield b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header)
@@ -52,7 +52,7 @@ class RowSource:
         yield _chunk(b"IDAT", pack.flush()) + _chunk(b"IEND", b"")
 
     def _scanlines(self, band: "Tensor") -> bytes:
-        """Clamp, round half up, gray to one channel; a zero byte (filter type "none") before every row."""
+        """The samples of a band: clamped, rounded half up, with a zero byte (filter type "none") before every row."""
         import numpy as np
 
         values = band[0].detach().float()
@@ -67,13 +67,12 @@ class RowSource:
         return rows.tobytes()
 
 
-class Encoding:
-    """An encoder that runs in threads of its own while the caller sends it blocks.
+class EncoderThreads:
+    """Runs an encoder in a thread while the caller sends it blocks of bytes.
 
-    `encode` reads from a file descriptor until its end, and raises when it cannot go on. Blocks wait in a
-    short queue, whence one thread feeds the pipe and another encodes. Nobody waits for ever: whatever ends
-    the encoder, its thread then empties the pipe, so the feeder goes on, so the queue moves, so `send`
-    returns, and the next call raises the encoder's failure.
+    A short queue holds the blocks, one thread writes them into a pipe, another one runs `encode(descriptor)`, which
+    reads the pipe to its end. When the encoder ends early, its thread empties the pipe, so neither the writing thread
+    nor `send` waits for ever, and the next call raises the encoder's error.
     """
 
     def __init__(self, out: Path, encode: Callable[[int], None]) -> None:
@@ -82,16 +81,16 @@ class Encoding:
         self._waiting: queue.Queue[bytes | None] = queue.Queue(_BLOCKS_WAITING)
         self._failure: str | None = None
         self._abandoned = False
-        # Daemons: an interrupt at the worst moment must not keep the process from ending.
+        # Daemons: an interrupt must never keep the process from ending.
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._run, self._feed)]
 
-    def __enter__(self) -> "Encoding":
+    def __enter__(self) -> "EncoderThreads":
         for thread in self._threads:
             thread.start()
         return self
 
     def send(self, block: bytes) -> None:
-        """Hand over a block; waits while the encoder is busy. PictureError when the encoder has failed."""
+        """Queue a block; waits while the queue is full. PictureError if the encoder has failed."""
         self._raise_failure()
         self._waiting.put(block)
 
