@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from iqsr.metrics.dense import blankness
 from iqsr.metrics.lpips_st import LpipsSt, Trunk
 from iqsr.training.sr.data import Batch, mirrored
-from iqsr.training.sr.scores import EMPTIED
+from iqsr.training.sr.targets import EMPTIED
 
 LAYERS = r".*\.RDB[123]\.conv[1-5]\.0"
 """The convolutions in RRDBNet's dense blocks, as spandrel names them."""

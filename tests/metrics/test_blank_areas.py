@@ -12,7 +12,7 @@ from iqsr.metrics.dense import blankness
 from iqsr.metrics.srq import load_srq
 from iqsr.metrics.srq_holdout import load_srq_holdout
 from iqsr.sampling import Amo
-from iqsr.training.sr.scores import patch_scores
+from iqsr.training.sr.targets import patch_scores
 
 JUDGES = ("srq", "srq-holdout")
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from iqsr.errors import PictureError
 from iqsr.scoring import content_hash
-from iqsr.training import pictures
-from iqsr.training.pictures import look_at
+from iqsr.training.engine import pictures
+from iqsr.training.engine.pictures import decode_all
 from support.counting import calls
 
 
@@ -32,14 +32,14 @@ def files(tmp_path: Path) -> list[Path]:
 def test_what_was_decoded_is_not_decoded_again(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = calls(monkeypatch, pictures, "decoded_size")
     told: list[int] = []
-    first = look_at([*files, files[0]], told.append)
+    first = decode_all([*files, files[0]], told.append)
     assert told == [1, 2, 3]
     assert len(decoded) == 3
     assert first.whole[files[1]] == (content_hash(files[1]), 50, 40)
-    assert look_at(files) == first
+    assert decode_all(files) == first
     assert len(decoded) == 3
     os.utime(files[0], ns=(1, 1))
-    assert look_at(files) == first
+    assert decode_all(files) == first
     assert len(decoded) == 4
 
 
@@ -48,14 +48,14 @@ def test_damaged_pictures_are_looked_at_each_time(files: list[Path], tmp_path: P
     files[1].write_bytes(whole[:-500])
     missing = tmp_path / "missing.png"
     for _ in range(2):
-        found = look_at([*files, missing])
+        found = decode_all([*files, missing])
         assert found.damaged.keys() == {files[1], missing}
         with pytest.raises(
             PictureError, match=r"^2 of 4 pictures cannot be used: .*1\.png.*missing\.png.*; mend them$"
         ):
             found.check("mend them")
     files[1].write_bytes(whole)
-    look_at(files).check("")
+    decode_all(files).check("")
 
 
 def test_a_cache_that_cannot_be_used_is_done_without(
@@ -63,6 +63,6 @@ def test_a_cache_that_cannot_be_used_is_done_without(
 ) -> None:
     cache.parent.mkdir()
     cache.write_text("no database, but longer than a header of one would be, whatever it says of itself" * 10)
-    assert len(look_at(files).whole) == 3
+    assert len(decode_all(files).whole) == 3
     assert "pictures are decoded anew" in caplog.text
     assert cache.read_text().startswith("no database")

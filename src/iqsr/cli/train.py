@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from iqsr.cli.options import AcceptData, Recipe, Resume, Run, set_option
-from iqsr.errors import ModelError, UsageError
+from iqsr.errors import UsageError
 
 
 def command(
@@ -53,14 +53,11 @@ def command(
     from iqsr.cli.progress import StageBars
     from iqsr.memory import keep_freed_memory
     from iqsr.recipes import read_recipe
+    from iqsr.training import training_packages
     from iqsr.training.sr.recipe import TrainRecipe
 
-    try:
-        from iqsr.training.sr.train import train
-    except ImportError as error:
-        if str(error.name).partition(".")[0] not in ("accelerate", "peft", "tensorboard"):
-            raise
-        raise ModelError(f"training needs the package {error.name}: pip install 'iqsr[train]'") from error
+    with training_packages():
+        from iqsr.training.sr.loop import train
     if accept_data and not resume:
         raise UsageError("--accept-data goes with --resume: a new run takes the data as it is")
     settings = read_recipe(recipe, TrainRecipe, changes or [])

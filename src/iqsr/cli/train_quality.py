@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from iqsr.cli.options import AcceptData, Recipe, Run, set_option
+from iqsr.cli.options import AcceptData, Recipe, Resume, Run, set_option
 
 
 def command(
@@ -31,16 +31,19 @@ def command(
     scratch: Annotated[
         bool, typer.Option("--scratch", help="With --pairs: start from ImageNet's features, not srq.")
     ] = False,
+    resume: Resume = False,
     accept_data: AcceptData = False,
     changes: Annotated[list[str] | None, set_option("training.steps=100 (with --pairs: steps=100)")] = None,
 ) -> None:
     """Train a predictor of picture quality: from photos, without labels, or from people's preferences.
 
-    A run that was stopped goes on where it was when the same command is given again.
+    Stopped by Ctrl-C or SIGTERM it writes a checkpoint first; --resume goes on as if nothing had happened.
 
     [bold]Examples[/bold]
 
       iqsr train-quality predictor/srq --photos photos/ -o runs/srq
+
+      iqsr train-quality predictor/srq --photos photos/ -o runs/srq --resume
 
       iqsr train-quality predictor/srq --photos a/ --set held_out=0.2
 
@@ -50,6 +53,7 @@ def command(
     from iqsr.cli.progress import StageBars
     from iqsr.errors import UsageError
     from iqsr.recipes import read_recipe
+    from iqsr.training import training_packages
     from iqsr.training.predictor.recipe import PredictorRecipe, PreferenceRecipe
 
     if (pairs is None) == (not photos):
@@ -60,17 +64,30 @@ def command(
         )
     if start is not None and scratch:
         raise UsageError("--from and --scratch exclude each other")
-    with interruptible("the same command goes on from here"), StageBars() as bars:
+    if accept_data and not resume:
+        raise UsageError("--accept-data goes with --resume: a new run takes the data as it is")
+    with training_packages():
+        from iqsr.training.predictor.preferences import train_on_pairs
+        from iqsr.training.predictor.train import train_quality
+    with interruptible("--resume goes on from here"), StageBars() as bars:
         if pairs is not None:
-            from iqsr.training.predictor.preferences import train_on_pairs
-
-            settings = read_recipe(recipe, PreferenceRecipe, changes or [])
             weights = train_on_pairs(
-                settings, pairs, output, bars.stage, start=start, scratch=scratch, accept_data=accept_data
+                read_recipe(recipe, PreferenceRecipe, changes or []),
+                pairs,
+                output,
+                start=start,
+                scratch=scratch,
+                resume=resume,
+                accept_data=accept_data,
+                on_progress=bars.stage,
             )
         else:
-            from iqsr.training.predictor.train import train_quality
-
-            settings = read_recipe(recipe, PredictorRecipe, changes or [])
-            weights = train_quality(settings, photos or [], output, bars.stage, accept_data=accept_data)
+            weights = train_quality(
+                read_recipe(recipe, PredictorRecipe, changes or []),
+                photos or [],
+                output,
+                resume=resume,
+                accept_data=accept_data,
+                on_progress=bars.stage,
+            )
     typer.echo(weights)

@@ -124,7 +124,7 @@ def test_data_of_other_photos_is_not_taken(tmp_path: Path, noted: bool) -> None:
     if not noted:  # as versions that noted no photos left it
         (tmp_path / "data" / "photos.json").unlink()
     for others in (new, old[:1]):
-        with pytest.raises(IqsrError, match="holds a run of other photos"):
+        with pytest.raises(IqsrError, match="holds a run on other data"):
             make_data(others, tmp_path / "data", DataRecipe(), on_photo=lambda *_: None)
     assert seen(tmp_path / "data") == [("1.png", 49), ("2.png", 50)]
 
@@ -133,7 +133,7 @@ def test_data_of_other_photos_is_not_taken(tmp_path: Path, noted: bool) -> None:
 def test_another_photo_of_the_same_name_is_another(tmp_path: Path) -> None:
     old, new = some_photos(tmp_path, x_1__png=b"1"), some_photos(tmp_path, y_1__png=b"2")
     make_data(old, tmp_path / "data", DataRecipe(), on_photo=lambda *_: None)
-    with pytest.raises(IqsrError, match="holds a run of other photos"):
+    with pytest.raises(IqsrError, match="holds a run on other data"):
         make_data(new, tmp_path / "data", DataRecipe(), on_photo=lambda *_: None)
 
 

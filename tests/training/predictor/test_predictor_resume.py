@@ -10,12 +10,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from iqsr.errors import IqsrError, PictureError, UsageError
+from iqsr.training.engine.settings import OnResume, marks
 from iqsr.training.predictor import dataset, preferences, train
 from iqsr.training.predictor.dataset import Shard, make_data, read_shards
 from iqsr.training.predictor.preferences import train_on_pairs
 from iqsr.training.predictor.recipe import DataRecipe, PredictorRecipe, PreferenceRecipe, TrainingRecipe
 from iqsr.training.predictor.train import train_quality
-from iqsr.training.resume import OnResume, marks
 from support.quality_samples import picture
 
 SHORT = PreferenceRecipe(steps=5, pairs=2, held_out=0.0, checkpoint_every=100)
@@ -43,7 +43,6 @@ def save(path: Path, seed: int, side: int = 64) -> None:
 def pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Six pairs, and a predictor of 28 parameters in srq's place."""
     monkeypatch.setattr(preferences, "new_predictor", lambda _: Tiny())
-    monkeypatch.setattr(preferences, "Srq", Tiny)
     for number in range(6):
         for name in "ab":
             save(tmp_path / f"{name}{number}.png", number if name == "a" else number + 10)
@@ -60,7 +59,11 @@ def fit(recipe: PreferenceRecipe, pairs: Path, out: Path, *, spoil: Path | None 
         if spoil is not None and stage == "preferences" and done == 2:
             spoil.write_bytes(spoil.read_bytes()[:300])
 
-    return train_on_pairs(recipe, pairs, out, on_progress, scratch=True, accept_data=accept).read_bytes()
+    resume = (out / "run.json").exists()
+    weights = train_on_pairs(
+        recipe, pairs, out, scratch=True, resume=resume, accept_data=accept, on_progress=on_progress
+    )
+    return weights.read_bytes()
 
 
 def note(run: Path) -> dict[str, object]:
@@ -80,7 +83,7 @@ def test_a_run_on_pairs_made_longer_is_one_of_that_length(pairs: Path, tmp_path:
     free = longer.model_copy(update={"checkpoint_every": 1, "check_every": 2})
     assert fit(free, pairs, tmp_path / "parts") == whole
     assert note(tmp_path / "parts")["changes"] == [
-        {"settings": {"steps": [5, 8], "check_every": [100, 2], "checkpoint_every": [100, 1]}}
+        {"step": 5, "settings": {"steps": [5, 8], "check_every": [100, 2], "checkpoint_every": [100, 1]}}
     ]
 
 
@@ -104,7 +107,7 @@ def test_a_picture_damaged_on_the_way_costs_no_step(pairs: Path, tmp_path: Path)
     whole = fit(recipe, pairs, tmp_path / "whole")
     bad = tmp_path / "a3.png"
     content = bad.read_bytes()
-    with pytest.raises(PictureError, match=r"a3\.png.*; stopped after \d+ steps: .*the same command goes on"):
+    with pytest.raises(PictureError, match=r"a3\.png.*; stopped after \d+ steps: .*--resume goes on from there"):
         fit(recipe, pairs, tmp_path / "parts", spoil=bad)
     with pytest.raises(PictureError, match=r"1 of 12 pictures cannot be used.*a3\.png.*--set damaged=skip"):
         fit(recipe, pairs, tmp_path / "parts")
@@ -123,13 +126,16 @@ def test_pairs_with_damaged_pictures_can_be_left_out(pairs: Path, tmp_path: Path
     longer = recipe.model_copy(update={"steps": 6})
     fit(longer, pairs, tmp_path / "run")  # stays left out
     fit(longer, pairs, tmp_path / "run", accept=True)
-    assert note(tmp_path / "run")["changes"][-1] == {"data": {"added": ["a2.png, b2.png"]}}  # type: ignore[index]
+    assert note(tmp_path / "run")["changes"][-1] == {"step": 6, "data": {"added": ["a2.png, b2.png"]}}  # type: ignore[index]
 
 
 def test_other_pairs_are_told_and_can_be_accepted(pairs: Path, tmp_path: Path) -> None:
     fit(SHORT, pairs, tmp_path / "run")
     pairs.write_text(pairs.read_text().replace("a0.png,b0.png,0.8", "a0.png,b0.png,0.7").replace("a5.png", "a4.png"))
-    told = r"other pairs: 1 added \(a4\.png, b5\.png\), 1 removed \(a5\.png, b5\.png\), 1 changed \(a0\.png, b0\.png\)"
+    told = (
+        r"other data: 1 added \(a4\.png, b5\.png\), 1 removed \(a5\.png, b5\.png\), "
+        r"1 changed \(a0\.png, b0\.png\) of 6 pairs"
+    )
     with pytest.raises(IqsrError, match=told):
         fit(SHORT, pairs, tmp_path / "run")
     fit(SHORT, pairs, tmp_path / "run", accept=True)
@@ -150,6 +156,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         out = rest[2]
         assert isinstance(out, Path)
         out.mkdir(exist_ok=True)
+        (out / "weights.safetensors").touch()
         return out / "weights.safetensors"
 
     monkeypatch.setattr(dataset, "_judged", judged)
@@ -166,7 +173,7 @@ RECIPE = PredictorRecipe(held_out=0.0, data=DataRecipe(crop=96))
 
 def made(photos: Path, out: Path, recipe: PredictorRecipe = RECIPE, *, accept: bool = False) -> list[str]:
     """The photos that there is data of."""
-    train_quality(recipe, [photos], out, lambda *_: None, accept_data=accept)
+    train_quality(recipe, [photos], out, resume=(out / "run.json").exists(), accept_data=accept)
     return sorted(shard.photo for shard in read_shards(out / "data"))
 
 
@@ -192,7 +199,7 @@ def test_a_photo_repaired_before_its_shard_was_made_is_the_runs(photos: Path, tm
     save(photos / "photo2.png", 12)
     assert not make_data(paths, tmp_path / "data", RECIPE.data, on_photo=lambda *_: None)
     save(photos / "photo2.png", 13)
-    with pytest.raises(IqsrError, match=r"other photos: 1 changed \(photo2\.safetensors\); .*--accept-data"):
+    with pytest.raises(IqsrError, match=r"other data: 1 changed \(photo2\.safetensors\) of 4 photos; .*--accept-data"):
         make_data(paths, tmp_path / "data", RECIPE.data, on_photo=lambda *_: None)
 
 
@@ -202,6 +209,7 @@ def test_settings_of_a_predictor_are_compared_key_by_key(photos: Path, tmp_path:
         ({"held_out": 0.5}, r"\(held_out: 0\.5 here, 0 in the run\)"),
         ({"model": "srq-holdout"}, r'model: "srq-holdout" here, "srq" in the run'),
         ({"data": DataRecipe(crop=128)}, r"data\.crop: 128 here, 96 in the run"),
+        ({"training": TrainingRecipe(head_lr=0.5)}, r"training\.head_lr: 0\.5 here, 0\.001 in the run"),
     ):
         with pytest.raises(UsageError, match=told):
             made(photos, tmp_path / "run", RECIPE.model_copy(update=changed))

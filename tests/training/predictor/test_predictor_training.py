@@ -1,6 +1,8 @@
 """Training of predictors: where it starts, that stopping changes nothing, and that it learns what it is told."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from iqsr.training.predictor import loop
 from iqsr.training.predictor.batches import Versions
 from iqsr.training.predictor.dataset import make_data, read_shards
 from iqsr.training.predictor.ladders import clean_crops
-from iqsr.training.predictor.loop import Run
+from iqsr.training.predictor.loop import TeacherTraining
 from iqsr.training.predictor.recipe import (
     AttackRecipe,
     DataRecipe,
@@ -32,6 +34,7 @@ from iqsr.training.predictor.recipe import (
 from iqsr.training.predictor.sources import is_held_out
 from iqsr.training.predictor.train import ladder_crops, new_predictor, train_quality
 from support.quality_samples import made_versions, picture
+from support.tiny_runs import curve
 
 
 @pytest.fixture
@@ -111,13 +114,19 @@ def tiny() -> Tiny:
     return Tiny()
 
 
+def logged(run: Path, group: str = "train") -> list[dict[str, float]]:
+    """The lines of the log of a group."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["group"] == group]
+
+
 def test_a_run_made_longer_learns_at_the_rates_of_its_new_length(tmp_path: Path) -> None:
     versions, longer = made_versions(), small(8)
-    Run(tiny(), small(4), tmp_path).fit(versions, versions, lambda *_: None)
-    run = Run(tiny(), longer, tmp_path)
+    TeacherTraining(tiny(), small(4), tmp_path, versions, versions).run()
+    run = TeacherTraining(tiny(), longer, tmp_path, versions, versions)
     run.resume()
-    run.fit(versions, versions, lambda *_: None)
-    rates = [json.loads(line)["learning rate"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    run.run()
+    rates = [line["learning rate"] for line in logged(tmp_path)]
     assert rates[4:] == pytest.approx([longer.head_lr * longer.rate_at(step) for step in range(4, 8)], rel=1e-5)
 
 
@@ -125,61 +134,67 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path: Path) -> Non
     versions = made_versions()
     recipe = small(6, attack=AttackRecipe(every=1, pictures=2, steps=2), halfway_share=0.5)
     whole, stopped = tiny(), tiny()
-    Run(whole, recipe, tmp_path / "whole").fit(versions, versions, lambda *_: None)
+    TeacherTraining(whole, recipe, tmp_path / "whole", versions, versions).run()
 
-    def stop(step: int, figures: dict[str, float]) -> None:
+    def stop(stage: str, step: int, *_: object) -> None:
         if step == 5:  # one step behind the last checkpoint
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Run(stopped, recipe, tmp_path / "part").fit(versions, versions, stop)
+        TeacherTraining(stopped, recipe, tmp_path / "part", versions, versions).run(stop)
     resumed = tiny()
-    run = Run(resumed, recipe, tmp_path / "part")
+    run = TeacherTraining(resumed, recipe, tmp_path / "part", versions, versions)
     assert run.resume()
-    assert run.step == 4
-    run.fit(versions, versions, lambda *_: None)
+    assert run.done == 4
+    run.run()
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name])
-    logged = [json.loads(line)["step"] for line in (tmp_path / "part" / "log.jsonl").read_text().splitlines()]
-    assert logged == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in logged(tmp_path / "part")] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in logged(tmp_path / "part", "validation")] == [6]
+    assert curve(tmp_path / "part", "train/score") == [1, 2, 3, 4, 5, 6]
     files = [(tmp_path / part / "weights.safetensors").read_bytes() for part in ("whole", "part")]
     assert files[0] == files[1]
 
 
 def test_what_is_not_finite_is_never_kept(tmp_path: Path) -> None:
-    run, passed = Run(tiny(), small(6, checkpoint_every=1), tmp_path), list[None]()
+    versions, passed = made_versions(), list[None]()
+    run = TeacherTraining(tiny(), small(6, checkpoint_every=1), tmp_path, versions, versions)
 
     def multiplied(gradient: Tensor) -> Tensor:
         passed.append(None)
         return gradient * float("inf") if len(passed) == 3 else gradient
 
     run.optimizer.param_groups[0]["params"][0].register_hook(multiplied)
-    with pytest.raises(NotFiniteError, match=r"^model\..* is not finite at step 3: lower the recipe's learning rates"):
-        run.fit(made_versions(), made_versions(), lambda *_: None)
-    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert state["step"] == 2
+    says = (
+        r"^weights\..* is not finite at step 3: lower the recipe's learning rates, or set bf16 = false; "
+        r"'.*weights\.safetensors' holds the last good ones, of step 2$"
+    )
+    with pytest.raises(NotFiniteError, match=says):
+        run.run()
+    assert run.checkpoints.steps() == [1, 2]
+    path = tmp_path / "checkpoints" / "step-00000002-rank0.ckpt"
+    state = torch.load(path, weights_only=True)
     assert first_not_finite(state) is None
     assert all(value.isfinite().all() for value in load_file(tmp_path / "weights.safetensors").values())
     state["average"]["trunk.weight"][0] = float("nan")
-    torch.save(state, tmp_path / "checkpoint.pt")
-    with pytest.raises(IqsrError, match=r"average\.trunk\.weight is not finite; remove it to start anew"):
-        Run(tiny(), small(6, checkpoint_every=1), tmp_path).resume()
+    with pytest.raises(NotFiniteError, match=r"average\.trunk\.weight is not finite after step 2"):
+        run.checkpoints.save(2, state)
 
 
 def test_one_process_works_in_a_folder(photos: Path, tmp_path: Path) -> None:
     recipe = PredictorRecipe(data=DataRecipe(photos=(0.0, 1.0)))
     with locked(tmp_path / "run", "iqsr train-quality"), pytest.raises(IqsrError, match=r"is at work in '.*run': wait"):
-        train_quality(recipe, [photos], tmp_path / "run", lambda *_: None)
+        train_quality(recipe, [photos], tmp_path / "run")
 
 
 @pytest.mark.parametrize(("before", "now"), [(False, True), (False, False)])
 def test_a_run_that_goes_on_in_another_precision_says_so(before: bool, now: bool, tmp_path: Path, monkeypatch, caplog):
     versions = made_versions()
     for pays, steps in ((before, 4), (now, 4)):
-        monkeypatch.setattr("iqsr.training.predictor.loop.bf16_pays", lambda device, pays=pays: pays)
-        run = Run(tiny(), small(steps, bf16=True), tmp_path)
+        monkeypatch.setattr("iqsr.training.engine.precision.bf16_pays", lambda device, pays=pays: pays)
+        run = TeacherTraining(tiny(), small(steps, bf16=True), tmp_path, versions, versions)
         run.resume()
-        run.fit(versions, versions, lambda *_: None)
+        run.run()
     assert ("in another precision" in caplog.text) == (before != now)
 
 
@@ -190,7 +205,7 @@ def test_all_that_a_step_learns_from_has_one_size(tmp_path: Path) -> None:
     model.predict = lambda x: (steps[-1].add(x.shape[-1]), predict(x))[1]
     recipe = small(8, windows=(64, 96), ladders=1, attack=AttackRecipe(pictures=2, steps=1), check_every=8)
     versions = made_versions(side=96)
-    Run(model, recipe, tmp_path).fit(versions, Versions(()), lambda *_: steps.append(set()))
+    TeacherTraining(model, recipe, tmp_path, versions, Versions(())).run(lambda *_: steps.append(set()))
     assert all(len(sizes) == 1 for sizes in steps[:-1])
     assert {64, 96} == set.union(*steps)
 
@@ -200,8 +215,8 @@ def test_a_recipe_says_how_far_apart_rungs_are_to_be(tmp_path: Path) -> None:
     for margin in (1.0, 5.0):
         torch.manual_seed(0)
         recipe = small(1, ladders=2, ladder_weight=1.0, ladder_margin=margin)
-        run = Run(tiny(), recipe, tmp_path / str(margin))
-        run.fit(made_versions(), Versions(()), lambda _, figures: found.append(figures["ladders"]))
+        run = TeacherTraining(tiny(), recipe, tmp_path / str(margin), made_versions(), Versions(()))
+        run.run(lambda *told: found.append(told[3]["ladders"]))
     assert 2 < found[1] - found[0] < 4.01  # the loss grows by as much, where all rungs score alike at first
 
 
@@ -214,9 +229,8 @@ def test_ladders_may_be_of_crops_of_their_own(tmp_path: Path, monkeypatch: pytes
     crops = torch.zeros(5, 3, 96, 96, dtype=torch.uint8)
     crops[:, 0], crops[:, 1] = torch.arange(5)[:, None, None] + 250, torch.arange(96)
     crops[:, 2] = torch.arange(96)[:, None]
-    run = Run(tiny(), small(6, windows=(64,), ladders=3), tmp_path)
-    run.ladder_crops = crops
-    run.fit(made_versions(side=96), Versions(()), lambda *_: None)
+    recipe = small(6, windows=(64,), ladders=3)
+    TeacherTraining(tiny(), recipe, tmp_path, made_versions(side=96), Versions(()), ladder_crops=crops).run()
     seen = (torch.cat(spoiled) * 255).round().int()
     assert seen.shape == (18, 3, 64, 64)
     assert (seen[:, 0] == seen[:, :1, 0, 0, None]).all()
@@ -243,10 +257,11 @@ def test_attacks_may_weigh_less_in_the_second_half(tmp_path: Path) -> None:
     told: dict[float | None, list[float]] = {}
     for late in (None, 0.25):
         attack = AttackRecipe(pictures=8, steps=2, eps=30, weight=1.0, late_weight=late)
-        run = Run(model := tiny(), small(4, attack=attack, head_lr=1e-9, trunk_lr=1e-9), tmp_path / str(late))
+        recipe = small(4, attack=attack, head_lr=1e-9, trunk_lr=1e-9)
+        run = TeacherTraining(model := tiny(), recipe, tmp_path / str(late), made_versions(), Versions(()))
         nn.init.normal_(model.head.out.weight)
         losses = told.setdefault(late, [])
-        run.fit(made_versions(), Versions(()), lambda _, figures, to=losses: to.append(figures["gaming"]))
+        run.run(lambda *told, to=losses: to.append(told[3]["gaming"]))
     assert min(told[None]) > 0
     assert told[0.25] == pytest.approx(
         [part * whole for part, whole in zip((1, 1, 0.25, 0.25), told[None], strict=True)]
@@ -255,12 +270,13 @@ def test_attacks_may_weigh_less_in_the_second_half(tmp_path: Path) -> None:
 
 def test_the_weights_half_way_may_have_a_share_in_the_result(tmp_path: Path) -> None:
     averages: dict[int, dict[str, Tensor]] = {}
-    run = Run(tiny(), small(4, head_lr=1e-2, trunk_lr=1e-2, halfway_share=0.25), tmp_path)
+    recipe = small(4, head_lr=1e-2, trunk_lr=1e-2, halfway_share=0.25)
+    run = TeacherTraining(tiny(), recipe, tmp_path, made_versions(), Versions(()))
 
-    def keep(step: int, _: object) -> None:
-        averages[step] = {k: v.clone() for k, v in run.average.items()}
+    def keep(stage: str, step: int, *_: object) -> None:
+        averages[step] = {k: v.clone() for k, v in run.average.values.items()}
 
-    run.fit(made_versions(), Versions(()), keep)
+    run.run(keep)
     written = load_file(tmp_path / "weights.safetensors")
     for name, value in written.items():
         expected = 0.25 * averages[2][name] + 0.75 * averages[4][name]
@@ -277,22 +293,49 @@ def test_crops_for_ladders_are_so_many_of_each_photo_and_the_same_again(photos: 
     assert not torch.equal(clean_crops(paths, 96, 3, seed=2), crops)
 
 
-def test_another_recipes_or_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
-    Run(tiny(), small(2), tmp_path).fit(made_versions(), made_versions(), lambda *_: None)
-    with pytest.raises(UsageError, match=r"another recipe \(head_lr: 0\.5 here, 0\.001 in the run\)"):
-        Run(tiny(), small(2, head_lr=0.5), tmp_path).resume()
-    (tmp_path / "checkpoint.pt").write_bytes(b"half a checkpo")
-    with pytest.raises(IqsrError, match="damaged checkpoint"):
-        Run(tiny(), small(2), tmp_path).resume()
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_none_is_one_line(tmp_path: Path) -> None:
+    versions = made_versions()
+    TeacherTraining(tiny(), small(4), tmp_path, versions, versions).run()
+    whole = (tmp_path / "weights.safetensors").read_bytes()
+    last, before = (tmp_path / "checkpoints" / f"step-0000000{step}-rank0.ckpt" for step in (4, 2))
+    last.write_bytes(b"half a checkpo")
+    run = TeacherTraining(tiny(), small(4), tmp_path, versions, versions)
+    assert run.resume()
+    assert run.done == 2
+    run.run()
+    assert (tmp_path / "weights.safetensors").read_bytes() == whole
+    for path in (last, before):
+        path.write_bytes(b"half a checkpo")
+    with pytest.raises(IqsrError, match="no checkpoint is whole and finite"):
+        TeacherTraining(tiny(), small(4), tmp_path, versions, versions).resume()
+
+
+def test_a_signal_ends_a_training_after_the_step_with_a_checkpoint(tmp_path: Path) -> None:
+    versions, recipe = made_versions(), small(6, checkpoint_every=100)
+    TeacherTraining(tiny(), recipe, tmp_path / "whole", versions, versions).run()
+
+    def stop(stage: str, step: int, *_: object) -> None:
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        TeacherTraining(tiny(), recipe, tmp_path / "part", versions, versions).run(stop)
+    run = TeacherTraining(tiny(), recipe, tmp_path / "part", versions, versions)
+    assert run.resume()
+    assert run.done == 3
+    run.run()
+    files = [(tmp_path / part / "weights.safetensors").read_bytes() for part in ("whole", "part")]
+    assert files[0] == files[1]
 
 
 def test_a_predictor_learns_the_order_of_noise(tmp_path: Path) -> None:
     learn, check = made_versions(8), made_versions(3, seed=50)
     model = tiny()
-    run = Run(model, small(150, crops=4, head_lr=1e-2, trunk_lr=1e-2, ema=0.9), tmp_path)
-    before = run.check(check)["pairs"]
-    run.fit(learn, check, lambda *_: None)
-    after = run.check(check)["pairs"]
+    recipe = small(150, crops=4, head_lr=1e-2, trunk_lr=1e-2, ema=0.9)
+    run = TeacherTraining(model, recipe, tmp_path, learn, check)
+    before = run.measure()["pairs"]
+    run.run()
+    (after,) = (line["pairs"] for line in logged(tmp_path, "validation") if line["step"] == 150)
     assert before < 0.8 < 0.95 < after
 
 
@@ -306,7 +349,7 @@ def test_from_photos_to_weights_with_every_stage_and_again_without_work(photos: 
         refining=(small(2, attack=AttackRecipe(pictures=2, steps=1)),),
     )
     stages: list[str] = []
-    weights = train_quality(recipe, [photos], tmp_path / "run", lambda stage, *_: stages.append(stage))
+    weights = train_quality(recipe, [photos], tmp_path / "run", on_progress=lambda stage, *_: stages.append(stage))
     assert list(dict.fromkeys(stages)) == ["photos", "data", "round 0", "gaming 1", "round 1"]
     score = load_srq(weights)(torch.rand(1, 3, 64, 80))
     assert 0 < float(score) <= 100
@@ -314,7 +357,7 @@ def test_from_photos_to_weights_with_every_stage_and_again_without_work(photos: 
     assert shard.kinds[0][0] == "original"
     assert float(shard.alex[0, 0]) < 0.01
     written = weights.stat().st_mtime_ns
-    train_quality(recipe, [photos], tmp_path / "run", lambda *_: None)
+    train_quality(recipe, [photos], tmp_path / "run", resume=True)
     assert weights.stat().st_mtime_ns == written
 
 
@@ -327,7 +370,7 @@ def test_data_of_another_recipe_is_not_taken(tmp_path: Path) -> None:
 def test_photos_that_the_recipe_leaves_out_are_told(photos: Path, tmp_path: Path) -> None:
     recipe = PredictorRecipe(data=DataRecipe(photos=(0.0, 0.0)))
     with pytest.raises(UsageError, match=r"data\.photos = \[0\.0, 0\.0\] leaves out all 4 photos"):
-        train_quality(recipe, [photos], tmp_path / "run", lambda *_: None)
+        train_quality(recipe, [photos], tmp_path / "run")
 
 
 def test_shipped_recipes_can_be_read() -> None:

@@ -1,5 +1,9 @@
 """Training on people's preferences: what is learned, what is held out, that stopping changes nothing."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +22,7 @@ from iqsr.training.predictor.preferences import accuracy, train_on_pairs
 from iqsr.training.predictor.recipe import PreferenceRecipe
 from support.commands import Run as Command
 from support.quality_samples import picture
+from support.tiny_runs import curve
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def noisy_preferred(tmp_path: Path) -> Path:
 
 def test_people_can_teach_the_opposite(noisy_preferred: Path, tmp_path: Path) -> None:
     recipe = PreferenceRecipe(steps=12, pairs=4, lr=1e-3, held_out=0.0, ema=0.5)
-    weights = train_on_pairs(recipe, noisy_preferred, tmp_path / "run", lambda *_: None, scratch=True)
+    weights = train_on_pairs(recipe, noisy_preferred, tmp_path / "run", scratch=True)
     model = load_srq(weights)
     gaps = []
     for seed in range(12):
@@ -66,7 +71,6 @@ class Tiny(nn.Module):
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """A predictor of 28 parameters in srq's place."""
     monkeypatch.setattr(preferences, "new_predictor", lambda _: Tiny())
-    monkeypatch.setattr(preferences, "Srq", Tiny)
 
 
 SHORT = PreferenceRecipe(steps=5, pairs=2, held_out=0.0, checkpoint_every=2)
@@ -74,7 +78,7 @@ SHORT = PreferenceRecipe(steps=5, pairs=2, held_out=0.0, checkpoint_every=2)
 
 @pytest.mark.usefixtures("tiny")
 def test_a_resumed_run_equals_an_unbroken_one_and_a_finished_one_is_left(noisy_preferred: Path, tmp_path: Path) -> None:
-    train_on_pairs(SHORT, noisy_preferred, tmp_path / "whole", lambda *_: None, scratch=True)
+    train_on_pairs(SHORT, noisy_preferred, tmp_path / "whole", scratch=True)
     steps: list[int] = []
 
     def stop(stage: str, step: int, *_: object) -> None:
@@ -84,25 +88,30 @@ def test_a_resumed_run_equals_an_unbroken_one_and_a_finished_one_is_left(noisy_p
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_on_pairs(SHORT, noisy_preferred, tmp_path / "part", stop, scratch=True)
-    weights = train_on_pairs(SHORT, noisy_preferred, tmp_path / "part", stop, scratch=True)
+        train_on_pairs(SHORT, noisy_preferred, tmp_path / "part", scratch=True, on_progress=stop)
+    again = {"scratch": True, "resume": True, "on_progress": stop}
+    weights = train_on_pairs(SHORT, noisy_preferred, tmp_path / "part", **again)
     assert steps == [1, 2, 3, 3, 4, 5]
     assert weights.read_bytes() == (tmp_path / "whole" / "weights.safetensors").read_bytes()
-    assert train_on_pairs(SHORT, noisy_preferred, tmp_path / "part", stop, scratch=True) == weights
+    assert train_on_pairs(SHORT, noisy_preferred, tmp_path / "part", **again) == weights
     assert steps == [1, 2, 3, 3, 4, 5]
 
 
 @pytest.mark.usefixtures("tiny")
 def test_the_work_of_other_pairs_or_another_recipe_is_not_taken(noisy_preferred: Path, tmp_path: Path) -> None:
-    train_on_pairs(SHORT, noisy_preferred, tmp_path / "run", lambda *_: None, scratch=True)
+    train_on_pairs(SHORT, noisy_preferred, tmp_path / "run", scratch=True)
+    with pytest.raises(IqsrError, match="holds a run: add --resume to go on with it"):
+        train_on_pairs(SHORT, noisy_preferred, tmp_path / "run", scratch=True)
+    with pytest.raises(UsageError, match="holds no run to go on with: leave --resume out"):
+        train_on_pairs(SHORT, noisy_preferred, tmp_path / "new", scratch=True, resume=True)
     changed = SHORT.model_copy(update={"lr": 0.5})
     with pytest.raises(UsageError, match=r"another recipe \(lr: 0\.5 here"):
-        train_on_pairs(changed, noisy_preferred, tmp_path / "run", lambda *_: None, scratch=True)
+        train_on_pairs(changed, noisy_preferred, tmp_path / "run", scratch=True, resume=True)
     with pytest.raises(UsageError, match="it began with --scratch"):
-        train_on_pairs(SHORT, noisy_preferred, tmp_path / "run", lambda *_: None)
+        train_on_pairs(SHORT, noisy_preferred, tmp_path / "run", resume=True)
     noisy_preferred.write_text(noisy_preferred.read_text().replace("0.9", "0.8"))
-    with pytest.raises(IqsrError, match="other pairs"):
-        train_on_pairs(SHORT, noisy_preferred, tmp_path / "run", lambda *_: None, scratch=True)
+    with pytest.raises(IqsrError, match=r"other data: 6 changed .* of 12 pairs"):
+        train_on_pairs(SHORT, noisy_preferred, tmp_path / "run", scratch=True, resume=True)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -118,7 +127,7 @@ def test_a_picture_that_cannot_be_learned_from_is_one_line_before_the_training(
     stages: list[str] = []
     says = r"clean11\.png.*a pair needs one size" if size else r"clean11\.png"
     with pytest.raises(PictureError, match=says) as error:
-        train_on_pairs(SHORT, noisy_preferred, tmp_path / "r", lambda stage, *_: stages.append(stage), scratch=True)
+        train_on_pairs(SHORT, noisy_preferred, tmp_path / "r", scratch=True, on_progress=lambda s, *_: stages.append(s))
     assert "\n" not in str(error.value)
     assert set(stages) == {"pictures"}
 
@@ -146,16 +155,15 @@ class Constant(nn.Module):
 
 
 def test_equal_scores_are_half_right_and_without_preferences_there_is_no_figure(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(preferences, "Srq", Constant)
     for name, gray in (("black", 0), ("dark", 60), ("white", 255)):
         Image.new("RGB", (64, 64), (gray,) * 3).save(tmp_path / f"{name}.png")
     black, dark, white = (tmp_path / f"{name}.png" for name in ("black", "dark", "white"))
     pairs = Pairs((black, black, white, dark), (dark, dark, dark, white), np.array([0.9, 0.1, 1.0, 0.5]))
-    assert accuracy({}, pairs, [0]) == accuracy({}, pairs, [1]) == {"accuracy": 0.5}
-    assert accuracy({}, pairs, [0, 2, 3]) == {"accuracy": 0.75}
-    assert accuracy({}, pairs, [3]) == accuracy({}, pairs, []) == {}
+    assert accuracy(Constant(), pairs, [0]) == accuracy(Constant(), pairs, [1]) == {"accuracy": 0.5}
+    assert accuracy(Constant(), pairs, [0, 2, 3]) == {"accuracy": 0.75}
+    assert accuracy(Constant(), pairs, [3]) == accuracy(Constant(), pairs, []) == {}
 
 
 @pytest.mark.parametrize(
@@ -166,6 +174,7 @@ def test_equal_scores_are_half_right_and_without_preferences_there_is_no_figure(
         (("--photos", "photos", "--scratch"), "--scratch goes with --pairs"),
         (("--photos", "photos", "--from", "x.safetensors"), "--from goes with --pairs"),
         (("--pairs", "pairs.csv", "--from", "x.safetensors", "--scratch"), "--from and --scratch exclude each other"),
+        (("--pairs", "pairs.csv", "--accept-data"), "--accept-data goes with --resume"),
     ],
 )
 def test_arguments_that_do_not_go_together(iqsr: Command, tmp_path: Path, given: tuple[str, ...], says: str) -> None:
@@ -178,4 +187,50 @@ def test_arguments_that_do_not_go_together(iqsr: Command, tmp_path: Path, given:
 
 def test_from_weights_and_from_scratch_exclude_each_other(noisy_preferred: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="one of the two"):
-        train_on_pairs(SHORT, noisy_preferred, tmp_path, lambda *_: None, start=tmp_path / "x", scratch=True)
+        train_on_pairs(SHORT, noisy_preferred, tmp_path, start=tmp_path / "x", scratch=True)
+
+
+def test_training_without_its_extra_is_one_line(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['tensorboard'] = None; from iqsr.cli import main; main()"
+    arguments = ["train-quality", "preferences/people", "--pairs", "pairs.csv", "-o", str(tmp_path / "run")]
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("iqsr: training needs the package tensorboard")
+    assert ended.stderr.endswith("pip install 'iqsr[train]'\n")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_folder_is_that_of_every_training(noisy_preferred: Path, tmp_path: Path) -> None:
+    train_on_pairs(SHORT, noisy_preferred, tmp_path / "run", scratch=True)
+    left = {path.name for path in (tmp_path / "run").iterdir()} - {".lock"}
+    assert left == {
+        "recipe.toml", "run.json", "data.json", "log.jsonl", "tensorboard", "checkpoints", "weights.safetensors",
+    }  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("*.ckpt")) == [
+        "step-00000004-rank0.ckpt", "step-00000005-rank0.ckpt",
+    ]  # fmt: skip
+    assert curve(tmp_path / "run", "train/loss") == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_signal_ends_a_training_after_the_step_with_a_checkpoint(noisy_preferred: Path, tmp_path: Path) -> None:
+    whole = train_on_pairs(SHORT, noisy_preferred, tmp_path / "whole", scratch=True)
+
+    def stop(stage: str, step: int, *_: object) -> None:
+        if stage == "preferences" and step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_on_pairs(SHORT, noisy_preferred, tmp_path / "part", scratch=True, on_progress=stop)
+    steps: list[int] = []
+    weights = train_on_pairs(
+        SHORT,
+        noisy_preferred,
+        tmp_path / "part",
+        scratch=True,
+        resume=True,
+        on_progress=lambda stage, step, *_: steps.append(step) if stage == "preferences" else None,
+    )
+    assert steps == [4, 5]
+    assert weights.read_bytes() == whole.read_bytes()

@@ -18,11 +18,11 @@ from torch import nn
 from iqsr.errors import IqsrError
 from iqsr.finite import NotFiniteError, all_finite, first_not_finite
 from iqsr.recipes import resolved_toml
-from iqsr.training.log_file import LogFile
-from iqsr.training.sr.launch import check_launch
-from iqsr.training.sr.loop import Training
+from iqsr.training.engine.checkpoints import FORMAT
+from iqsr.training.engine.log import LogFile
+from iqsr.training.engine.processes import check_launch
+from iqsr.training.sr.loop import Training, train
 from iqsr.training.sr.recipe import TrainRecipe
-from iqsr.training.sr.train import train
 from support.commands import PATIENCE
 from support.tiny_runs import curve, equal, lines, quick, weights
 
@@ -163,7 +163,11 @@ def spoil(module: nn.Module, factor: float, at: int) -> None:
     [
         ((), lambda training: spoil(training.module, inf, 5), r"weights\.model\.0\.weight"),
         ((), lambda training: spoil(training.module, 1e30, 5), r"optimizer\.state\.0\.exp_avg_sq"),
-        (("objective.gan=0.1",), lambda t: spoil(t.critic.module, inf, 9), r"critic\.module\..*"),  # of two a step
+        (
+            ("objective.gan=0.1",),
+            lambda t: spoil(t.discriminator.module, inf, 9),
+            r"discriminator\.module\..*",
+        ),  # of two a step
         (("optimiser.lr=1e3", "optimiser.ema=0.99999"), lambda training: None, "the objective's term l1"),
     ],
 )
@@ -197,7 +201,6 @@ def test_a_first_step_that_is_not_finite_leaves_nothing(sets: Path, tmp_path: Pa
 def test_a_checkpoint_that_is_not_finite_is_passed_over(
     sets: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As they were written before."""
     train(RECIPE, sets, tmp_path / "whole")
     run = tmp_path / "run"
     train(RECIPE, sets, run)
@@ -207,7 +210,7 @@ def test_a_checkpoint_that_is_not_finite_is_passed_over(
         state = torch.load(path, weights_only=True)
         next(iter(state["average"].values()))[0] = float("nan")
         torch.save(state, path)
-        note = {"sha256": sha256(path), "size": path.stat().st_size, "ranks": 1}
+        note = {"sha256": sha256(path), "size": path.stat().st_size, "ranks": 1, "format": FORMAT}
         path.with_suffix(".json").write_text(json.dumps(note))
         if step == 8:
             train(RECIPE, sets, run, resume=True)

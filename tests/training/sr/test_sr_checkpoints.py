@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from iqsr.errors import IqsrError
-from iqsr.training.sr.average import Average
-from iqsr.training.sr.checkpoint import Checkpoints
-from iqsr.training.sr.guard import Guard, ValidationResult
+from iqsr.training.engine.average import Average
+from iqsr.training.engine.checkpoints import Checkpoints
 from iqsr.training.sr.recipe import GuardRecipe, OptimiserRecipe
+from iqsr.training.sr.validation import Guard, ValidationResult
 
 
 def saved(folder: Path, *steps: int) -> Checkpoints:
@@ -75,11 +75,11 @@ def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
 def test_the_average_is_the_exponential_one_of_what_is_trained() -> None:
     module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     module[1].requires_grad_(False)
-    average = Average(module, 0.9)
+    average = Average({n: p for n, p in module.named_parameters() if p.requires_grad}, 0.9)
     start = module[0].weight.detach().clone()
     with torch.no_grad():
         module[0].weight.add_(1)
-    average.update()
+    average.update(1)
     assert set(average.values) == {"0.weight", "0.bias"}
     assert torch.allclose(average.values["0.weight"], start + 0.1)
     with average.applied():

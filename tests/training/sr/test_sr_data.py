@@ -10,12 +10,11 @@ from torch import Tensor
 from iqsr.errors import UsageError
 from iqsr.metrics import card, load_metric
 from iqsr.sampling import choose, sampler
-from iqsr.training.sr import scores
+from iqsr.training.engine.prefetch import prefetched
+from iqsr.training.sr import targets
 from iqsr.training.sr.data import Batch, Batches, Sets, load_set, mirrored, seed_of
-from iqsr.training.sr.prefetch import prefetched
 from iqsr.training.sr.recipe import DataRecipe
-from iqsr.training.sr.scores import SeenPatches, grid_scores, patch_scores, picture_scores
-from iqsr.training.sr.targets import Targets
+from iqsr.training.sr.targets import PatchScores, Targets, grid_scores, patch_scores, picture_scores
 from support.counting import calls
 from support.sets import write_sets
 from support.tiny_runs import tiny
@@ -46,8 +45,8 @@ def test_a_batch_depends_on_its_number_alone(folder: Path) -> None:
 
 def test_processes_that_make_batches_ahead_make_the_same(folder: Path) -> None:
     alone = [batches(folder)[step] for step in range(2, 6)]
-    ahead = list(prefetched(batches(folder), 2, 6, workers=2))
-    assert all(same(a, b) for a, b in zip(alone, ahead, strict=True))
+    made = list(prefetched(batches(folder), 2, 6, workers=2))
+    assert all(same(a, b) for a, b in zip(alone, made, strict=True))
 
 
 def test_an_epoch_shows_every_set_once_to_all_processes_together(folder: Path) -> None:
@@ -130,20 +129,20 @@ def test_grid_scores_are_kept_and_used_again(folder: Path, tmp_path: Path) -> No
 
 
 def test_patches_are_scored_when_they_are_first_drawn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, made = SeenPatches(load_metric("srq")), batches(folder, grid=32)
-    scored = calls(monkeypatch, scores, "patch_scores")
+    seen, made = PatchScores(load_metric("srq")), batches(folder, grid=32)
+    scored = calls(monkeypatch, targets, "patch_scores")
     first = made[0]
     found = seen.scores(first["place"], first["gts"])
     assert torch.equal(found, patch_scores(load_metric("srq"), first["gts"]))
     assert torch.equal(seen.scores(first["place"].flip(0), first["gts"].flip(0)), found.flip(0))
-    again = SeenPatches(load_metric("srq"))
+    again = PatchScores(load_metric("srq"))
     again.load_state_dict(seen.state_dict())
     assert torch.equal(again.scores(first["place"], first["gts"]), found)
     assert len(scored) == 1
 
 
 def test_of_patches_that_were_drawn_before_only_new_ones_are_scored(folder: Path) -> None:
-    seen, made = SeenPatches(load_metric("laplacian")), batches(folder, grid=32)
+    seen, made = PatchScores(load_metric("laplacian")), batches(folder, grid=32)
     drawn = set[tuple[int, ...]]()
     for step in range(30):  # of 6 sets with 4 places each
         batch = made[step]
@@ -161,7 +160,7 @@ def test_a_grid_is_scored_beforehand_where_as_many_patches_are_drawn(
 ) -> None:
     recipe = tiny("ablation/cpu-amo", f"steps={steps}", "sampling.grid=32")
     told = list[int]()
-    known = Targets(recipe, Sets(folder, recipe.data), "cpu", "fp32").known(tmp_path, told.append)
+    known = Targets(recipe, Sets(folder, recipe.data), "cpu", "fp32").scores_beforehand(tmp_path, told.append)
     assert (known is not None) == ahead
     assert told == (list(range(1, 7)) if ahead else [])
 
@@ -183,7 +182,7 @@ def test_scores_that_tau_divides_are_on_a_scale_of_100(
     sets = Sets(folder, RECIPE).chosen[:1]
     (plain,) = picture_scores(sets, "srq", "cpu").values()
     halved = replace(card("srq"), range=(-100.0, 100.0), higher_is_better=False)
-    monkeypatch.setattr(scores, "card", lambda name: halved)
+    monkeypatch.setattr(targets, "card", lambda name: halved)
     (found,) = picture_scores(sets, "srq", "cpu").values()
     assert torch.allclose(found, 100 - (plain + 100) / 2)
 

@@ -14,7 +14,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
 from iqsr.metrics import card, load_metric
 from iqsr.metrics.metric import Metric
-from iqsr.training.sr import quality_term
+from iqsr.training.sr import objective
 from iqsr.training.sr.discriminator import UNetDiscriminator, gan_loss
 from iqsr.training.sr.losses import (
     consistency_loss,
@@ -25,9 +25,8 @@ from iqsr.training.sr.losses import (
     negative_loss,
     reduced,
 )
-from iqsr.training.sr.objective import Objective
+from iqsr.training.sr.objective import Objective, QualityTerm
 from iqsr.training.sr.perceptual import VGG19_LAYERS, Perceptual, Vgg19
-from iqsr.training.sr.quality_term import QualityTerm
 from iqsr.training.sr.recipe import ObjectiveRecipe
 from support.sets import crops
 
@@ -241,7 +240,7 @@ def test_an_ensemble_is_the_mean_on_a_scale_of_100(photo: Tensor, monkeypatch: p
     def load(name: str, *, device: str) -> Metric:
         return Metric(card(name), lambda x: 1 + 9 * x.mean((1, 2, 3))) if name == "nima" else load_metric(name)
 
-    monkeypatch.setattr(quality_term, "load_metric", load)
+    monkeypatch.setattr(objective, "load_metric", load)
     both = QualityTerm({"srq": 3.0, "nima": 1.0, "musiq": 0.0})
     brightness = 100 * photo.mean((1, 2, 3))
     assert torch.allclose(both(photo), 0.75 * load_metric("srq")(photo) + 0.25 * brightness, rtol=1e-4)
@@ -249,7 +248,7 @@ def test_an_ensemble_is_the_mean_on_a_scale_of_100(photo: Tensor, monkeypatch: p
 
 def test_a_metric_where_less_is_better_is_turned(photo: Tensor) -> None:
     turned = Metric(replace(card("nima"), higher_is_better=False), lambda x: 1 + 9 * x.mean((1, 2, 3)))
-    assert torch.allclose(quality_term._on_hundred(turned, photo), 100 - 100 * photo.mean((1, 2, 3)))
+    assert torch.allclose(objective._on_hundred(turned, photo), 100 - 100 * photo.mean((1, 2, 3)))
 
 
 def test_values_outside_of_a_file_gain_nothing(photo: Tensor) -> None:

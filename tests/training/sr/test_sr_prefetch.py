@@ -10,8 +10,8 @@ import pytest
 
 from iqsr.errors import PictureError
 from iqsr.recipes import resolved_toml
+from iqsr.training.engine.prefetch import prefetched
 from iqsr.training.sr.data import Batches, Sets
-from iqsr.training.sr.prefetch import prefetched
 from iqsr.training.sr.recipe import DataRecipe
 from support.commands import PATIENCE
 from support.sets import write_sets

@@ -14,14 +14,13 @@ import torch
 
 from iqsr.errors import IqsrError, PictureError, UsageError
 from iqsr.recipes import resolved_toml
-from iqsr.training.pictures import look_at
-from iqsr.training.resume import OnResume, changes, marks
+from iqsr.training.engine.pictures import decode_all
+from iqsr.training.engine.prefetch import prefetched
+from iqsr.training.engine.settings import OnResume, changes, marks
 from iqsr.training.sr.data import Batches, Sets
-from iqsr.training.sr.loop import Training
+from iqsr.training.sr.loop import Training, train
 from iqsr.training.sr.objective import Objective
-from iqsr.training.sr.prefetch import prefetched
 from iqsr.training.sr.recipe import LoraRecipe, TrainRecipe
-from iqsr.training.sr.train import train
 from support.commands import PATIENCE, Run
 from support.sets import NONE_IS_BETTER, write_photos, write_sets
 from support.tiny_runs import equal, lines, quick, tiny
@@ -182,10 +181,10 @@ def test_contents_that_differ_are_found_though_sizes_do_not(own_sets: Path, tmp_
 def test_contents_that_differ_are_found_though_sizes_and_times_do_not(own_sets: Path, tmp_path: Path) -> None:
     path = next(own_sets.rglob("photo2-0-0_01.png"))
     whole, stat = path.read_bytes(), path.stat()
-    assert not look_at([path]).damaged
+    assert not decode_all([path]).damaged
     path.write_bytes(bytes(reversed(whole)))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as rsync and tar do
-    assert look_at([path]).damaged
+    assert decode_all([path]).damaged
 
 
 @pytest.mark.parametrize(("file", "text"), [("data.json", '{"a": ['), ("data.json", '{"a": 1}'), ("run.json", "[]")])

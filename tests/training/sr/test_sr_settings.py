@@ -8,9 +8,9 @@ from iqsr.errors import UsageError
 from iqsr.metrics import Precision, load_metric
 from iqsr.metrics.metric import Metric
 from iqsr.recipes import resolved_toml
-from iqsr.training.sr import processes, targets
-from iqsr.training.sr.loop import Training
-from iqsr.training.sr.train import train
+from iqsr.training.engine import precision
+from iqsr.training.sr import targets
+from iqsr.training.sr.loop import Training, train
 from support.commands import Run
 from support.tiny_runs import lines, tiny
 
@@ -132,7 +132,7 @@ def test_amo_scores_patches_in_the_precision_of_the_run(
         return load_metric(name, device=device)
 
     monkeypatch.setattr(targets, "load_metric", load)
-    monkeypatch.setattr(processes, "bf16_pays", lambda device: True)
+    monkeypatch.setattr(precision, "bf16_pays", lambda device: True)
     Training(tiny("ablation/cpu-amo", f"bf16={str(bf16).lower()}", f"sampling.grid={grid}"), sets, tmp_path / "run")
     assert loaded == [asked]
 

@@ -17,9 +17,9 @@ from iqsr.models import load_model
 from iqsr.models.lora import LoraAsOneConvolution
 from iqsr.models.merge import merge
 from iqsr.recipes import read_recipe, resolved_toml
-from iqsr.training.sr.loop import GamedError, Training
+from iqsr.training.engine.loop import GamedError
+from iqsr.training.sr.loop import Training, train
 from iqsr.training.sr.recipe import TrainRecipe
-from iqsr.training.sr.train import train
 from support.commands import PATIENCE, Run
 from support.counting import calls
 from support.sets import NONE_IS_BETTER, SHARPER_IS_BETTER, write_sets
@@ -39,8 +39,8 @@ def stopped(recipe: TrainRecipe, sets: Path, photos: Path, out: Path, after: int
 
 
 def seen_in(run: Path, step: int) -> dict[str, torch.Tensor]:
-    """What a checkpoint knows of patches that were drawn."""
-    return torch.load(run / "checkpoints" / f"step-{step:08d}-rank0.ckpt", weights_only=True)["seen"] or {}
+    """The scores in a checkpoint of patches that were drawn."""
+    return torch.load(run / "checkpoints" / f"step-{step:08d}-rank0.ckpt", weights_only=True)["patch scores"] or {}
 
 
 @pytest.mark.parametrize(

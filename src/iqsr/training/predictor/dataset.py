@@ -15,17 +15,16 @@ from iqsr.errors import IqsrError
 from iqsr.io.atomic import write_bytes, write_errors, write_text
 from iqsr.io.tensor_files import serialized
 from iqsr.scoring.cache import content_hash
-from iqsr.training.identity import Difference
-from iqsr.training.note import read_object
-from iqsr.training.predictor.claim import refusal
+from iqsr.training.engine.folder import other_data
+from iqsr.training.engine.identity import Difference, read_json
+from iqsr.training.engine.settings import changes, check_changes
 from iqsr.training.predictor.recipe import DataRecipe
 from iqsr.training.predictor.sources import Source, crops_by_area, photos_within
 from iqsr.training.predictor.teachers import Teachers
 from iqsr.training.predictor.versions import Upscalers, versions_of
-from iqsr.training.resume import changes, check_changes
 
 GRID = 8  # pixels of a picture to a place of its map, a side
-_ADVICE = "remove it to go on without a look at whether the work is as it was"
+_ADVICE = "remove it to go on without a check that the work is as it was"
 
 
 @dataclass(frozen=True)
@@ -143,9 +142,9 @@ def _claim(out: Path, recipe: DataRecipe, photos: Mapping[str, str], *, accept: 
         out.mkdir(parents=True, exist_ok=True)
     recipe_note, photos_note = out / "data.json", out / "photos.json"
     if recipe_note.exists():
-        check_changes(changes(read_object(recipe_note, _ADVICE), recipe), out)
+        check_changes(changes(read_json(recipe_note, _ADVICE), recipe), out)
     shards = {path.name for path in out.glob("*.safetensors")}
-    noted: dict[str, str] = read_object(photos_note, _ADVICE) if photos_note.exists() else dict(photos)
+    noted: dict[str, str] = read_json(photos_note, _ADVICE) if photos_note.exists() else dict(photos)
     changed = [name for name in photos if name in noted and noted[name] != photos[name]]
     found = Difference(
         added=[name for name in photos if name not in noted],
@@ -153,7 +152,7 @@ def _claim(out: Path, recipe: DataRecipe, photos: Mapping[str, str], *, accept: 
         changed=[name for name in changed if name in shards],  # of the others nothing was made
     )
     if found and not accept:
-        raise IqsrError(refusal(out, found, "photos"))
+        raise IqsrError(other_data(out, found, f"{len(noted)} photos"))
     for name in {*found.removed, *found.changed} & shards:
         (out / name).unlink()
     write_text(recipe_note, recipe.model_dump_json())

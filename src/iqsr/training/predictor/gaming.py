@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iqsr.device import bf16_pays, fastest_dtype
+from iqsr.device import fastest_dtype
 from iqsr.metrics.dense import Predictor
 from iqsr.models import load_model
+from iqsr.training.engine.precision import autocast, choose_precision
 from iqsr.training.predictor.dataset import GRID, Shard, write_shard
 from iqsr.training.predictor.recipe import GamingRecipe
 from iqsr.training.predictor.sources import Source, crops_of
@@ -67,14 +68,14 @@ def tuned_outputs(
     outputs: list[Tensor] = []
     for step in range(1, max(recipe.moments) + 1):
         chosen = torch.randperm(len(lrs), generator=rng)[: recipe.batch]
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays(CPU)):
+        with autocast(choose_precision(True, CPU), CPU):
             made = module(lrs[chosen]).float()
             loss = l1_weight * F.l1_loss(made, originals[chosen]) - predictor.predict(made).score.mean() / 100
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         if step in recipe.moments:
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays(CPU)):
+            with torch.inference_mode(), autocast(choose_precision(True, CPU), CPU):
                 outputs.append(torch.cat([module(part).float() for part in lrs.split(8)]))
     return outputs
 

@@ -1,4 +1,4 @@
-"""What a predictor is asked to learn: the teachers' scale, their order within a picture, their map, and no attack."""
+"""The terms of a predictor's objective: the teachers' scale, their order within a picture, their map, and attacks."""
 
 import torch
 import torch.nn.functional as F

@@ -14,8 +14,8 @@ from iqsr.errors import PictureError
 from iqsr.images import read_rgb
 from iqsr.metrics.srq import MINIMUM_SIZE
 from iqsr.scoring.cache import content_hash
-from iqsr.training.identity import Identity, mark
-from iqsr.training.pictures import Pictures, look_at
+from iqsr.training.engine.identity import Identity, mark
+from iqsr.training.engine.pictures import Pictures, decode_all
 from iqsr.training.predictor.recipe import PreferenceRecipe
 from iqsr.training.predictor.sources import is_held_out
 
@@ -46,7 +46,7 @@ def whole_pairs(
     rows = [row for row in zip(table.first, table.second, strict=True) if not left.keys() & set(map(str, row))]
     if recipe.check:
         paths = dict.fromkeys(path for row in rows for path in row)
-        pictures = look_at(paths.keys(), lambda done: on_picture(done, len(paths)))
+        pictures = decode_all(paths.keys(), lambda done: on_picture(done, len(paths)))
         wrong = pictures.damaged | {row[0]: why for row in rows if (why := _misfit(row, pictures))}
         if recipe.damaged == "stop":
             replace(pictures, damaged=wrong).check("put them right, or leave their pairs out: --set damaged=skip")

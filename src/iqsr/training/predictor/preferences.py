@@ -1,8 +1,7 @@
 """A predictor from people's preferences between two pictures (Bradley & Terry, Biometrika 1952)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,152 +9,149 @@ from torch import Tensor
 from iqsr.agreement.pairs import Pairs, read_pairs
 from iqsr.errors import UsageError
 from iqsr.metrics.dense import Predictor
-from iqsr.metrics.srq import Srq, load_srq
+from iqsr.metrics.srq import load_srq
 from iqsr.scoring.cache import content_hash
-from iqsr.training.log_file import LogFile
-from iqsr.training.predictor.checkpoints import (
-    check_finite,
-    keep_result,
-    kept_on_failure,
-    read_checkpoint,
-    write_checkpoint,
-)
-from iqsr.training.predictor.claim import check_begin, check_data, check_settings, left_out, note_run
+from iqsr.training.engine.folder import RunFolder, at_least, left_out
+from iqsr.training.engine.loop import Progress, silent
+from iqsr.training.predictor.loop import PredictorLoop
 from iqsr.training.predictor.objective import preference_loss
 from iqsr.training.predictor.preference_pairs import cut_pair, held_out, identity_of, whole_pairs
 from iqsr.training.predictor.recipe import PreferenceRecipe
-from iqsr.training.predictor.train import new_predictor
-from iqsr.training.run_folder import held
+from iqsr.training.predictor.train import WORK, new_predictor
 
-Progress = Callable[[str, int, int, dict[str, float]], None]
+_STARTS = {"srq": "the shipped srq", "scratch": "--scratch"}
 
 
 def train_on_pairs(
     recipe: PreferenceRecipe,
     pairs: Path,
     out: Path,
-    on_progress: Progress,
     *,
     start: Path | None = None,
     scratch: bool = False,
+    resume: bool = False,
     accept_data: bool = False,
+    on_progress: Progress = silent,
 ) -> Path:
-    """Fit srq to the pairs of a CSV file and return the path of the weights (fp16 safetensors) in `out`.
+    """Train srq on the pairs of a CSV file.
 
-    Called again it goes on from the last checkpoint in `out`. start: weights to begin with, else the shipped srq;
-    scratch: begin with ImageNet's features instead. accept_data: go on with the pairs as they are now.
+    Args:
+        recipe: The settings.
+        pairs: The table: `first`, `second`, `share_first`.
+        out: The run's folder.
+        start: The weights to start from, instead of the shipped srq.
+        scratch: Start from ImageNet's features.
+        resume: Continue from the last whole checkpoint. Settings that the result does not depend on may differ, and
+            `steps` may grow.
+        accept_data: With `resume`: continue with the pairs as they are now, and note what changed.
+        on_progress: Called at each step, and as pictures are read.
 
-    UsageError where the file is no table of pairs or leaves none to learn from, and where `out` holds another recipe's
-    or another start's work; PictureError, before the training, for pictures that cannot be a pair; IqsrError where
-    `out` holds other pairs' work, or another process works there; NotFiniteError, WriteError.
+    Returns:
+        The file of the weights, fp16.
+
+    Raises:
+        UsageError: If the file is no table of pairs or leaves none to learn from, where there is no run to continue,
+            and for another recipe or another start than the run's.
+        PictureError: For pictures that cannot be read, or be a pair.
+        IqsrError: If `out` holds a run already, or one on other pairs; if another process works there.
+        NotFiniteError: If a step makes something that is not finite.
+        WriteError: If the disk does not take what is written.
+        KeyboardInterrupt: When it was asked to stop; a checkpoint is written first.
     """
     if start is not None and scratch:
         raise UsageError("start from weights or from scratch: one of the two")
-    without = {} if accept_data else left_out(out)
-    table, without = whole_pairs(
-        read_pairs(pairs), recipe, without, lambda done, total: on_progress("pictures", done, total, {})
-    )
-    kept_apart = held_out(table, recipe.held_out)
-    learn = [i for i, apart in enumerate(kept_apart) if not apart]
-    check = [i for i, apart in enumerate(kept_apart) if apart]
-    if not learn:
-        raise UsageError(f"'{pairs}' leaves no pair to learn from: {len(check)} are held out; lower held_out")
-    begin = "scratch" if scratch else "srq" if start is None else content_hash(start)
-    with held(out, "iqsr train-quality"):
-        settings, identity = check_settings(out, recipe), identity_of(table)
-        check_begin(out, begin)
-        data = check_data(out, identity, "pairs", accept=accept_data)
-        state = read_checkpoint(out, recipe)
-        note_run(out, recipe, without, settings, data, identity=identity, begin=begin)
-        run = _Run(new_predictor("srq") if scratch else load_srq(start), recipe, out)
-        if state is not None:
-            run.resume(state)
-        run.fit(table, learn, check, on_progress)
-    return out / "weights.safetensors"
+    recipe = at_least(recipe, out) if resume else recipe
+    folder = RunFolder(out, WORK, recipe, resume=resume)
+    try:
+        without = left_out(out) if resume and not accept_data else {}
+        table, without = whole_pairs(
+            read_pairs(pairs), recipe, without, lambda done, total: on_progress("pictures", done, total, {})
+        )
+        kept_apart = held_out(table, recipe.held_out)
+        learn = [i for i, apart in enumerate(kept_apart) if not apart]
+        check = [i for i, apart in enumerate(kept_apart) if apart]
+        if not learn:
+            raise UsageError(f"'{pairs}' leaves no pair to learn from: {len(check)} are held out; lower held_out")
+        began = "scratch" if scratch else "srq" if start is None else content_hash(start)
+        folder.check_fact("start", began, _other_start, UsageError)
+        model = new_predictor("srq") if scratch else load_srq(start)
+        folder.take()
+        identity = identity_of(table)
+        changed = folder.check_data(identity, "pairs", accept=accept_data)
+        training = PreferenceTraining(model, recipe, out, table, learn, check)
+        if resume:
+            training.resume()
+        folder.write(
+            left_out=without,
+            data=identity,
+            facts={"start": began},
+            step=training.done,
+            changed={"data": changed.note()},
+        )
+        return training.run(on_progress)
+    finally:
+        folder.release()
 
 
-class _Run:
-    """One training run in one folder."""
+class PreferenceTraining(PredictorLoop[Sequence[int]]):
+    """Learns from pairs; a batch is the numbers of its pairs in the table.
 
-    def __init__(self, model: Predictor, recipe: PreferenceRecipe, folder: Path) -> None:
-        self.model, self.recipe, self.folder = model, recipe, folder
-        self.model.requires_grad_(True)
-        self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr)
-        self.rng = torch.Generator().manual_seed(recipe.seed)
-        self.step = 0
-        self.log = LogFile(folder / "log.jsonl")
+    Args:
+        model: The predictor.
+        recipe: The settings.
+        out: The run's folder.
+        table: The pairs.
+        learn: The numbers of those to learn from.
+        check: The numbers of those to measure the accuracy on.
+    """
 
-    def fit(self, table: Pairs, learn: list[int], check: list[int], on_progress: Progress) -> None:
-        """Train to the recipe's last step; a checkpoint and a look at the pairs of `check` every so many."""
-        recipe = self.recipe
-        self.log.cut_back(self.step)
-        if self.step >= recipe.steps:
-            keep_result(self.folder, self.average, self.step, recipe.steps)
-        while self.step < recipe.steps:
-            with kept_on_failure(self.step, self.rng, self.save):
-                loss = self._loss(table, learn)
-                check_finite({"the loss": loss}, self.step + 1)
-                self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-            self.optimizer.step()
-            self.step += 1
-            decay = min(recipe.ema, self.step / (10 + self.step))
-            for name, value in self.model.state_dict().items():
-                self.average[name].lerp_(value, 1 - decay)
-            check_finite(self._learned(), self.step)
-            figures, last = {"loss": float(loss.detach()), "learning rate": recipe.lr}, self.step == recipe.steps
-            if last or self.step % recipe.check_every == 0:
-                with kept_on_failure(self.step, self.rng, self.save):
-                    figures |= accuracy(self.average, table, check)
-            self.log.write({"step": self.step}, figures)
-            on_progress("preferences", self.step, recipe.steps, figures)
-            if last or self.step % recipe.checkpoint_every == 0:
-                self.save()
+    def __init__(
+        self,
+        model: Predictor,
+        recipe: PreferenceRecipe,
+        out: Path,
+        table: Pairs,
+        learn: Sequence[int],
+        check: Sequence[int],
+    ) -> None:
+        model.requires_grad_(True)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr)
+        super().__init__(model, optimizer, recipe, out, "preferences", warmup=0)
+        self.recipe, self.table, self.learn_from, self.check_on = recipe, table, learn, check
 
-    def _loss(self, table: Pairs, learn: list[int]) -> Tensor:
-        """Of one batch; pairs of different sizes are scored apart."""
-        recipe = self.recipe
-        chosen = [learn[int(i)] for i in torch.randint(len(learn), (recipe.pairs,), generator=self.rng)]
-        pairs_of_crops = [cut_pair(table, i, recipe.crop, self.rng) for i in chosen]
-        scores = torch.stack([self.model(both) for both in pairs_of_crops])
-        shares = torch.tensor(table.share_first[chosen], dtype=torch.float32)
-        return preference_loss(scores[:, 0], scores[:, 1], shares, softness=recipe.softness)
+    def draw(self) -> Sequence[int]:
+        """Pairs, drawn with replacement."""
+        drawn = torch.randint(len(self.learn_from), (self.recipe.pairs,), generator=self.rng)
+        return [self.learn_from[int(i)] for i in drawn]
 
-    def save(self) -> None:
-        """Write the checkpoint and the averaged weights."""
-        state = {
-            **self._learned(),
-            "generator": self.rng.get_state(),
-            "step": self.step,
-            "recipe": self.recipe.model_dump_json(),
-        }
-        write_checkpoint(self.folder, state, self.average)
+    def losses(self, batch: Sequence[int]) -> dict[str, Tensor]:
+        """The loss of a batch; each pair is scored by itself, for pairs differ in size."""
+        crops = [cut_pair(self.table, i, self.recipe.crop, self.rng) for i in batch]
+        scores = torch.stack([self.model(both) for both in crops])
+        shares = torch.tensor(self.table.share_first[list(batch)], dtype=torch.float32)
+        return {"loss": preference_loss(scores[:, 0], scores[:, 1], shares, softness=self.recipe.softness)}
 
-    def _learned(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.rng.set_state(state["generator"])
-        self.average, self.step = state["average"], state["step"]
+    def measure(self) -> dict[str, float]:
+        """The accuracy on pairs that are not learned from."""
+        return accuracy(self.model, self.table, self.check_on)
 
 
 @torch.inference_mode()
-def accuracy(average: dict[str, Tensor], table: Pairs, check: list[int]) -> dict[str, float]:
-    """Share of the pairs of `check` that the averaged weights order as most people do; equal scores are half right.
+def accuracy(score: Callable[[Tensor], Tensor], table: Pairs, check: Sequence[int]) -> dict[str, float]:
+    """Share of the pairs numbered `check` that are ordered as most people do; equal scores are half right.
 
     Nothing where people prefer neither picture of any of them.
     """
     decided = [i for i in check if table.share_first[i] != 0.5]
     if not decided:
         return {}
-    judge = Srq()
-    judge.load_state_dict(average)
     right = 0.0
     for i in decided:
-        first, second = judge(cut_pair(table, i, None, torch.Generator())).tolist()
+        first, second = score(cut_pair(table, i, None, torch.Generator())).tolist()
         right += 0.5 if first == second else float((first > second) == (table.share_first[i] > 0.5))
     return {"accuracy": right / len(decided)}
+
+
+def _other_start(began: str) -> str:
+    started = _STARTS.get(began, "other weights (--from)")
+    return f"with another start: it began with {started}; give this as it was, or name another folder"

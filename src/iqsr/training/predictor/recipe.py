@@ -3,10 +3,10 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from iqsr.recipes import Recipe
-from iqsr.training.resume import Fixed, Free, Length
+from iqsr.training.engine.settings import Decay, Every, Fixed, Free, LoopRecipe, PictureRecipe, Seed, Steps
 
 
 class AttackRecipe(Recipe):
@@ -31,11 +31,10 @@ class AttackRecipe(Recipe):
     """Weight in the second half of the steps, so that the end is about the order of versions; none: the same."""
 
 
-class TrainingRecipe(Recipe):
+class TrainingRecipe(LoopRecipe):
     """How a predictor learns."""
 
-    seed: Fixed[int] = 0
-    steps: Length[int] = Field(default=1500, ge=1)
+    steps: Steps = 1500
     crops: Fixed[int] = Field(default=6, ge=1)
     """Crops in a batch."""
     versions: Fixed[int] = Field(default=8, ge=2)
@@ -50,7 +49,7 @@ class TrainingRecipe(Recipe):
     """Steps in which the learning rates rise to their values, to fall as a cosine from there."""
     clip: Fixed[float] = Field(default=1.0, gt=0)
     """Largest norm of a step's gradient."""
-    ema: Fixed[float] = Field(default=0.995, ge=0, lt=1)
+    ema: Fixed[Decay] = 0.995
     """Decay of the running average of the weights, which is what is kept."""
     halfway_share: Fixed[float] = Field(default=0, ge=0, le=1)
     """Share that the average half way through the steps has in the result. After a first half that is hard on attacks
@@ -68,8 +67,8 @@ class TrainingRecipe(Recipe):
     attack: Fixed[AttackRecipe | None] = None
     bf16: Fixed[bool] = True
     """Compute in bf16 (autocast), on machines where that is faster."""
-    check_every: Free[int] = Field(default=250, ge=1)
-    checkpoint_every: Free[int] = Field(default=100, ge=1)
+    check_every: Every = 250
+    checkpoint_every: Every = 100
 
     def rate_at(self, step: int) -> float:
         """Share of the learning rates that holds at a step."""
@@ -79,14 +78,10 @@ class TrainingRecipe(Recipe):
         return 0.02 + 0.98 * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
 
-class DataRecipe(Recipe):
+class DataRecipe(PictureRecipe):
     """What is made of each photo."""
 
-    seed: Fixed[int] = 0
-    check: Free[bool] = True
-    """Decode every photo first; what was decoded once is remembered."""
-    damaged: Free[Literal["stop", "skip"]] = "stop"
-    """What a photo that cannot be read does then: stop the run, or be left out."""
+    seed: Fixed[Seed] = 0
     photos: Fixed[tuple[float, float]] = (0.0, 1.0)
     """The range of photos, by the hash of their names, that is used: predictors of disjoint ranges share none."""
     crop: Fixed[int] = Field(default=160, ge=96, multiple_of=32)
@@ -102,9 +97,9 @@ class DataRecipe(Recipe):
 
 
 class GamingRecipe(Recipe):
-    """Generators tuned to please the predictor's last version, for its next one to see through."""
+    """Models tuned to please the predictor's last version, for its next version to recognise."""
 
-    seed: Fixed[int] = 0
+    seed: Fixed[Seed] = 0
     crop: Fixed[int] = Field(default=160, ge=96, multiple_of=32)
     crops: Fixed[int] = Field(default=240, ge=1)
     """How many crops, one of a photo, each round makes outputs for."""
@@ -131,27 +126,31 @@ class PredictorRecipe(Recipe):
     refining: Free[tuple[TrainingRecipe, ...]] = ()
     """How the predictor learns in each of the later rounds, from all data there is by then."""
 
+    @model_validator(mode="after")
+    def _fits(self) -> "PredictorRecipe":
+        self.data.check_damaged("data.")
+        return self
 
-class PreferenceRecipe(Recipe):
+
+class PreferenceRecipe(LoopRecipe, PictureRecipe):
     """How a predictor learns from pairs of pictures and the share of people who prefer the first of each."""
 
-    seed: Fixed[int] = 0
-    steps: Length[int] = Field(default=500, ge=1)
+    steps: Steps = 500
     pairs: Fixed[int] = Field(default=8, ge=1)
     """Pairs in a batch."""
     crop: Fixed[int] = Field(default=256, ge=64)
     """Larger pictures are cut to random squares of this side, both of a pair in the same place."""
-    check: Free[bool] = True
-    """Decode every picture first; what was decoded once is remembered."""
-    damaged: Free[Literal["stop", "skip"]] = "stop"
-    """What a picture that cannot be read, or does not fit its partner, does then: stop the run, or have its pairs left
-    out."""
     held_out: Fixed[float] = Field(default=0.1, ge=0, lt=1)
     """Share of the groups of pairs that have pictures in common, by hash, that is checked on and never learned from."""
     lr: Fixed[float] = Field(default=1e-4, gt=0)
     softness: Fixed[float] = Field(default=10.0, gt=0)
     """Points of difference in score that make 73 % of people prefer the better one (Bradley-Terry's scale)."""
-    ema: Fixed[float] = Field(default=0.99, ge=0, lt=1)
+    ema: Fixed[Decay] = 0.99
     """Decay of the running average of the weights, which is what is kept."""
-    check_every: Free[int] = Field(default=100, ge=1)
-    checkpoint_every: Free[int] = Field(default=50, ge=1)
+    check_every: Every = 100
+    checkpoint_every: Every = 50
+
+    @model_validator(mode="after")
+    def _fits(self) -> "PreferenceRecipe":
+        self.check_damaged()
+        return self

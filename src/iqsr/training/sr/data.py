@@ -14,8 +14,8 @@ from iqsr.datasets import GroundTruths, GtSet, every_set, has_positive, has_posi
 from iqsr.degrade import degrade, pipeline
 from iqsr.errors import PictureError, UsageError
 from iqsr.images import open_picture, read_rgb
-from iqsr.training.identity import Identity, Mark, mark
-from iqsr.training.pictures import Pictures
+from iqsr.training.engine.identity import Identity, Mark, mark
+from iqsr.training.engine.pictures import Pictures
 from iqsr.training.sr.recipe import DataRecipe
 
 Batch = dict[str, Tensor]
@@ -83,12 +83,12 @@ class Sets:
                     f"{used.minimum_size}"
                 )
 
-    def check(self, look: Callable[[Sequence[Path]], Pictures]) -> None:
-        """Look at all pictures, as `look_at` does. PictureError where they are damaged, or of several sizes in a set.
+    def check(self, decode: Callable[[Sequence[Path]], Pictures]) -> None:
+        """Decode all pictures, as `decode_all` does. PictureError where they are damaged, or of several sizes in a set.
 
         With `data.damaged = "skip"` their sets are left out instead.
         """
-        self.pictures = look([path for gts in self.chosen for path in gts.paths])
+        self.pictures = decode([path for gts in self.chosen for path in gts.paths])
         self._take(self._whole(self.chosen, self.recipe))
 
     def _take(self, sets: Sequence[GtSet]) -> None:
@@ -108,7 +108,7 @@ class Sets:
 
     @cached_property
     def identity(self) -> Identity:
-        """What tells these sets from others, wherever they lie: by all files' bytes, where they were looked at."""
+        """What tells these sets from others, wherever they lie: by all files' bytes, where they were read."""
         return Identity({gts.name: self._mark(gts) for gts in self.chosen})
 
     def _mark(self, gts: GtSet) -> Mark:
@@ -147,12 +147,12 @@ def _sizes_differ(gts: GtSet, pictures: Pictures) -> str | None:
     sizes = [pictures.whole[path][1:] for path in gts.paths if path in pictures.whole]
     if len(set(sizes)) < 2:
         return None
-    told = ", ".join(f"{width}x{height}" for width, height in dict.fromkeys(sizes))
-    return f"the ground truths of the set '{gts.name}' differ in size ({told})"
+    listed = ", ".join(f"{width}x{height}" for width, height in dict.fromkeys(sizes))
+    return f"the ground truths of the set '{gts.name}' differ in size ({listed})"
 
 
 def _checked_size(gts: GtSet, pictures: Pictures, recipe: DataRecipe) -> tuple[int, int] | None:
-    """Height and width of the original; None where its header is damaged, and all pictures are yet to be looked at."""
+    """Height and width of the original; None where its header is damaged, and all pictures are yet to be decoded."""
     side = recipe.source
     try:
         original = pictures.whole.get(gts.paths[0]) or open_picture(gts.paths[0]).info

@@ -1,11 +1,17 @@
-"""Real-ESRGAN's U-Net discriminator with spectral norm, and the vanilla GAN loss (Wang et al., arXiv:2107.10833)."""
+"""The U-Net discriminator of Real-ESRGAN, its loss, and its training beside the model's."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from iqsr.errors import UsageError
+from iqsr.training.sr.recipe import TrainRecipe
 
 
 class UNetDiscriminator(nn.Module):
@@ -21,7 +27,7 @@ class UNetDiscriminator(nn.Module):
         self.out = nn.Conv2d(f, 1, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class. UsageError for other sides: what is halved three times would not fit what is doubled again."""
+        """See the class. UsageError for sides that are no multiples of 8, which cannot be halved three times."""
         if x.shape[2] % 8 or x.shape[3] % 8:
             raise UsageError(f"the discriminator takes sides that are multiples of 8, got {x.shape[3]}x{x.shape[2]}")
         levels = [_rectified(self.first(x))]
@@ -49,3 +55,47 @@ def _rectifier() -> nn.Module:
 
 def _rectified(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2)
+
+
+class DiscriminatorTrainer:
+    """Trains a U-Net discriminator: frozen while the model learns, then a step of its own on real and made pictures.
+
+    autocast: makes the context in which it computes.
+    """
+
+    def __init__(
+        self, recipe: TrainRecipe, accelerator: Accelerator, autocast: Callable[[], AbstractContextManager[Any]]
+    ) -> None:
+        self.accelerator, self.autocast, self.lr = accelerator, autocast, recipe.optimiser.discriminator_lr
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed + 1)
+            self.module: nn.Module = UNetDiscriminator().to(accelerator.device)
+        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=self.lr, betas=recipe.optimiser.betas)
+        self.model = accelerator.prepare(self.module)
+
+    def frozen(self) -> nn.Module:
+        """The discriminator for the model's step: gradients pass through it and do not stay."""
+        return self.module.requires_grad_(False)
+
+    def learn(self, made: Tensor, real: Tensor, rate: float) -> dict[str, Tensor]:
+        """One step: real pictures, then made ones, backward separately. rate: share of the learning rate."""
+        self.module.requires_grad_(True)
+        self.optimizer.param_groups[0]["lr"] = self.lr * rate
+        self.optimizer.zero_grad(set_to_none=True)
+        losses: dict[str, Tensor] = {}
+        for name, pictures in (("real", real), ("made", made)):
+            with self.autocast():
+                loss = gan_loss(self.model(pictures), real=name == "real")
+            self.accelerator.backward(loss)
+            losses[f"discriminator {name}"] = loss.detach()
+        self.optimizer.step()
+        return losses
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, power iterations of the spectral norms, and the optimiser's state."""
+        return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])

@@ -1,10 +1,9 @@
-"""What a training learns, and one step of it: model, discriminator, average, and the choice of targets."""
+"""One step of a model's training: model, discriminator, average, and the choice of targets."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,65 +13,76 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from iqsr.degrade import Pool
-from iqsr.finite import NotFiniteError, all_finite, first_not_finite
 from iqsr.models.lora import LoraAsOneConvolution
-from iqsr.training.sr.average import Average
+from iqsr.training.engine.average import Average
+from iqsr.training.engine.checkpoints import Checkpoints
+from iqsr.training.engine.loop import Loop, Pace
+from iqsr.training.engine.precision import autocast
+from iqsr.training.engine.processes import any_of, common_precision, mean_of, together
 from iqsr.training.sr.data import Batch, Sets, mirrored, seed_of
-from iqsr.training.sr.discriminator_trainer import DiscriminatorTrainer
-from iqsr.training.sr.figures import Figures
+from iqsr.training.sr.discriminator import DiscriminatorTrainer
 from iqsr.training.sr.networks import start
 from iqsr.training.sr.objective import Objective
-from iqsr.training.sr.processes import any_of, autocast, choose_precision
 from iqsr.training.sr.recipe import TrainRecipe
 from iqsr.training.sr.targets import Targets
 
-logger = logging.getLogger(__name__)
 
+class Learner(Loop[Batch]):
+    """The networks of one process, and all that a step changes.
 
-class Learner:
-    """The networks of one process, and all that a step changes. sets: what is learned from.
+    Args:
+        recipe: The settings.
+        accelerator: Joins the processes.
+        sets: What is learned from.
+        out: The run's folder.
 
     Raises the errors of `start`, `Objective` and `Targets`.
     """
 
     module: nn.Module
     """The network that learns, on `device`."""
-    done: int
-    """Steps taken, those before `resume` included; the number of the next one, for they count from 0."""
-    whole: bool
-    """Whether the step at hand has changed nothing that is learned, or all of it."""
     exchanged: bool
-    """Whether the step at hand has changed the pool."""
+    """Whether the step in progress has changed the pool."""
+    advice = "lower optimiser.lr, set optimiser.clip, or bf16 = false"
 
-    def __init__(self, recipe: TrainRecipe, accelerator: Accelerator, sets: Sets, run: Path) -> None:
+    def __init__(self, recipe: TrainRecipe, accelerator: Accelerator, sets: Sets, out: Path) -> None:
+        pace = Pace(recipe.steps, recipe.log_every, recipe.validation.every, recipe.checkpoint_every)
+        checkpoints = Checkpoints(out / "checkpoints", accelerator.process_index, accelerator.num_processes)
+        super().__init__(out, pace, "training", checkpoints)
         self.recipe, self.accelerator, self.sets = recipe, accelerator, sets
         device = self.device = accelerator.device
-        self.precision = choose_precision(recipe, accelerator)
+        self.precision = common_precision(recipe.bf16, accelerator)
         self.autocast = partial(autocast, self.precision, device)
-        self.sr_model = start(recipe, run)
+        self.sr_model = start(recipe, out)
         self.objective = Objective(recipe.objective, self.sr_model.scale, str(device))
         self.targets = Targets(recipe, sets, str(device), self.precision)
         self.module = self.sr_model.module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.composed = LoraAsOneConvolution(self.module) if recipe.lora else None
-        self.average = Average(self.module, recipe.optimiser.ema)
-        learning = [p for p in self.module.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(learning, lr=recipe.optimiser.lr, betas=recipe.optimiser.betas, fused=True)
+        learning = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        self.average = Average(learning, recipe.optimiser.ema)
+        optimiser = recipe.optimiser
+        self.optimizer = torch.optim.Adam(learning.values(), lr=optimiser.lr, betas=optimiser.betas, fused=True)
         self.model = accelerator.prepare(self.module)
-        self.critic = DiscriminatorTrainer(recipe, accelerator, self.autocast) if recipe.objective.gan else None
+        gan = recipe.objective.gan > 0
+        self.discriminator = DiscriminatorTrainer(recipe, accelerator, self.autocast) if gan else None
         drawing = torch.Generator().manual_seed(seed_of(recipe.seed, accelerator.process_index, 3))
         self.pool = Pool(recipe.data.pool, drawing) if recipe.data.pool else None
-        self.figures = Figures(recipe)
-        self.done, self.whole, self.exchanged = 0, True, False
+        self.exchanged = False
 
     def step(self, batch: Batch) -> dict[str, float]:
         """One step of the model, one of the discriminator if there is one, one of the average.
 
-        batch: as `draw` gives it, of any number of samples (with a pool: the recipe's). Returns the weighted terms by
-        name, as `Objective.terms` and `DiscriminatorTrainer.learn` call them. NotFiniteError, in every process, where
-        the objective or something that has been learned is not finite.
+        Args:
+            batch: As `draw` makes it, of any number of samples; with a pool, of the recipe's number.
+
+        Returns:
+            The weighted terms, named as by `Objective.terms` and `DiscriminatorTrainer.learn`.
+
+        Raises:
+            NotFiniteError: In every process, if the objective or something that was learned is not finite.
         """
         recipe, rank = self.recipe, self.accelerator.process_index
-        torch.manual_seed(seed_of(recipe.seed, self.done, rank, 2))  # of whatever draws in a forward pass
+        torch.manual_seed(seed_of(recipe.seed, self.done, rank, 2))  # for whatever draws in a forward pass
         batch = {name: value.to(self.device) for name, value in batch.items()}
         batch = mirrored(self.targets.scored(batch))
         if self.pool:
@@ -84,24 +94,24 @@ class Learner:
         with self.autocast():
             with self.composed.applied() if self.composed else nullcontext():
                 output = self.model(batch["lr"].contiguous(memory_format=torch.channels_last)).float()
-            critic = self.critic.frozen() if self.critic else None
-            terms = self.objective.terms(output, target, batch, discriminator=critic, averaged=averaged)
+            discriminator = self.discriminator.frozen() if self.discriminator else None
+            terms = self.objective.terms(output, target, batch, discriminator=discriminator, averaged=averaged)
         total = torch.stack(list(terms.values())).sum()
-        self._check_finite({f"the objective's term {name}": term for name, term in terms.items()} | {"the sum": total})
+        self.check_finite({f"the objective's term {name}": term for name, term in terms.items()} | {"the sum": total})
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(total)
         if recipe.optimiser.clip:
             self.accelerator.clip_grad_norm_(self.module.parameters(), recipe.optimiser.clip)
-        self.whole = False
+        self.intact = False
         self.optimizer.step()
-        if self.critic:
-            terms |= self.critic.learn(output.detach(), target, recipe.optimiser.rate_at(self.done))
-        self.average.update()
-        self._check_finite(self.learned())
+        if self.discriminator:
+            terms |= self.discriminator.learn(output.detach(), target, recipe.optimiser.rate_at(self.done))
+        self.average.update(self.done + 1)
+        self.check_finite(self.learned())
         figures = {name: float(term.detach()) for name, term in terms.items()}
         self.figures.add(figures | {"total": float(total.detach()), "original chosen": originals}, steps=1)
         self.done += 1
-        self.whole, self.exchanged = True, False
+        self.intact, self.exchanged = True, False
         return figures
 
     def _target(self, batch: Batch) -> tuple[Tensor, float]:
@@ -114,35 +124,16 @@ class Learner:
     def _averaged_output(self, lr: Tensor) -> Tensor | None:
         if not self.recipe.objective.ldl:
             return None
-        # An autocast of its own, for one remembers the weights that it has rounded until it ends.
+        # An autocast of its own: until it ends, it remembers the weights that it has rounded.
         with torch.no_grad(), self.average.applied(), self.autocast():
             return self.module(lr).float()
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on."""
-        return {
-            **self.learned(),
-            **self.figures.state_dict(),
-            "seen": self.targets.seen.state_dict() if self.targets.seen else None,
-            "pool": self.pool.state_dict() if self.pool else None,
-            "precision": self.precision,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any], done: int, *, same_sets: bool) -> None:
-        """Go on as the one whose state this is, after `done` steps. same_sets: none has changed since."""
-        if state.get("precision", self.precision) != self.precision:
-            logger.warning("this run began elsewhere, in another precision: its result will not be the same to the bit")
-        self.done = done
-        self.module.load_state_dict(state["weights"], strict=False)
-        self.average.values = {n: v.to(self.device) for n, v in state["average"].items()}
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.figures.load_state_dict(state, done)
-        if self.targets.seen and state.get("seen") and same_sets:  # by the numbers of sets
-            self.targets.seen.load_state_dict(state["seen"])
-        if self.pool:
-            self.pool.load_state_dict(state["pool"])
-        if self.critic:
-            self.critic.load_state_dict(state["critic"])
+    def rates(self) -> dict[str, float]:
+        """The learning rates of the last step."""
+        optimiser = self.recipe.optimiser
+        share = optimiser.rate_at(self.done - 1)
+        discriminator = {"discriminator learning rate": optimiser.discriminator_lr * share}
+        return {"learning rate": optimiser.lr * share} | (discriminator if self.discriminator else {})
 
     def learned(self) -> dict[str, Any]:
         """What must be finite after every step."""
@@ -150,12 +141,47 @@ class Learner:
             "weights": {n: p.detach() for n, p in self.module.named_parameters() if p.requires_grad},
             "average": self.average.values,
             "optimizer": self.optimizer.state_dict(),
-            "critic": self.critic.state_dict() if self.critic else None,
+            "discriminator": self.discriminator.state_dict() if self.discriminator else None,
         }
 
-    def _check_finite(self, state: dict[str, Any]) -> None:
-        """NotFiniteError in every process where something is not finite in any."""
-        if any_of(self.accelerator, not all_finite(state)):
-            which = first_not_finite(state) or "something in another process"
-            advice = "lower optimiser.lr, set optimiser.clip, or bf16 = false"
-            raise NotFiniteError(f"{which} is not finite at step {self.done + 1}: {advice}")
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        scores = self.targets.looked_up
+        return super().state_dict() | {
+            "patch scores": scores.state_dict() if scores else None,
+            "pool": self.pool.state_dict() if self.pool else None,
+        }
+
+    def load_learned(self, state: Mapping[str, Any]) -> None:
+        """Continue with the weights of a state."""
+        self.module.load_state_dict(state["weights"], strict=False)
+        if self.discriminator:
+            self.discriminator.load_state_dict(state["discriminator"])
+
+    def load_state_dict(self, state: Mapping[str, Any], done: int, *, same_sets: bool = True) -> None:
+        """Continue from a state after `done` steps. same_sets: whether the data is as it was."""
+        super().load_state_dict(state, done)
+        if self.targets.looked_up and same_sets:  # scores are known by the numbers of sets
+            self.targets.looked_up.load_state_dict(state["patch scores"])
+        if self.pool:
+            self.pool.load_state_dict(state["pool"])
+
+    # Several processes learn together
+
+    def any_of(self, mine: bool) -> bool:
+        """Whether a condition holds in any process of the run."""
+        return any_of(self.accelerator, mine)
+
+    @contextmanager
+    def together(self) -> Generator[None]:
+        """If one process of the run fails in the block, all of them fail."""
+        with together(self.accelerator):
+            yield
+
+    def mean_of(self, figures: dict[str, float]) -> dict[str, float]:
+        """The means over all processes of the run."""
+        return mean_of(self.accelerator, figures)
+
+    def is_first(self) -> bool:
+        """Whether this process writes the log and the result."""
+        return self.accelerator.is_main_process

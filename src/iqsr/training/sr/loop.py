@@ -1,68 +1,93 @@
-"""The training of a model: one loop, read from top to bottom, on one process or (`accelerate launch`) several."""
+"""The training of a model on sets of ground truths, in one process or (`accelerate launch`) several."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from iqsr.errors import IqsrError, WriteError
-from iqsr.finite import NotFiniteError
-from iqsr.io.locks import LOCK_FILE, FolderLock
+from accelerate.utils import broadcast_object_list, gather_object
+
+from iqsr.errors import IqsrError
 from iqsr.models.adapter import weights_sha256
 from iqsr.models.merge import ADAPTER_FILE, WEIGHTS_FILE
-from iqsr.training.identity import Difference
-from iqsr.training.resume import Change
-from iqsr.training.run_folder import hold
-from iqsr.training.sr.agreed import UnreadError, check_pictures, next_of
-from iqsr.training.sr.checkpoint import Checkpoints
-from iqsr.training.sr.claim import (
-    at_least,
-    begin,
-    check_base,
-    check_data,
-    check_free,
-    check_processes,
-    go_on,
-    left_out,
-    note_unreadable,
-)
-from iqsr.training.sr.data import Batch, Batches, Sets
-from iqsr.training.sr.guard import Guard, ValidationResult
+from iqsr.recipes import read_recipe
+from iqsr.training.engine.folder import RunFolder, at_least, left_out, origin
+from iqsr.training.engine.identity import Difference
+from iqsr.training.engine.loop import Progress, silent, stopped_after
+from iqsr.training.engine.prefetch import prefetched
+from iqsr.training.engine.processes import decode_together, join, together
+from iqsr.training.sr.data import Batch, Batches, DamagedSetError, Sets
 from iqsr.training.sr.learner import Learner
-from iqsr.training.sr.log import Log, origin
 from iqsr.training.sr.networks import keep
-from iqsr.training.sr.prefetch import prefetched
-from iqsr.training.sr.processes import any_of, join, together
 from iqsr.training.sr.recipe import TrainRecipe
-from iqsr.training.sr.stop import Stop
-from iqsr.training.sr.validate import Validation
+from iqsr.training.sr.validation import Guard, Validation, ValidationResult
 
+_NAMED = 3
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int, Mapping[str, float]], None]
-"""Told the stage, how much of it is done, of how much, and figures."""
 
+def train(
+    recipe: TrainRecipe | str | Path,
+    data: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    validation: str | Path | None = None,
+    resume: bool = False,
+    accept_data: bool = False,
+    on_progress: Progress = silent,
+) -> Path:
+    """Train or fine-tune a super-resolution model on sets of ground truths.
 
-def silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-    """A `Progress` that tells nobody."""
+    Started by `torchrun` or `accelerate launch`, each process calls this and learns from its share of every batch.
 
+    Args:
+        recipe: Settings, or the file or name of a recipe (`iqsr recipes`).
+        data: Sets of ground truths from `prepare`, HGGT, or folders of variants; several are joined.
+        out: The run's folder: recipe, log, checkpoints, pictures, result.
+        validation: Photos that the model is measured on and never learns from; the guard against gaming needs them.
+        resume: Continue from the last whole checkpoint. Settings that the result does not depend on may differ, and
+            `steps` may grow.
+        accept_data: With `resume`: continue with the data as it is now, and note what changed.
+        on_progress: Called at each line of the log.
 
-class GamedError(IqsrError):
-    """The guard stopped the run; what it reached before is kept."""
+    Returns:
+        The file that was written: `adapter.safetensors` or `weights.safetensors`.
+
+    Raises:
+        UsageError: For arguments that do not fit together, and where there is no run to continue.
+        PictureError: For pictures that cannot be read.
+        IqsrError: If `out` holds a run already, or one on other data; if a step fails or the guard stops the run.
+        KeyboardInterrupt: When it was asked to stop; a checkpoint is written first.
+    """
+    if not isinstance(recipe, TrainRecipe):
+        recipe = read_recipe(recipe, TrainRecipe)
+    folders = [Path(data)] if isinstance(data, str | Path) else [Path(folder) for folder in data]
+    training = Training(
+        recipe,
+        folders,
+        Path(out),
+        validation=None if validation is None else Path(validation),
+        resume=resume,
+        accept_data=accept_data,
+        on_progress=on_progress,
+    )
+    return training.run(on_progress)
 
 
 class Training(Learner):
     """One run in one folder: everything it needs, everything it leaves behind. Arguments and errors: as of `train`.
 
-    The folder is this object's alone until `run` has ended, `close` is called or nobody holds the object any more.
+    No other process can work in the folder until `run` has ended, `close` is called or the object is gone.
 
     >>> training = Training(recipe, Path("sets"), Path("runs/ft"))
     >>> terms = training.step(training.draw())  # training.run() takes all that are left
     """
+
+    folder: RunFolder | None = None
+    """In the first process alone."""
+    _batches: Batches | None = None
 
     def __init__(
         self,
@@ -75,140 +100,103 @@ class Training(Learner):
         accept_data: bool = False,
         on_progress: Progress = silent,
     ) -> None:
-        self.out, accelerator = out, join()
+        accelerator = join()
         recipe = at_least(recipe, out) if resume else recipe
-        settings: list[Change] = []
-        self._lock: FolderLock | None = None
+        self.guard = Guard(recipe.guard)
         try:
             with together(accelerator):
                 if accelerator.is_main_process:
-                    self._lock = hold(out, "iqsr train") if (out / LOCK_FILE).exists() else None
-                    settings = check_free(out, recipe, resume=resume)
+                    self.folder = RunFolder(out, "iqsr train", recipe, resume=resume)
             without = left_out(out) if resume and not accept_data else {}
-            sets = Sets(data, recipe.data, without=without)
-            super().__init__(recipe, accelerator, sets, out)
+            super().__init__(recipe, accelerator, Sets(data, recipe.data, without=without), out)
             with together(accelerator):
-                self.validation = self._validation(validation) if validation and accelerator.is_main_process else None
-            # Late: a wrong command is told before the pictures are read.
-            check_pictures(sets, accelerator, lambda done, all_: on_progress("pictures", done, all_, {}))
-            self.guard = Guard(recipe.guard)
-            self.checkpoints = Checkpoints(out / "checkpoints", accelerator.process_index, accelerator.num_processes)
-            self._batches: Batches | None = None
-            self._stop = Stop()
-            self._take_folder(settings, resume=resume, accept_data=accept_data)
-            with together(accelerator):
-                self.log = Log(out, self.done) if accelerator.is_main_process else None
+                self.validation = self._open_validation(validation) if validation and self.is_first() else None
+            # After all that fails at once for wrong arguments: reading the pictures takes time.
+            self._check_pictures(on_progress)
+            self._take_folder(resume=resume, accept_data=accept_data)
         except BaseException:
             self.close()
             raise
 
-    def _validation(self, photos: Path) -> Validation:
+    def _open_validation(self, photos: Path) -> Validation:
         recipe, quality = self.recipe, self.objective.quality
         degradation, skip = recipe.data.degradations[0], recipe.data.damaged == "skip"
         return Validation(photos, recipe.validation, degradation, quality, str(self.device), skip_damaged=skip)
 
-    def _take_folder(self, settings: Sequence[Change], *, resume: bool, accept_data: bool) -> None:
-        """Begin in the folder, or go on there. Late: a wrong command leaves no folder behind."""
-        main, processes, other_data = self.accelerator.is_main_process, self.accelerator.num_processes, Difference()
-        base = weights_sha256(self.module) if main and self.recipe.lora else None
+    def _check_pictures(self, on_progress: Progress) -> None:
+        """Decode all pictures, if the recipe asks for it, and warn of sets that are left out."""
+        sets, accelerator = self.sets, self.accelerator
+        if sets.recipe.check:
+            sets.check(
+                lambda paths: decode_together(
+                    paths, accelerator, lambda done, total: on_progress("pictures", done, total, {})
+                )
+            )
+        if sets.left_out and self.is_first():
+            first = "; ".join(list(sets.left_out.values())[:_NAMED])
+            logger.warning("sets left out for their pictures (run.json names them): %d: %s", len(sets.left_out), first)
+
+    def _take_folder(self, *, resume: bool, accept_data: bool) -> None:
+        """Begin in the folder, or continue there. Last: wrong arguments leave no folder behind."""
+        facts: dict[str, object] = {"processes": self.accelerator.num_processes}
+        if self.folder and self.recipe.lora:
+            facts["base"] = weights_sha256(self.module)
+        other_data, other_validation = Difference(), ""
         with together(self.accelerator):
-            if main:
-                self._lock = self._lock or hold(self.out, "iqsr train")
-                if resume:
-                    check_processes(self.out, processes)
-                    check_base(self.out, base, self.recipe.model.start)
-                    other_data = check_data(self.out, self.sets, accept=accept_data)
-                else:
-                    begin(self.out, self.recipe, self.sets, processes, base)
-        if resume:
-            looks = self._restore(found, other_data) if (found := self._last_good()) else False
-            with together(self.accelerator):
-                if main:
-                    go_on(self.out, self.recipe, self.sets, self.done, settings, other_data, looks)
+            if self.folder:
+                self.folder.take()
+                self._check_facts(self.folder, facts)
+                other_data = self.folder.check_data(self.sets.identity, "sets", accept=accept_data)
+        if resume and (found := self.last_checkpoint()):
+            other_validation = self._restore(found, other_data)
+        with together(self.accelerator):
+            if self.folder:
+                self.folder.write(
+                    left_out=self.sets.left_out,
+                    data=self.sets.identity,
+                    facts=facts,
+                    step=self.done,
+                    changed={"data": other_data.note(), "validation": other_validation},
+                )
+
+    def _check_facts(self, folder: RunFolder, facts: Mapping[str, object]) -> None:
+        """IqsrError for another number of processes, or adapters on other weights, than the folder's run has."""
+        start, processes = self.recipe.model.start, facts["processes"]
+        folder.check_fact(
+            "processes",
+            processes,
+            lambda began: (
+                f"of {began} processes, now there are {processes}: start as many "
+                f"(torchrun --nproc_per_node {began} -m iqsr train ...)"
+            ),
+        )
+        folder.check_fact(
+            "base",
+            facts.get("base"),
+            lambda began: (
+                f"of adapters on other weights: model.start = '{start}' is not what it was; "
+                "give the network that the run began with, or name another folder"
+            ),
+        )
 
     def close(self) -> None:
-        """Let others work in the run's folder."""
-        if self._lock:
-            self._lock.release()
+        """Let other processes work in the run's folder."""
+        if self.folder:
+            self.folder.release()
 
-    def run(self, on_progress: Progress = silent) -> Path:
-        """Train to the recipe's last step and return what is kept: an adapter, or a network.
-
-        SIGTERM and Ctrl-C end it after the step at hand, with a checkpoint, as KeyboardInterrupt. GamedError where
-        the guard stops it. A step that fails leaves a checkpoint of the steps before it; NotFiniteError where it made
-        what is not finite, WriteError where the disk fails.
-        """
-        try:
-            return self._run(on_progress)
-        except WriteError as error:
-            raise WriteError(f"{error}, then go on with --resume") from None
-        except NotFiniteError as error:
-            raise NotFiniteError(f"{error}; {self._fall_back()}") from None
-        finally:
-            self.close()
-
-    def _run(self, on_progress: Progress) -> Path:
-        recipe = self.recipe
-        with self._stop.heard(), ExitStack() as stack:
-            batches = self.batches(on_progress)
-            if self.done == 0:
-                self._validate()
-            stack.enter_context(self._kept_on_failure())
-            made = stack.enter_context(closing(prefetched(batches, self.done, recipe.steps, recipe.data.workers)))
-            while self.done < recipe.steps:
-                batch = next_of(made, self.accelerator, self.done)
-                began = time.perf_counter()
-                self.step(batch)
-                self.figures.add({"seconds": time.perf_counter() - began})
-                if self.done % recipe.log_every == 0 or self.done == recipe.steps:
-                    on_progress("training", self.done, recipe.steps, self._report())
-                last, stopped = self.done == recipe.steps, any_of(self.accelerator, self._stop.asked)
-                reason = self._validate() if self.done % recipe.validation.every == 0 or last else None
-                if self.done % recipe.checkpoint_every == 0 or last or stopped or reason:
-                    self.save()
-                if reason:
-                    self.keep()
-                    raise GamedError(f"stopped at step {self.done}: {reason}; {self.out} has what was reached")
-                if stopped and not last:
-                    raise KeyboardInterrupt
-        return self.keep()
-
-    @contextmanager
-    def _kept_on_failure(self) -> Generator[None]:
-        """A checkpoint of all whole steps, where something fails in the one after them.
-
-        Of several processes nobody knows where the others are, but where all of them failed together.
-        """
-        try:
-            yield
-        except (GamedError, WriteError, NotFiniteError):
-            raise
-        except Exception as error:
-            if self.exchanged and self.pool:
-                self.pool.undo()
-            if isinstance(error, UnreadError) and error.name and self.accelerator.is_main_process:
-                note_unreadable(self.out, error.name)
-            all_failed = self.accelerator.num_processes == 1 or isinstance(error, UnreadError)
-            if self.done and self.whole and all_failed:
-                try:
-                    self.save()
-                    logger.warning("a step failed; the %d before it are kept", self.done)
-                except (IqsrError, OSError) as unsaved:
-                    logger.warning("a step failed, and no checkpoint could be written: %s", unsaved)
-            raise
+    # Batches
 
     def draw(self) -> Batch:
-        """The batch of the next step, made in this process. The first call makes what `batches` makes beforehand."""
+        """The batch of the next step, made in this process. The first call makes the scores that `targets` needs."""
         return self.batches()[self.done]
 
     def batches(self, on_progress: Progress = silent) -> Batches:
-        """The batches of this process, by number. The first call makes the scores that `Targets.known` does."""
+        """The batches of this process, by number. The first call makes the scores that `targets` needs beforehand."""
         if self._batches is not None:
             return self._batches
-        recipe, sets = self.recipe, self.sets
-        folder = self.out / "patch-scores"
-        with together(self.accelerator):
-            scores = self.targets.known(folder, lambda done: on_progress("scores", done, len(sets), {}))
+        recipe, sets, folder = self.recipe, self.sets, self.out / "patch-scores"
+        with self.together():
+            scores = self.targets.scores_beforehand(folder, lambda done: on_progress("scores", done, len(sets), {}))
         self._batches = Batches(
             sets,
             recipe.data,
@@ -221,100 +209,116 @@ class Training(Learner):
         )
         return self._batches
 
-    def _validate(self) -> str | None:
-        """Look at the averaged network; the guard's reason to stop, if it has one. All processes get the same."""
+    def before_steps(self, on_progress: Progress) -> None:
+        """Make the scores; validate the model before it has learned anything."""
+        self.batches(on_progress)
+        if self.done == 0:
+            self.validate()
+
+    def remaining_batches(self) -> Generator[Batch]:
+        """The batches of this process from the next step on, prefetched."""
+        return prefetched(self.batches(), self.done, self.recipe.steps, self.recipe.data.workers)
+
+    def next_batch(self, batches: Iterator[Batch]) -> Batch:
+        """The next batch of this process. UnreadError, in all processes, where one has none."""
+        batch, failure = None, None
+        try:
+            batch = next(batches)
+        except IqsrError as error:
+            failure = error
+        failed = [failure]
+        if self.accelerator.num_processes > 1:
+            failed = cast("list[IqsrError | None]", gather_object(failed))
+        if error := next((e for e in failed if e is not None), None):
+            name = error.name if isinstance(error, DamagedSetError) else None
+            raise UnreadError(stopped_after(self.done, error), name)
+        assert batch is not None
+        return batch
+
+    def undo(self, error: Exception) -> bool:
+        """Restore the pool. Of several processes all can write a checkpoint only where all of them failed together."""
+        if self.exchanged and self.pool:
+            self.pool.undo()
+        if isinstance(error, UnreadError) and error.name and self.folder:
+            self.folder.note_unreadable(error.name)
+        return self.accelerator.num_processes == 1 or isinstance(error, UnreadError)
+
+    # Validation
+
+    def validate(self) -> str | None:
+        """Measure the averaged model; the guard's reason to stop, if it has one. All processes get the same."""
         reason = None
-        with together(self.accelerator):
+        with self.together():
             if self.validation is not None:
-                look, figures = self._look(self.validation, self.out / "validation" / f"step-{self.done:08d}")
+                pictures = self.out / "validation" / f"step-{self.done:08d}"
+                result, figures = self._measure(self.validation, pictures)
                 if self.log:
                     self.log.write(self.done, "validation", figures)
-                reason = self.guard.judge(look) if self.recipe.guarded else None
+                reason = self.guard.judge(result) if self.recipe.guarded else None
         if self.accelerator.num_processes > 1:
-            from accelerate.utils import broadcast_object_list
-
             reason = broadcast_object_list([reason])[0]
         return reason
 
-    def _look(self, validation: Validation, pictures: Path | None) -> tuple[ValidationResult, dict[str, float]]:
-        """The averaged network's."""
+    def _measure(self, validation: Validation, pictures: Path | None) -> tuple[ValidationResult, dict[str, float]]:
         self.module.eval()
         with self.average.applied(), self.autocast():
-            found = validation.look(
+            found = validation.measure(
                 lambda x: self.module(x.to(self.device)).float().cpu(), self.recipe.trained_on, pictures
             )
         self.module.train()
         return found
 
-    def _report(self) -> dict[str, float]:
-        """The figures since the last report, also into the log."""
-        figures = self.figures.report(self.done, self.accelerator)
-        with together(self.accelerator):
-            if self.log:
-                self.log.write(self.done, "train", figures)
-        return figures
-
-    def save(self) -> None:
-        """Write everything that the next step depends on; in every process, or in none."""
-        looks = {
-            "guard": self.guard.state_dict(),
-            "validation": self.validation.fingerprint if self.validation else None,
-        }
-        is_new = self.done not in self.checkpoints.steps()
-        try:
-            with together(self.accelerator):
-                self.checkpoints.save(self.done, self.state_dict() | looks)
-        except IqsrError:
-            if is_new:
-                self.checkpoints.remove(self.done)
-            raise
-        self.checkpoints.keep_last()
-        self.accelerator.wait_for_everyone()
-
-    def _restore(self, found: tuple[int, dict[str, Any]], data: Difference) -> bool:
-        """Go on from a checkpoint; whether the guard's baseline had to be made anew. data: what is not as it was."""
-        done, state = found
-        if not (anew := self._looks_elsewhere(state)):
-            self.guard.load_state_dict(state["guard"])
-        if self.validation and self.recipe.guarded and self.guard.first is None:
-            self._renew_baseline(self.validation)  # now: the network is still as it was before the first step
-        self.load_state_dict(state, done, same_sets=not data)
-        return anew
-
-    def _looks_elsewhere(self, state: Mapping[str, Any]) -> bool:
-        """Whether what was found at the validations before cannot be compared with what will be."""
-        before, now = state.get("validation"), self.validation.fingerprint if self.validation else None
-        if before and not now and self.accelerator.is_main_process:
+    def _is_other_validation(self, state: Mapping[str, Any]) -> bool:
+        """Whether the results of validations before cannot be compared with those from here on."""
+        before, now = state["validation"], self.validation.fingerprint if self.validation else None
+        if before and not now and self.is_first():
             logger.warning("no --validation, which there was before: the guard sees nothing from here on")
         elif before and before != now:
             logger.warning("validation is on other photos than before, or measured otherwise")
         return now is not None and before != now
 
     def _renew_baseline(self, validation: Validation) -> None:
-        look, _ = self._look(validation, None)
-        self.guard.restart(look)
+        result, _ = self._measure(validation, None)
+        self.guard.restart(result)
         logger.warning(
-            "the guard compares with the network before the first step, looked at anew: quality %.1f", look.mean
+            "the guard compares with the network before the first step, measured anew: quality %.1f", result.mean
         )
+
+    # What is written
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step and the next validation depend on."""
+        fingerprint = self.validation.fingerprint if self.validation else None
+        return super().state_dict() | {"guard": self.guard.state_dict(), "validation": fingerprint}
+
+    def save(self) -> None:
+        """Write everything that the next step depends on; in every process, or in none."""
+        super().save()
+        self.accelerator.wait_for_everyone()
+
+    def _restore(self, found: tuple[int, dict[str, Any]], data: Difference) -> str:
+        """Continue from a checkpoint. Returns how validation is not as it was, if so; data: what differs there."""
+        done, state = found
+        if not (other := self._is_other_validation(state)):
+            self.guard.load_state_dict(state["guard"])
+        if self.validation and self.recipe.guarded and self.guard.first is None:
+            self._renew_baseline(self.validation)  # now: the network is still as it was before the first step
+        self.load_state_dict(state, done, same_sets=not data)
+        return "other photos, or measured otherwise" if other else ""
 
     def keep(self) -> Path:
         """Write the averaged weights; every process returns the file's path."""
-        with together(self.accelerator), self.average.applied():
-            if self.accelerator.is_main_process:
+        with self.together(), self.average.applied():
+            if self.is_first():
                 keep(self.sr_model, self.recipe, self.out, {"step": str(self.done)} | origin(self.recipe))
         self.accelerator.wait_for_everyone()
         return self.out / (WEIGHTS_FILE if self.recipe.lora is None else ADAPTER_FILE)
 
-    def _last_good(self) -> tuple[int, dict[str, Any]] | None:
-        return self.checkpoints.load(lambda mine: not any_of(self.accelerator, not mine))
 
-    def _fall_back(self) -> str:
-        """Keep what the last good checkpoint has learned, and say so."""
-        if not (found := self._last_good()):
-            return "there is no checkpoint from before"
-        self.done, state = found
-        self.average.values = {n: v.to(self.device) for n, v in state["average"].items()}
-        try:
-            return f"'{self.keep()}' holds the last good ones, of step {self.done}"
-        except IqsrError:  # finite, and too large for its file
-            return f"the last good checkpoint is of step {self.done}"
+class UnreadError(IqsrError):
+    """A batch that one of the processes could not make; all of them raise this."""
+
+    def __init__(self, message: str, name: str | None) -> None:
+        super().__init__(message)
+        self.name = name
+        """Of the set with the picture that cannot be read."""

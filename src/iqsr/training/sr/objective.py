@@ -1,16 +1,70 @@
-"""What a step asks of the model: the recipe's terms, weighted, each by its name."""
+"""What a step asks of the model: the recipe's terms, weighted, each by its name; and the quality among them."""
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from iqsr.errors import UsageError
+from iqsr.metrics import card, load_metric, metric_names
+from iqsr.metrics.metric import Metric
 from iqsr.training.sr.data import Batch
 from iqsr.training.sr.discriminator import gan_loss
 from iqsr.training.sr.losses import consistency_loss, flat_loss, flatness, l1, ldl_loss, negative_loss
 from iqsr.training.sr.perceptual import Perceptual
-from iqsr.training.sr.quality_term import QualityTerm
 from iqsr.training.sr.recipe import ObjectiveRecipe
+
+
+class QualityTerm(nn.Module):
+    """(N, 3, H, W), not clamped -> (N,), higher is better, on a scale of 0 to 100.
+
+    Each metric is mapped so that more is better and its card's range becomes 0 to 100; srq and MUSIQ stay as they are,
+    so that the paper's lambda_q of 0.05 means the same. Pictures are clamped to [0, 1] first, as in a file: values
+    outside gain nothing and get no gradient.
+
+    Args:
+        shares: Weights by name, of differentiable metrics without reference and of bounded range. Those of 0 are left
+            out, the rest is scaled to add up to 1.
+        device: Where the metrics compute.
+
+    Raises:
+        UsageError: For a metric that cannot be used.
+    """
+
+    def __init__(self, shares: Mapping[str, float], *, device: str = "cpu") -> None:
+        super().__init__()
+        used = {name: share for name, share in shares.items() if share != 0}
+        if not used or min(used.values()) < 0:
+            raise UsageError(f"the quality needs shares above 0, got {dict(shares)}")
+        for name in used:
+            _check_usable(name)
+        self.metrics = nn.ModuleDict({name: load_metric(name, device=device) for name in used})
+        self.shares = {name: share / sum(used.values()) for name, share in used.items()}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        x = x.float().clamp(0, 1)
+        terms = [self.shares[name] * _on_hundred(metric, x) for name, metric in self.metrics.items()]  # pyright: ignore[reportArgumentType]
+        return sum(terms, x.new_zeros(len(x)))
+
+
+def _on_hundred(metric: Metric, x: Tensor) -> Tensor:
+    return metric.card.on_hundred(metric.unchecked(x))
+
+
+def _check_usable(name: str) -> None:
+    if _is_usable(name):
+        return
+    raise UsageError(
+        f"'{name}' cannot be optimised for: it takes a differentiable metric without reference, of bounded range: "
+        + ", ".join(n for n in metric_names() if _is_usable(n))
+    )
+
+
+def _is_usable(name: str) -> bool:
+    facts = card(name)
+    return facts.reference == "none" and facts.differentiable and facts.is_bounded
 
 
 class Objective:
@@ -21,11 +75,11 @@ class Objective:
         self.perceptual = Perceptual(recipe.perceptual_features).to(device) if recipe.perceptual else None
         self._device = device
         if recipe.lambda_q:
-            self.quality.eval()  # loaded now, so that one that cannot be used is told before anything is written
+            self.quality.eval()  # loaded now: one that cannot be used fails before anything is written
 
     @cached_property
     def quality(self) -> QualityTerm:
-        """Loaded when it is first used: by its term, or by validations, which measure it in any case."""
+        """The quality; it is loaded when it is first used, by its term or by validations, which always measure it."""
         return QualityTerm(self.recipe.quality, device=self._device)
 
     def terms(

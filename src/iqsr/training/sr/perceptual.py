@@ -1,4 +1,4 @@
-"""The perceptual term: distance in the features of a network that knows pictures. Which one, the recipe says."""
+"""The perceptual term: distance in the features of a pretrained network, which the recipe names."""
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +19,8 @@ class Perceptual(nn.Module):
     """output, target (N, 3, H, W) -> a scalar. Frozen; the target gets no gradient.
 
     features: `vgg19`, as in Real-ESRGAN and HGGT (torchvision's weights); `lpips-st-vgg` or `lpips-st-alex`, the
-    LPIPS-ST distance, whose weights come with iqsr. Raises WeightsError where weights are missing: no other features
-    are taken in their place.
+    LPIPS-ST distance, whose weights come with iqsr. Raises WeightsError where weights are missing; no other
+    features are used instead.
     """
 
     def __init__(self, features: str) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from iqsr.errors import UnknownNameError
 from iqsr.metrics import MetricCard, card
 from iqsr.recipes import Recipe
-from iqsr.training.resume import Fixed, Free, Length
+from iqsr.training.engine.settings import Decay, Every, Fixed, Free, LoopRecipe, PictureRecipe, Steps
 
 
 class ModelRecipe(Recipe):
@@ -35,7 +35,7 @@ class LoraRecipe(Recipe):
     """The adapter to go on from, of the same network, rank and layers: its file, or `run:NAME`; new ones if empty."""
 
 
-class DataRecipe(Recipe):
+class DataRecipe(PictureRecipe):
     """From sets of ground truths to batches."""
 
     degradations: Fixed[tuple[str, ...]] = Field(default=("hggt-one-stage",), min_length=1)
@@ -51,12 +51,7 @@ class DataRecipe(Recipe):
     pool: Fixed[int] = Field(default=160, ge=0)
     """Samples in the pool that mixes degradations (0: none); a multiple of the batch."""
     workers: Free[int] = Field(default=2, ge=0)
-    """Processes that make batches ahead of the training."""
-    check: Free[bool] = True
-    """Decode every picture before the first step; what was decoded once is remembered. Without, a damaged picture ends
-    the run when it is drawn."""
-    damaged: Free[Literal["stop", "skip"]] = "stop"
-    """What a damaged or missing picture does before the first step: stop the run, or have its set left out."""
+    """Processes that prefetch batches."""
 
 
 class SamplingRecipe(Recipe):
@@ -117,15 +112,11 @@ class ObjectiveRecipe(Recipe):
         return self
 
 
-Beta = Annotated[float, Field(ge=0, lt=1)]
-"""Decay of one of Adam's averages."""
-
-
 class OptimiserRecipe(Recipe):
     """Adam for the model, another for the discriminator."""
 
     lr: Fixed[float] = Field(default=1e-4, gt=0)
-    betas: Fixed[tuple[Beta, Beta]] = (0.9, 0.99)
+    betas: Fixed[tuple[Decay, Decay]] = (0.9, 0.99)
     milestones: Fixed[tuple[int, ...]] = (200_000, 250_000, 275_000, 287_500)
     """Steps after which both learning rates are multiplied by `gamma`."""
     gamma: Fixed[float] = Field(default=0.5, gt=0, le=1)
@@ -134,7 +125,7 @@ class OptimiserRecipe(Recipe):
     discriminator_lr: Fixed[float] = Field(default=1e-4, gt=0)
     clip: Fixed[float] = Field(default=0.0, ge=0)
     """Largest norm of the model's gradient; 0: any."""
-    ema: Fixed[float] = Field(default=0.999, ge=0, lt=1)
+    ema: Fixed[Decay] = 0.999
     """Decay of the running average of the weights: what is validated and kept."""
 
     def rate_at(self, step: int) -> float:
@@ -144,9 +135,9 @@ class OptimiserRecipe(Recipe):
 
 
 class ValidationRecipe(Recipe):
-    """A look at pictures that are not learned from."""
+    """Measurements on photos that are not learned from."""
 
-    every: Free[int] = Field(default=5000, ge=1)
+    every: Every = 5000
     photos: Free[int] = Field(default=16, ge=1)
     """How many of the folder's, spread evenly over it."""
     side: Free[int] = Field(default=256, ge=64, multiple_of=4)
@@ -166,18 +157,17 @@ class GuardRecipe(Recipe):
     margin: Free[float] = 2.0
     """Points that the outputs' quality may lie above that of the clean originals."""
     patience: Free[int] = Field(default=3, ge=1)
-    """Looks in a row at which quality rises while a held-out metric or LR-consistency falls."""
+    """Validations in a row at which quality rises while a held-out metric or LR-consistency falls."""
     tolerance: Free[float] = Field(default=0.02, ge=0)
     """Relative change of a held-out metric that still counts as none."""
     consistency_db: Free[float] = Field(default=0.5, ge=0)
     """Fall of LR-consistency, in dB of PSNR, that still counts as none."""
 
 
-class TrainRecipe(Recipe):
+class TrainRecipe(LoopRecipe):
     """One training run."""
 
-    seed: Fixed[int] = Field(default=0, ge=0, lt=2**63)
-    steps: Length[int] = Field(default=300_000, ge=1)
+    steps: Steps = 300_000
     batch: Fixed[int] = Field(default=8, ge=1)
     """Samples a step and process."""
     bf16: Fixed[bool] = True
@@ -190,8 +180,8 @@ class TrainRecipe(Recipe):
     optimiser: OptimiserRecipe = OptimiserRecipe()
     validation: ValidationRecipe = ValidationRecipe()
     guard: GuardRecipe = GuardRecipe()
-    checkpoint_every: Free[int] = Field(default=5000, ge=1)
-    log_every: Free[int] = Field(default=100, ge=1)
+    checkpoint_every: Every = 5000
+    log_every: Every = 100
 
     @property
     def guarded(self) -> bool:
@@ -210,8 +200,7 @@ class TrainRecipe(Recipe):
     def _fits(self) -> "TrainRecipe":
         if self.data.pool % self.batch:
             raise ValueError(f"data.pool = {self.data.pool} is not a multiple of batch = {self.batch}")
-        if self.data.damaged == "skip" and not self.data.check:
-            raise ValueError("data.damaged = 'skip' needs data.check = true, which finds what is damaged")
+        self.data.check_damaged("data.")
         if self.data.patch > self.data.source:
             raise ValueError(f"data.patch = {self.data.patch} is larger than data.source = {self.data.source}")
         if self.objective.gan and self.data.patch % 8:
@@ -254,7 +243,7 @@ def _card(name: str, setting: str) -> MetricCard:
 
 
 def _check_side(side: int, chosen: MetricCard) -> None:
-    """ValueError where a metric of `validation.metrics` cannot measure the squares that are looked at."""
+    """ValueError where a metric of `validation.metrics` cannot measure squares of so many pixels."""
     if side < chosen.minimum_size:
         raise ValueError(
             f"validation.side = {side} is too small for '{chosen.name}' of validation.metrics, which needs at least "

@@ -1,22 +1,36 @@
-"""Which ground truth each sample learns from: the recipe's sampler, and the scores and labels that it goes by."""
+"""Which ground truth each sample learns from: the recipe's sampler, and the scores and labels that it uses."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
-from iqsr.metrics import Precision, load_metric
+from iqsr.datasets import GtSet
+from iqsr.errors import UsageError
+from iqsr.io.atomic import write_bytes
+from iqsr.io.tensor_files import serialized
+from iqsr.metrics import Precision, card, load_metric
+from iqsr.metrics.dense import blankness
+from iqsr.metrics.metric import Metric
 from iqsr.sampling import choose, sampler
-from iqsr.training.sr.data import Batch, Sets
+from iqsr.scoring import content_hash, metric_fingerprint, score_files, writable_default_cache
+from iqsr.training.sr.data import Batch, Sets, load_set
 from iqsr.training.sr.recipe import TrainRecipe
-from iqsr.training.sr.scores import SeenPatches, grid_scores, patch_scores, picture_scores
 
 
 class Targets:
-    """The recipe's choice among the ground truths of `sets`; its metric is loaded at once, on `device`.
+    """The recipe's choice among the ground truths of sets.
 
-    precision: of the scores of patches. Raises the errors of `load_metric`.
+    Args:
+        recipe: The settings; `sampling` names the sampler and its metric.
+        sets: What is chosen from.
+        device: Where the metric computes; it is loaded at once.
+        precision: Of the scores of patches.
+
+    Raises the errors of `load_metric`.
     """
 
     def __init__(self, recipe: TrainRecipe, sets: Sets, device: str, precision: Precision) -> None:
@@ -25,12 +39,13 @@ class Targets:
         self.sampler = sampler(recipe.sampling.sampler, recipe.sampling.tau)
         scored = self.sampler.needs not in ("nothing", "labels")
         self.metric = load_metric(recipe.sampling.metric, device=device, precision=precision) if scored else None
-        self.seen = SeenPatches(self.metric) if self.metric and recipe.sampling.grid else None
+        self.looked_up = PatchScores(self.metric) if self.metric and recipe.sampling.grid else None
 
-    def known(self, folder: Path, on_set: Callable[[int], None]) -> dict[str, Tensor] | None:
-        """Scores made beforehand, by the sets' names: of whole pictures, or of a grid's patches, kept in `folder`.
+    def scores_beforehand(self, folder: Path, on_set: Callable[[int], None]) -> dict[str, Tensor] | None:
+        """The scores that are made before the first step, by the sets' names, or None.
 
-        Not of a grid's where this process draws fewer patches than there are.
+        Of whole pictures; or of the patches of a grid, kept in `folder`, unless this process draws fewer patches than
+        there are.
         """
         recipe, sets = self.recipe, self.sets
         if self.metric is None:
@@ -43,16 +58,144 @@ class Targets:
         return grid_scores(sets.chosen, self.metric, patch, grid, folder, on_set, self.precision)
 
     def scored(self, batch: Batch) -> Batch:
-        """With the scores of its patches, where they are not made beforehand, and without their places."""
+        """The batch with the scores of its patches, where they were not made before, and without their places."""
         rest, gts = {name: value for name, value in batch.items() if name != "place"}, batch["gts"]
         if self.metric is None or "scores" in batch:
             return rest
-        made = self.seen.scores(batch["place"], gts) if self.seen else patch_scores(self.metric, gts)
+        made = self.looked_up.scores(batch["place"], gts) if self.looked_up else patch_scores(self.metric, gts)
         return rest | {"scores": made.to(gts.device)}
 
     def chosen(self, batch: Batch, seed: int) -> Tensor:
-        """(B,) int64 on the CPU: for each sample the number of its ground truth, 0 for the original."""
+        """The number of the ground truth of each sample, 0 for the original: (B,) int64 on the CPU."""
         scores = batch["scores"].cpu() if "scores" in batch else None
         labels = batch["labels"].cpu() if self.sets.ground_truths.labelled else None
         count, variants = batch["gts"].shape[:2]
         return choose(self.sampler, scores, labels, torch.Generator().manual_seed(seed), (count, variants))
+
+
+_AT_ONCE = 64  # patches of 256 px that are scored in one batch, or as many pixels of other sizes
+EMPTIED = 0.1
+"""Share of a patch: a ground truth in which so much more is empty than in another of its set lost its content."""
+
+
+def oriented(metric: Metric, x: Tensor) -> Tensor:
+    """The metric's values with higher for better, (N,)."""
+    return metric(x) if metric.card.higher_is_better else -metric(x)
+
+
+@torch.no_grad()
+def patch_scores(metric: Metric, gts: Tensor) -> Tensor:
+    """AMO's scores of patches as they are cut, higher is better.
+
+    Patches that were emptied are scored below all others of their sample.
+
+    Args:
+        metric: The metric, without reference.
+        gts: (B, K, 3, H, W) uint8.
+
+    Returns:
+        (B, K).
+
+    Raises:
+        UsageError: For other types than uint8.
+    """
+    if gts.dtype != torch.uint8:
+        raise UsageError(f"expected ground truths of 0 to 255 as uint8, got {gts.dtype}")
+    batch, count = gts.shape[:2]
+    pictures = gts.flatten(0, 1).float() / 255
+    scores, blank = oriented(metric, pictures), blankness(pictures).mean((1, 2, 3))
+    return _below_the_rest(scores.view(batch, count), blank.view(batch, count))
+
+
+def _below_the_rest(scores: Tensor, blank: Tensor) -> Tensor:
+    """Score patches that became blank below the others of their sample; scores and shares of blank area, both (B, K).
+
+    Metrics that never saw bars, or a black picture, can score them highest.
+    """
+    emptied = blank > blank.amin(1, keepdim=True) + EMPTIED
+    return torch.where(emptied, scores.amin(1, keepdim=True) - 1, scores)
+
+
+class PatchScores:
+    """AMO's scores of patches at places of a grid, made when a patch is first drawn and looked up from then on."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._known: dict[tuple[int, ...], Tensor] = {}
+
+    def scores(self, places: Tensor, gts: Tensor) -> Tensor:
+        """places: (B, 3) int64, as a batch's `place`; gts: (B, K, 3, H, W) uint8. Returns (B, K) on the CPU.
+
+        Patches that are new are scored together.
+        """
+        keys = [tuple(place) for place in places.tolist()]
+        new = {key: row for row, key in enumerate(keys) if key not in self._known}
+        if new:
+            found = patch_scores(self._metric, gts[list(new.values())]).cpu()
+            self._known.update(zip(new, found, strict=True))
+        return torch.stack([self._known[key] for key in keys])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All scores: a patch scored anew, beside others, can differ in its last digit."""
+        scores = torch.stack(list(self._known.values())) if self._known else torch.zeros(0, 0)
+        return {"places": torch.tensor(list(self._known)), "scores": scores}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue with the scores of a state."""
+        self._known = dict(zip(map(tuple, state["places"].tolist()), state["scores"], strict=True))
+
+
+def picture_scores(sets: Iterable[GtSet], name: str, device: str) -> dict[str, Tensor]:
+    """(K,) for each set by its name, on a scale of 0 to 100, higher is better: what SMA and SMP go by.
+
+    The metric's range, which must be bounded, is spread over that scale: `tau` means the same for all. Remembered by
+    content.
+
+    UsageError for a picture that the metric has no score for, as one that is too small.
+    """
+    facts, sets = card(name), list(sets)
+    table = score_files([p for s in sets for p in s.paths], [name], device=device, cache=writable_default_cache())
+    if "error" in table:
+        raise UsageError(next(str(error) for error in table["error"] if error))
+    found = dict(zip(map(Path, table["path"]), table[name], strict=True))
+    return {s.name: facts.on_hundred(torch.tensor([float(found[p]) for p in s.paths])) for s in sets}
+
+
+def grid_scores(
+    sets: Iterable[GtSet],
+    metric: Metric,
+    patch: int,
+    grid: int,
+    folder: Path,
+    on_set: Callable[[int], None],
+    precision: Precision = "fp32",
+) -> dict[str, Tensor]:
+    """(K, rows, columns) for each set by its name: of every patch of `patch` px at multiples of `grid` px.
+
+    What is known is kept in `folder`, a file a set, by the content of its pictures and the metric's code, weights and
+    `precision`, in which it was loaded; a stopped run goes on. Two processes may work at once: files appear whole.
+    """
+    fingerprint, found = metric_fingerprint(metric.card.name, precision=precision), dict[str, Tensor]()
+    for number, gts in enumerate(sets):
+        contents = "".join(content_hash(path) for path in gts.paths)
+        key = hashlib.sha256(f"{fingerprint} {patch} {grid} {contents} emptied last".encode()).hexdigest()[:24]
+        path = folder / f"{key}.safetensors"
+        if not path.exists():
+            scores = _scored_places(load_set(gts), metric, patch, grid)
+            write_bytes(path, serialized({"scores": scores.contiguous()}))
+        with safe_open(path, "pt") as file:
+            found[gts.name] = file.get_tensor("scores")
+        on_set(number + 1)
+    return found
+
+
+@torch.no_grad()
+def _scored_places(pictures: Tensor, metric: Metric, patch: int, grid: int) -> Tensor:
+    """pictures: (K, 3, H, W) uint8. Returns (K, rows, columns)."""
+    places = pictures.unfold(2, patch, grid).unfold(3, patch, grid)
+    count, _, rows, columns = places.shape[:4]
+    patches = places.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+    at_once = max(1, _AT_ONCE * 256**2 // patch**2)
+    samples = patches.unflatten(0, (count, rows * columns)).transpose(0, 1)  # (places, K, 3, patch, patch)
+    scores = [patch_scores(metric, part) for part in samples.split(max(1, at_once // count))]
+    return torch.cat(scores).T.reshape(count, rows, columns)

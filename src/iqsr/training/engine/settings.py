@@ -1,4 +1,6 @@
-"""Which settings may differ when a run goes on: marked beside each field of a recipe, compared key by key.
+"""The settings that all trainings have, and which ones may differ when a run continues.
+
+Each field of a recipe is marked, and recipes are compared key by key:
 
 >>> class Example(Recipe):
 ...     lr: Fixed[float] = 1e-4
@@ -12,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import zip_longest
-from typing import Annotated, Any, TypeVar, cast, get_args
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args
 
+from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from iqsr.errors import UsageError
@@ -24,7 +27,7 @@ _NAMED = 4
 
 
 class OnResume(Enum):
-    """What another value of a setting means to a run that goes on."""
+    """What another value of a setting means to a run that continues."""
 
     FIXED = "the result depends on it: another value is another run"
     FREE = "the result does not depend on it, or only on where the run ends: any value will do"
@@ -34,6 +37,43 @@ class OnResume(Enum):
 Fixed = Annotated[_T, OnResume.FIXED]
 Free = Annotated[_T, OnResume.FREE]
 Length = Annotated[_T, OnResume.LENGTH]
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""A seed of random sources."""
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""Decay of a running average: the share of the old value that stays in each step."""
+
+
+Steps = Length[Annotated[int, Field(ge=1)]]
+"""How many steps a run takes."""
+Every = Free[Annotated[int, Field(ge=1)]]
+"""An interval of steps."""
+
+
+class LoopRecipe(Recipe):
+    """The settings of every training loop."""
+
+    seed: Fixed[Seed] = 0
+    steps: Steps
+    checkpoint_every: Every
+
+
+class PictureRecipe(Recipe):
+    """What is done about pictures that cannot be read."""
+
+    check: Free[bool] = True
+    """Decode every picture before the first step; what was decoded once is remembered. Without, a damaged picture ends
+    the run when it is read."""
+    damaged: Free[Literal["stop", "skip"]] = "stop"
+    """What a damaged picture, or one that is missing or does not fit the others of its set or pair, does before the
+    first step: stop the run, or have its photo, set or pair left out."""
+
+    def check_damaged(self, section: str = "") -> None:
+        """ValueError, which pydantic expects, where damaged pictures are to be left out and no picture is checked."""
+        if self.damaged == "skip" and not self.check:
+            raise ValueError(
+                f"{section}damaged = 'skip' needs {section}check = true, which finds the pictures that are damaged"
+            )
 
 
 @dataclass(frozen=True)
@@ -47,11 +87,11 @@ class Change:
     on_resume: OnResume
 
     def __str__(self) -> str:
-        return f"{self.key}: {_told(self.now)} here, {_told(self.before)} in the run"
+        return f"{self.key}: {_as_text(self.now)} here, {_as_text(self.before)} in the run"
 
 
 def marks(recipe: type[Recipe]) -> dict[str, OnResume | None]:
-    """Every key of a recipe, sections gone through, with its mark; None where it has none."""
+    """Every key of a recipe and of its sections with its mark; None where it has none."""
     found: dict[str, OnResume | None] = {}
     for name, field in recipe.model_fields.items():
         section = _section(field)
@@ -68,12 +108,14 @@ def changes(before: Mapping[str, Any], now: Recipe) -> list[Change]:
 
 
 def check_changes(found: Sequence[Change], folder: object) -> None:
-    """UsageError where a run cannot go on in `folder` with these changes, which names them."""
+    """UsageError, which names them, for changes with which the run in `folder` cannot continue."""
     fixed = [change for change in found if change.on_resume is OnResume.FIXED]
     if fixed:
         more = f"; and {len(fixed) - _NAMED} more" if len(fixed) > _NAMED else ""
-        told = "; ".join(map(str, fixed[:_NAMED])) + more
-        raise UsageError(f"'{folder}' holds a run of another recipe ({told}): give these as they were, or name another")
+        named = "; ".join(map(str, fixed[:_NAMED])) + more
+        raise UsageError(
+            f"'{folder}' holds a run of another recipe ({named}): give these as they were, or name another"
+        )
 
 
 def _changes(cls: type[Recipe], before: Mapping[str, Any], now: Mapping[str, Any], above: str) -> Iterator[Change]:
@@ -108,7 +150,7 @@ def _section(field: FieldInfo) -> type[Recipe] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Recipe)), None)
 
 
-def _told(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if value is None:
         return "nothing"
     text = f"{value:g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)

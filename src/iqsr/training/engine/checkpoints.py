@@ -1,4 +1,4 @@
-"""Checkpoints that hold everything, appear whole, and are known to be whole and finite before they are used."""
+"""Checkpoints: they hold everything, appear whole, and are known to be whole and finite before they are used."""
 
 import hashlib
 import json
@@ -15,32 +15,46 @@ from iqsr.finite import NotFiniteError, first_not_finite
 from iqsr.io.atomic import atomic_open, write_text
 
 KEPT = 2
-LEARNED = ("weights", "average", "optimizer", "critic")
+FORMAT = 2
+"""Version of checkpoints, and of all else in a run's folder."""
+LEARNED = ("weights", "average", "optimizer", "discriminator", "halfway")
 """The parts of a state in which every number must be finite."""
 logger = logging.getLogger(__name__)
 
 
+def older_format(folder: Path) -> IqsrError:
+    """The error for a run that another version of iqsr began."""
+    return IqsrError(
+        f"'{folder}' holds a run of another version of iqsr: continue it with that version, or name another folder"
+    )
+
+
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one run: a file a step and process, each with its SHA-256 in a file beside it."""
+    """The checkpoints of one run: a file for each step and process, and beside it a note with its SHA-256.
+
+    rank, ranks: the number of this process, and how many there are.
+    """
 
     folder: Path
     rank: int = 0
     ranks: int = 1
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write this process's state after `step` steps. WriteError, and nothing is left, where that cannot be.
+        """Write this process's state after `step` steps, whole or not at all.
 
-        NotFiniteError for what is not finite, which is never written.
+        Raises:
+            NotFiniteError: For a state that is not finite in what was learned. It is never written.
+            WriteError: If the disk does not take it.
         """
-        if (name := spoiled(state)) is not None:
+        if (name := first_learned_not_finite(state)) is not None:
             raise NotFiniteError(f"{name} is not finite after step {step}: no checkpoint was written")
         path = self._path(step, self.rank)
         is_new = not path.exists()
         try:
             with atomic_open(path) as file:
                 torch.save(state, file)
-            note = {"sha256": _sha256(path), "size": path.stat().st_size, "ranks": self.ranks}
+            note = {"format": FORMAT, "sha256": _sha256(path), "size": path.stat().st_size, "ranks": self.ranks}
             write_text(_note(path), json.dumps(note))  # last: without its note a checkpoint does not count
         except BaseException:
             if is_new:
@@ -48,12 +62,12 @@ class Checkpoints:
             raise
 
     def remove(self, step: int) -> None:
-        """Forget this process's checkpoint of a step, if there is one."""
+        """Delete this process's checkpoint of a step, if there is one."""
         for file in (_note(self._path(step, self.rank)), self._path(step, self.rank)):
             file.unlink(missing_ok=True)
 
     def keep_last(self) -> None:
-        """Forget all but the last two of this process's checkpoints."""
+        """Delete all but the last two of this process's checkpoints."""
         for old in self.steps()[:-KEPT]:
             self.remove(old)
 
@@ -61,20 +75,25 @@ class Checkpoints:
         """The steps of which this process has a checkpoint, oldest first; whole or not."""
         return sorted(int(p.name.split("-")[1]) for p in self.folder.glob(f"step-*-rank{self.rank}.ckpt"))
 
-    def load(self, agreed: Callable[[bool], bool] = bool) -> tuple[int, dict[str, Any]] | None:
-        """Step and state of the last checkpoint that is whole and finite for every process; None where there is none.
+    def load(self, everywhere: Callable[[bool], bool] = bool) -> tuple[int, dict[str, Any]] | None:
+        """Step and state of the last checkpoint that is whole and finite in every process; None where there is none.
 
-        Those that are not are passed over with a warning. agreed: whether it is true in every process. IqsrError where
-        there are some but none can be used.
+        Those that are not are passed over with a warning.
+
+        Args:
+            everywhere: Whether a condition holds in every process.
+
+        Raises:
+            IqsrError: If there are checkpoints but none can be used, or they are of another version.
         """
         steps = sorted({int(p.name.split("-")[1]) for p in self.folder.glob("step-*-rank*.ckpt")})
-        for step in reversed(steps):  # of any process: all look at the same ones
+        for step in reversed(steps):  # of any process, so that all of them try the same ones
             state, why = None, "damaged or incomplete"
-            if agreed(all(self._is_whole(step, rank) for rank in range(self.ranks))):
+            if everywhere(all(self._is_whole(step, rank) for rank in range(self.ranks))):
                 state = torch.load(self._path(step, self.rank), map_location="cpu", weights_only=True)
-                name = spoiled(state)
+                name = first_learned_not_finite(state)
                 why = f"not finite ({name})" if name else "not finite in another process"
-                if agreed(name is None):
+                if everywhere(name is None):
                     return step, state
             logger.warning("the checkpoint of step %d is %s: using the one before", step, why)
         if steps:
@@ -85,6 +104,8 @@ class Checkpoints:
         path = self._path(step, rank)
         try:
             note = json.loads(_note(path).read_text())
+            if note.get("format") != FORMAT:
+                raise older_format(self.folder.parent)
             if note["ranks"] != self.ranks:
                 raise IqsrError(f"{self.folder}: the run had {note['ranks']} processes, now there are {self.ranks}")
             return path.stat().st_size == note["size"] and _sha256(path) == note["sha256"]
@@ -95,8 +116,8 @@ class Checkpoints:
         return self.folder / f"step-{step:08d}-rank{rank}.ckpt"
 
 
-def spoiled(state: dict[str, Any]) -> str | None:
-    """The name of what has been learned and is not finite, or None."""
+def first_learned_not_finite(state: dict[str, Any]) -> str | None:
+    """The name of the first number that was learned and is not finite, or None."""
     return first_not_finite({part: state[part] for part in LEARNED if part in state})
 
 

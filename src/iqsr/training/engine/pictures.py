@@ -1,4 +1,4 @@
-"""Every picture of a training decoded once, before it starts: what was is remembered, what cannot be is told."""
+"""Every picture of a training is decoded once before it starts, which finds those that are damaged."""
 
 import logging
 import os
@@ -39,21 +39,26 @@ class Pictures:
     """Why each cannot be read, in one line that names it."""
 
     def check(self, advice: str) -> None:
-        """PictureError that names the first few of those that are damaged, and what to do; nothing where none is."""
+        """PictureError where pictures are damaged: it names the first few, and what to do."""
         if self.damaged:
-            told = "; ".join(list(self.damaged.values())[:_NAMED])
+            first = "; ".join(list(self.damaged.values())[:_NAMED])
             more = f"; and {len(self.damaged) - _NAMED} more" if len(self.damaged) > _NAMED else ""
             count = len(self.damaged.keys() | self.whole.keys())
-            raise PictureError(f"{len(self.damaged)} of {count} pictures cannot be used: {told}{more}; {advice}")
+            raise PictureError(f"{len(self.damaged)} of {count} pictures cannot be used: {first}{more}; {advice}")
 
 
-def look_at(
+def decode_all(
     paths: Collection[Path], on_picture: Callable[[int], None] = lambda done: None, *, workers: int | None = None
 ) -> Pictures:
-    """Decode pictures, each once, `workers` at a time: by default as many as this process has CPUs.
+    """Decode pictures, each once.
 
-    A file that was decoded before, by the same code, and has its size and time of change still, is not read again. What
-    is remembered lies in `pictures.sqlite` in the folder for caches. on_picture: told how many are done.
+    A file that was decoded before, by the same code, and has the same size and time of change, is not read again: that
+    is remembered in `pictures.sqlite` in the cache folder.
+
+    Args:
+        paths: The picture files.
+        on_picture: Called with how many are done.
+        workers: How many are decoded at a time; by default as many as this process has CPUs.
     """
     files = list(dict.fromkeys(paths))
     whole: dict[Path, Whole] = {}
@@ -62,7 +67,7 @@ def look_at(
     with closing(memory), ThreadPoolExecutor(workers or _cpus()) as pool:
         for part in (files[i : i + _AT_ONCE] for i in range(0, len(files), _AT_ONCE)):
             new: dict[_File, Whole] = {}
-            for path, file, found in pool.map(_looked, part, memory.of(part)):
+            for path, file, found in pool.map(_decoded, part, memory.of(part)):
                 if isinstance(found, Whole):
                     whole[path] = found
                     new |= {file: found} if file else {}
@@ -74,15 +79,15 @@ def look_at(
 
 
 class _File(NamedTuple):
-    """What tells whether a file is as it was."""
+    """A file as it is now: if all of this is the same again, so is the picture."""
 
     path: str
     bytes: int
     changed: int
-    """In nanoseconds; also where only its name, or its time of change, was set: copies can keep the time of another."""
+    """In nanoseconds; the later one of the times when its content and its name or attributes were changed."""
 
 
-def _looked(path: Path, known: tuple[_File | None, Whole | None]) -> tuple[Path, _File | None, Whole | str]:
+def _decoded(path: Path, known: tuple[_File | None, Whole | None]) -> tuple[Path, _File | None, Whole | str]:
     """The file where it is to be remembered; what was found, or why it is damaged."""
     file, whole = known
     if whole is not None:
@@ -94,7 +99,7 @@ def _looked(path: Path, known: tuple[_File | None, Whole | None]) -> tuple[Path,
 
 
 class _Memory:
-    """Pictures that were decoded, in an SQLite file. One that cannot be used is told, and done without."""
+    """Pictures that were decoded, in an SQLite file; without it, with a warning, where it cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self._reader = code_hash("images", "*.py")

@@ -1,41 +1,40 @@
-"""What data a run learns from, so that it goes on with the same, or says what is another."""
+"""What data a run learns from, so that it continues with the same data, or says what differs."""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from iqsr.errors import IqsrError
-from iqsr.training.note import read_object
 
 _NAMED = 3
 
 
 class Mark(NamedTuple):
-    """What tells one picture, or set of pictures, from another of its name."""
+    """What tells one picture, or set of pictures, from another one of the same name."""
 
     sizes: str
-    """Digest of the files' sizes, and of all that is said of them."""
+    """Digest of the files' sizes and of their labels."""
     content: str | None
-    """The same of the files' bytes; None where they were not read."""
+    """Digest of the files' bytes and of their labels; None where they were not read."""
 
     def differs(self, other: "Mark") -> bool:
-        """By content where it is known of both."""
+        """Whether the marks differ: by content where both have it, else by size."""
         known = self.content is not None and other.content is not None
         return self.content != other.content if known else self.sizes != other.sizes
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Names of what is in one and not, or not the same, in the other."""
+    """The names of the items that differ between two states of the data."""
 
     added: Sequence[str] = ()
     removed: Sequence[str] = ()
     changed: Sequence[str] = ()
     moved: bool = False
-    """All is there, in another order."""
+    """The items are the same, in another order."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed or self.moved)
@@ -49,9 +48,10 @@ class Difference:
         return ", ".join(parts) or "the same in another order"
 
     def note(self) -> dict[str, object]:
-        """For a file of JSON: all names."""
-        found = {"added": list(self.added), "removed": list(self.removed), "changed": list(self.changed)}
-        return {word: names for word, names in found.items() if names} or {"moved": True}
+        """All names, for a JSON file; empty where nothing differs."""
+        found = {"added": self.added, "removed": self.removed, "changed": self.changed}
+        note: dict[str, object] = {word: list(names) for word, names in found.items() if names}
+        return note | ({"moved": True} if self.moved else {})
 
 
 class Identity(dict[str, Mark]):
@@ -63,7 +63,7 @@ class Identity(dict[str, Mark]):
         return _digest(json.dumps(list(self.items())))[:16]
 
     def since(self, before: "Identity") -> Difference:
-        """What is another than it was."""
+        """What differs from a state before."""
         return Difference(
             added=[name for name in self if name not in before],
             removed=[name for name in before if name not in self],
@@ -71,8 +71,8 @@ class Identity(dict[str, Mark]):
             moved=self.keys() == before.keys() and list(self) != list(before),
         )
 
-    def knowing(self, before: "Identity") -> "Identity":
-        """With contents that were read before and were not this time."""
+    def with_contents_of(self, before: "Identity") -> "Identity":
+        """With the digests of contents that were read before and not this time."""
         return Identity(
             {
                 n: before[n] if m.content is None and n in before and m.sizes == before[n].sizes else m
@@ -86,17 +86,35 @@ class Identity(dict[str, Mark]):
 
     @classmethod
     def read(cls, path: Path) -> "Identity":
-        """From a file of what `to_json` wrote. IqsrError for a file that is damaged."""
-        advice = "remove it to go on without a look at whether the data is as it was"
+        """Read a file that holds what `to_json` made. IqsrError for a file that is damaged."""
+        advice = "remove it to go on without a check that the data is as it was"
         try:
-            return cls({name: Mark(*mark) for name, mark in read_object(path, advice).items()})
+            return cls({name: Mark(*mark) for name, mark in read_json(path, advice).items()})
         except TypeError:
             raise IqsrError(f"'{path}' is damaged: {advice}") from None
 
 
-def mark(sizes: Sequence[int], contents: Sequence[str] | None, said: object = None) -> Mark:
-    """The mark of files of these sizes in bytes and contents (their SHA-256), of which `said` is said."""
-    return Mark(_digest(f"{list(sizes)} {said}"), None if contents is None else _digest(f"{list(contents)} {said}"))
+def mark(sizes: Sequence[int], contents: Sequence[str] | None, labels: object = None) -> Mark:
+    """The mark of files.
+
+    Args:
+        sizes: Of each file, in bytes.
+        contents: The SHA-256 of each file; None where they were not read.
+        labels: What else the data says of them.
+    """
+    content = None if contents is None else _digest(f"{list(contents)} {labels}")
+    return Mark(_digest(f"{list(sizes)} {labels}"), content)
+
+
+def read_json(path: Path, advice: str) -> dict[str, Any]:
+    """The object in a JSON file. IqsrError, which gives the advice, for a file that is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object")
+    except ValueError as error:
+        raise IqsrError(f"'{path}' is damaged ({error}): {advice}") from None
+    return cast("dict[str, Any]", found)
 
 
 def _digest(text: str) -> str:
