@@ -1,4 +1,4 @@
-"""Which device computes, from what a user calls it, and in which precision it does so well."""
+"""Devices by name, and the precision in which each is fastest."""
 
 from __future__ import annotations
 
@@ -14,20 +14,27 @@ from iqsr.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-_WORTH_ROUNDING = 1.2
-"""Times as fast."""
-_FEWEST, _MOST = 6, 60
-"""Rounds of a measurement. On a machine that does nothing else the fewest are enough."""
+_LEAST_BF16_GAIN = 1.2
+"""How many times as fast as fp32 bf16 must be to be chosen, since it rounds more coarsely."""
+_FEWEST_ROUNDS, _MOST_ROUNDS = 6, 60
+"""Rounds of a measurement. On an idle machine the fewest are enough."""
 
 
 def check_device_name(name: str) -> None:
-    """UsageError for what no machine calls a device. Whether it is there is not asked: that needs torch."""
+    """Raise UsageError for a name that is no device's. Whether this machine has the device needs torch to find out."""
     if not re.fullmatch(r"auto|(cpu|cuda|mps)(:(0|[1-9][0-9]*))?", name):
         raise UsageError(f"unknown device '{name}'; choose auto, cpu, cuda, cuda:N or mps")
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then Apple's MPS, then the CPU. Raises UsageError for what is not there."""
+    """The device of this name.
+
+    Args:
+        name: auto, cpu, cuda, cuda:N or mps. auto is CUDA if there is one, else Apple's MPS, else the CPU.
+
+    Raises:
+        UsageError: The name is no device's, or this machine has no such device.
+    """
     import torch
 
     check_device_name(name)
@@ -47,10 +54,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def bf16_gain(device: torch.device) -> float:
-    """How many times as fast in bf16 as in fp32 the device convolves; 0 where it does not compute in bf16 natively.
+    """How many times as fast as in fp32 the device convolves in bf16; 0 where it has no bf16 instructions.
 
-    Of a CPU it is measured, once a process (some 20 ms on an idle machine), for the instructions do not tell: with
-    AVX512-BF16 it is 2 on one, 1/2 on another. CUDA devices that have bf16 count as twice as fast.
+    For a CPU this is measured, once per process (in 20 ms on an idle machine). The instructions it has do not tell:
+    with AVX512-BF16 one CPU is twice as fast, another half as fast. For CUDA devices that have bf16 it is 2.
     """
     import torch
 
@@ -65,10 +72,10 @@ def bf16_gain(device: torch.device) -> float:
 
 @cache
 def _measured_bf16_gain() -> float:
-    """Each precision in turn, until the shortest times are no chance: the machine may be busy with other work.
+    """Time both precisions in turn until the shortest times agree, since the machine may be busy with other work.
 
-    On one thread, for several wait for each other where others want the cores, and for a millisecond or two at a
-    time, within which a thread is seldom made to wait.
+    It uses one thread, because several threads wait for each other on a busy machine. Each timing takes a millisecond
+    or two, within which a thread is seldom interrupted.
     """
     import torch
 
@@ -82,8 +89,8 @@ def _measured_bf16_gain() -> float:
     kernels = {dtype: torch.ones(64, 64, 3, 3, dtype=dtype).to(memory_format=layout) for dtype in dtypes}
     times: dict[torch.dtype, list[float]] = {dtype: [] for dtype in dtypes}
     with torch.inference_mode(), one_thread():
-        for number in range(_MOST):
-            if number >= _FEWEST and all(map(_settled, times.values())):
+        for number in range(_MOST_ROUNDS):
+            if number >= _FEWEST_ROUNDS and all(map(_settled, times.values())):
                 break
             for dtype in dtypes:
                 times[dtype].append(seconds(dtype))
@@ -91,14 +98,14 @@ def _measured_bf16_gain() -> float:
 
 
 def _settled(seconds: list[float]) -> bool:
-    """Whether the three shortest hardly differ."""
+    """Whether the three shortest times differ by 10 % at most."""
     shortest = sorted(seconds)[:3]
     return shortest[2] <= 1.1 * shortest[0]
 
 
 @contextmanager
 def one_thread() -> Generator[None]:
-    """torch computes on one thread: where threads would mostly wait for each other."""
+    """Inside the block, torch computes on one thread: for work where threads would mostly wait for each other."""
     import torch
 
     threads = torch.get_num_threads()
@@ -110,12 +117,12 @@ def one_thread() -> Generator[None]:
 
 
 def bf16_pays(device: torch.device) -> bool:
-    """Whether the device computes in bf16 natively, and so much faster than in fp32 that the rounding is worth it."""
-    return bf16_gain(device) >= _WORTH_ROUNDING
+    """Whether bf16 is at least 1.2 times as fast as fp32, so that the coarser rounding is worth it."""
+    return bf16_gain(device) >= _LEAST_BF16_GAIN
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
-    """bf16 where that pays, float32 elsewhere: for work that needs no more than 8 bits."""
+    """bf16 where `bf16_pays`, else float32: for work that needs no more than bf16's 8 bits."""
     import torch
 
     return torch.bfloat16 if bf16_pays(device) else torch.float32

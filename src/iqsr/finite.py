@@ -1,4 +1,4 @@
-"""Whether weights, and all that a training knows, are finite numbers; and which are not."""
+"""Finds weights, and other state of a training, that are NaN or infinite."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 class NotFiniteError(IqsrError):
-    """A training step has made something that is not finite; nothing of it is kept."""
+    """A training step made values that are NaN or infinite. Nothing of that step is saved."""
 
 
 def not_finite(named: Iterable[tuple[str, Tensor]]) -> str | None:
     """The first tensor with NaN or infinite values, in words: `body.0.weight holds NaN (3 of 576 values)`.
 
-    None where all are numbers. Tensors of integers are.
+    None where all values are finite, as those of integer tensors always are.
     """
     for name, tensor in named:
         if not (tensor.is_floating_point() or tensor.is_complex()):
             continue
-        values = tensor if tensor.element_size() > 1 else tensor.float()  # of 8 bits: not all functions know them
+        values = tensor if tensor.element_size() > 1 else tensor.float()  # not all functions take 8-bit floats
         broken = int((~values.isfinite()).sum())
         if broken:
             kind = "NaN" if bool(values.isnan().any()) else "infinite values"
@@ -33,12 +33,15 @@ def not_finite(named: Iterable[tuple[str, Tensor]]) -> str | None:
 
 
 def first_not_finite(state: object) -> str | None:
-    """The name of the first number or tensor in nested dicts and lists that is not finite; None where all are."""
+    """The name of the first number or tensor, in nested dicts and lists, that is not finite; None where all are."""
     return next((name for name, value in _leaves(state, "") if not _is_finite(value)), None)
 
 
 def all_finite(state: object) -> bool:
-    """Whether `first_not_finite` finds none, in about a hundredth of what a training step takes: sums tell first."""
+    """Whether all numbers and tensors are finite. Faster than `first_not_finite`: it looks at their sums first.
+
+    It takes about a hundredth of a training step.
+    """
     import torch
 
     sums: dict[torch.device, list[Tensor]] = {}
@@ -52,7 +55,7 @@ def all_finite(state: object) -> bool:
 
 
 def _leaves(state: object, name: str) -> Iterator[tuple[str, Tensor | float]]:
-    """All floating-point numbers and tensors in `state`, with names as `optimizer.state.0.exp_avg`."""
+    """All floating-point numbers and tensors in `state`, with names such as `optimizer.state.0.exp_avg`."""
     import torch
 
     if isinstance(state, torch.Tensor):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from iqsr.engines.streaming.tiled import has_winograd
+from iqsr.kernels.winograd import has_winograd
 
 for package in ("ncnn", "onnxruntime", "openvino", "skimage"):
     pytest.importorskip(package)

@@ -13,7 +13,8 @@ from spandrel.architectures.Compact import Compact
 
 from iqsr import Upscaler
 from iqsr.engines import int8
-from iqsr.engines.openvino import OpenVinoModule, core
+from iqsr.engines.openvino import core
+from iqsr.engines.openvino_module import OpenVinoModule
 from iqsr.errors import ModelError, UsageError
 from iqsr.models import SRModel, load_model
 from iqsr.upscaling.jobs import upscale_batch
@@ -78,7 +79,7 @@ def test_damaged_cache_is_made_again_and_gives_the_same(cache: Path, suffix: str
 
 
 def test_network_that_8_bits_spoil_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(int8, "LEAST", 200.0)
+    monkeypatch.setattr(int8, "LEAST_DB", 200.0)
     with pytest.raises(ModelError, match=r"8 bits change its pictures too much \(\d+ dB to fp32, 200 needed\)"):
         int8.quantised(compact())
     assert not cache.exists()
@@ -90,7 +91,7 @@ def test_a_batch_with_a_network_that_8_bits_spoil_ends_at_the_first_picture(
     for name in ("a.png", "b.png"):
         picture(str(tmp_path / "in" / name))
     made, quantise = [], int8._quantise
-    monkeypatch.setattr(int8, "LEAST", 200.0)
+    monkeypatch.setattr(int8, "LEAST_DB", 200.0)
     monkeypatch.setattr(int8, "_quantise", lambda model: made.append(model) or quantise(model))
     jobs = plan([str(tmp_path / "in")], str(tmp_path / "o"))
     with pytest.raises(ModelError, match="8 bits change its pictures too much"):

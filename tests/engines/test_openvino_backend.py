@@ -11,7 +11,8 @@ import torch
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor, nn
 
-from iqsr.engines.openvino import OpenVinoModule, has_bf16
+from iqsr.engines.openvino import has_bf16
+from iqsr.engines.openvino_module import OpenVinoModule
 from iqsr.engines.tracing import TOLERANCE
 from iqsr.errors import ModelError, UsageError
 from iqsr.models import SRModel, load_model
@@ -129,7 +130,7 @@ def test_missing_openvino_names_its_extra(monkeypatch):
 ENDING = """
 import gc, os, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have it ignored
-from iqsr.engines.openvino import OpenVinoModule
+from iqsr.engines.openvino_module import OpenVinoModule
 from support.openvino_networks import small_compact
 
 first = OpenVinoModule(small_compact(), threads=1)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iqsr.engines import rows as row_streams
-from iqsr.engines.rows import NotFiniteError, Rows, of_tensor, rebanded
+from iqsr.engines.rows import NotFiniteBandError, Rows, of_tensor, rebanded
 
 
 def picture(height: int, width: int) -> Tensor:
@@ -129,14 +129,14 @@ def test_one_value_that_is_not_finite_is_found(bad: float):
     bands = row_streams.finite(of_tensor(x)).bands(4)
     next(bands)
     next(bands)
-    with pytest.raises(NotFiniteError):
+    with pytest.raises(NotFiniteBandError):
         next(bands)
 
 
 def test_opposite_infinities_do_not_cancel():
     x = picture(2, 2)
     x[0, 0, 0, 0], x[0, 0, 0, 1] = float("inf"), float("-inf")
-    with pytest.raises(NotFiniteError):
+    with pytest.raises(NotFiniteBandError):
         whole(row_streams.finite(of_tensor(x)))
 
 

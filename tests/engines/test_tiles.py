@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from iqsr import Upscaler
 from iqsr.engines.choice import Runner
 from iqsr.engines.rows import of_tensor
-from iqsr.engines.tiling import MARGINS, TileEngine, cuts, measured_margin, probe
+from iqsr.engines.tiling import MARGINS_PIXELS, TileEngine, cuts, measured_margin, probe
 from iqsr.models import SRModel, load_model
 from support.tile_networks import local, run
 
@@ -175,11 +175,11 @@ def test_a_network_that_changes_its_input_changes_no_other_tile():
 
 
 def test_progress_ends_at_one():
-    told: list[float] = []
-    rows = TileEngine(local(1), 2, tile=16, margin=8).apply(of_tensor(probe(70, 20)), told.append)
-    assert told == []
+    reported: list[float] = []
+    rows = TileEngine(local(1), 2, tile=16, margin=8).apply(of_tensor(probe(70, 20)), reported.append)
+    assert reported == []
     assert sum(band.shape[2] for band in rows.bands(1)) == 140
-    assert told == [0.25, 0.5, 0.75, 1]
+    assert reported == [0.25, 0.5, 0.75, 1]
 
 
 # The margin is measured
@@ -191,7 +191,7 @@ def test_margin_covers_a_known_receptive_field(reach: int, margin: int):
 
 
 def test_margin_is_the_largest_for_a_network_that_sees_everything():
-    assert measured_margin(lambda x: x + x.mean((2, 3), keepdim=True), 1) == MARGINS[-1]
+    assert measured_margin(lambda x: x + x.mean((2, 3), keepdim=True), 1) == MARGINS_PIXELS[-1]
 
 
 def test_margin_does_not_depend_on_the_precision():

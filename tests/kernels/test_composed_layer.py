@@ -9,10 +9,10 @@ from peft.tuners.lora import Conv2d as PeftConv
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor, nn
 
-from iqsr.kernels.composed_layer import Cost
+from iqsr.kernels.composed_layer import AdapterCost
 from iqsr.kernels.dense_block import DenseBlock
 from iqsr.kernels.dense_pass import DenseBlockPass
-from iqsr.kernels.winograd import Tiling
+from iqsr.kernels.winograd_tiling import WinogradTiling
 from iqsr.models import load_model
 from iqsr.models.lora import LoraAsOneConvolution, adapted_layers, add_lora, lora_state, merge_adapter
 from iqsr.models.untrained import new_rrdbnet, new_swinir
@@ -72,7 +72,7 @@ def largest_error(found: list[Tensor], wanted: list[Tensor]) -> float:
 KINDS: dict[str, tuple[Callable[[], nn.Module], str, tuple[int, ...]]] = {
     "RRDBNet": (rrdbnet, "rrdb-convs", (2, 3, 16, 20)),
     "RRDBNet, sides that are no multiples of 4": (rrdbnet, "rrdb-convs", (1, 3, 15, 22)),
-    "RRDBNet, too small for tiles": (rrdbnet, "rrdb-convs", (1, 3, 9, 9)),
+    "RRDBNet, too small for Winograd": (rrdbnet, "rrdb-convs", (1, 3, 9, 9)),
     "RRDBNet, some layers of each block": (rrdbnet, r".*conv[135]\.0", (1, 3, 8, 8)),
     "RRDBNet, every layer": (rrdbnet, "all-convs", (1, 3, 16, 16)),
     "Compact": (lambda: load_model("realesr-animevideov3-x4").module, "all-convs", (1, 3, 12, 12)),
@@ -109,14 +109,14 @@ def test_a_block_in_fp32_is_within_rounding() -> None:
 @pytest.mark.parametrize(
     ("cost", "by_rank", "worthwhile"),
     [
-        (Cost(rank=8, inputs=9 * 64, outputs=32, places=2048), True, True),
-        (Cost(rank=24, inputs=9 * 64, outputs=32, places=2048), False, True),
-        (Cost(rank=24, inputs=9 * 192, outputs=64, places=2048), True, True),
-        (Cost(rank=48, inputs=180, outputs=360, places=8192), True, True),
-        (Cost(rank=8, inputs=9 * 64, outputs=64, places=16), True, False),
+        (AdapterCost(rank=8, inputs=9 * 64, outputs=32, positions=2048), True, True),
+        (AdapterCost(rank=24, inputs=9 * 64, outputs=32, positions=2048), False, True),
+        (AdapterCost(rank=24, inputs=9 * 192, outputs=64, positions=2048), True, True),
+        (AdapterCost(rank=48, inputs=180, outputs=360, positions=8192), True, True),
+        (AdapterCost(rank=8, inputs=9 * 64, outputs=64, positions=16), True, False),
     ],
 )
-def test_the_cheaper_way_is_taken(cost: Cost, by_rank: bool, worthwhile: bool) -> None:
+def test_the_cheaper_way_is_taken(cost: AdapterCost, by_rank: bool, worthwhile: bool) -> None:
     assert (cost.by_rank, cost.worthwhile) == (by_rank, worthwhile)
 
 
@@ -129,8 +129,8 @@ def test_peft_is_asked_where_it_is_the_cheaper_way_and_only_there(monkeypatch: p
     assert len(by_peft) == 1
 
 
-def test_blocks_go_by_tiles_where_all_of_their_layers_have_adapters(monkeypatch: pytest.MonkeyPatch) -> None:
-    transformed = calls(monkeypatch, Tiling, "forward")
+def test_blocks_go_by_winograd_where_all_of_their_layers_have_adapters(monkeypatch: pytest.MonkeyPatch) -> None:
+    transformed = calls(monkeypatch, WinogradTiling, "transform_input")
     faster(adapted(rrdbnet(), "rrdb-convs", 2), normal(1, 3, 8, 8))
     assert len(transformed) == 3 * 5
     faster(adapted(rrdbnet(), r".*RDB2\.conv.\.0", 2), normal(1, 3, 8, 8))
@@ -158,7 +158,7 @@ def test_memory_is_used_again_and_holds_nothing_of_the_step_before(monkeypatch: 
     assert all(map(torch.equal, found, copies))
 
 
-def test_several_pictures_are_on_their_way_at_once() -> None:
+def test_several_pictures_may_be_forward_before_one_is_backward() -> None:
     module = adapted(rrdbnet(), "rrdb-convs", 2)
     sizes, parameters = (8, 8, 12, 8), [p for p in module.parameters() if p.requires_grad]
     alone = [learned(module, normal(1, 3, size, size, seed=n)) for n, size in enumerate(sizes)]
@@ -169,12 +169,12 @@ def test_several_pictures_are_on_their_way_at_once() -> None:
     assert largest_error(list(found), wanted) < 1e-10
 
 
-def test_there_is_one_way_back() -> None:
+def test_a_block_goes_backward_once() -> None:
     module = adapted(rrdbnet(), "rrdb-convs", 2)
     with LoraAsOneConvolution(module).applied():
         y = module(normal(1, 3, 8, 8)).sum()
     y.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="goes back once"):
+    with pytest.raises(RuntimeError, match="goes backward once"):
         y.backward()
 
 
@@ -198,7 +198,7 @@ def test_a_new_adapter_changes_nothing(kind: str) -> None:
             assert torch.equal(module(x), before)
         learning = module(x)
     assert torch.equal(module(x), before)
-    if kind == "RRDBNet":  # tiles round otherwise
+    if kind == "RRDBNet":  # Winograd rounds otherwise
         assert 0 < (learning - before).abs().max() < 1e-5 * before.abs().max()
     else:
         assert torch.equal(learning, before)

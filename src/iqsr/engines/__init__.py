@@ -1,1 +1,1 @@
-"""Ways to run a model: exact streaming, tiles, OpenVINO, int8; and the choice among them."""
+"""The ways to run a model: exact streaming, tiles, OpenVINO, int8. `choice` chooses among them."""

@@ -1,4 +1,4 @@
-"""Choosing how a model runs here: device, precision, exact streaming or tiles."""
+"""Chooses how a model runs: on which device, in which precision, by exact streaming or in tiles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from iqsr.device import bf16_gain, bf16_pays, choose_device
 from iqsr.engines.rows import RowEngine
-from iqsr.engines.streaming import NotStreamableError, RowProgram, StreamEngine, compile_rows, winograds_gain
+from iqsr.engines.streaming import NotStreamableError, RowProgram, StreamEngine, compile_rows, winograd_gain
 from iqsr.engines.tiling import Network, TileEngine, measured_margin, probe
 from iqsr.errors import ModelError, UsageError
 from iqsr.models import SRModel
@@ -26,17 +26,18 @@ Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Backend = Literal["torch", "openvino"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_DEFAULT_TILE = 256
+_DEFAULT_TILE_PIXELS = 256
 _LEAST_BAND_PIXELS = 512
+"""With less memory than bands of this size need, an engine gives up."""
 _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Of Linux' control groups, second and first version."""
-_GOOD_PRECISION = 50.0
-"""dB to fp32 that a lower precision must keep to be chosen on its own."""
+"""Where Linux' control groups, version 2 and version 1, keep a container's memory limit."""
+_LEAST_PRECISION_DB = 50.0
+"""Least PSNR to fp32 that a lower precision must have, to be chosen by `auto`."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How a model runs. `describe` says it to the user."""
+    """How a model runs."""
 
     device: torch.device
     precision: str
@@ -44,21 +45,21 @@ class Choice:
     method: Literal["exact streaming", "tiles"]
 
     def describe(self) -> str:
-        """One phrase, such as `exact streaming, bf16, cpu`."""
+        """The choice in words for the user, such as `exact streaming, bf16, cpu`."""
         where = self.device.type if self.backend == "torch" else self.backend
         return f"{self.method}, {self.precision}, {where}"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an engine may use; halved when memory runs out."""
+    """How much an engine may use; it is halved when memory runs out."""
 
     memory_bytes: int
     tile: int
     band_pixels: int | None = None
 
     def halved(self) -> Limits | None:
-        """Half of everything, or None where that would be too little to work with."""
+        """Half of each limit; None where that would be too little."""
         band = (self.band_pixels or 16 * _LEAST_BAND_PIXELS) // 2
         if band < _LEAST_BAND_PIXELS:
             return None
@@ -66,7 +67,20 @@ class Limits:
 
 
 class Runner:
-    """A model with its choice made; gives engines, and can step down to fp32 or to less memory."""
+    """A model and the choice of how it runs. It makes the engine, and steps down to fp32 or to less memory.
+
+    Args:
+        model: The model.
+        precision: auto, fp32, bf16, fp16 or int8.
+        device: auto, cpu, cuda, cuda:N or mps.
+        backend: torch or openvino.
+        tile: Height and width of a tile in pixels; given, the model runs in tiles. None: it streams if it can.
+        memory_gb: Gigabytes that an engine may take; None: a quarter of the machine's memory.
+
+    Raises:
+        UsageError: An argument is out of range, or they do not go together.
+        ModelError: A package is missing, or the network enlarges by another factor than its model says.
+    """
 
     def __init__(
         self,
@@ -84,7 +98,7 @@ class Runner:
             raise UsageError(f"memory is a number of gigabytes above 0, got {memory_gb:g}")
         self._model = model
         memory = _memory() // 4 if memory_gb is None else int(memory_gb * 1e9)
-        self._limits = Limits(memory, tile or _DEFAULT_TILE)
+        self._limits = Limits(memory, tile or _DEFAULT_TILE_PIXELS)
         if backend == "openvino" and device not in ("auto", "cpu"):
             raise UsageError(f"the backend openvino computes on the CPU: leave --device {device} out")
         chosen = choose_device(device if backend == "torch" else "cpu")
@@ -93,19 +107,19 @@ class Runner:
         self._automatic = precision == "auto"
         self.choice = Choice(chosen, choose_precision(precision, chosen, backend, self._program), backend, method)
         self.size_multiple, self.minimum_size = model.size_multiple, model.minimum_size
-        if self._program is not None:  # which knows better: spandrel asks for more than some networks need
+        if self._program is not None:  # exact; spandrel asks for more than some networks need
             self.size_multiple, self.minimum_size = self._program.size_multiple, 1
         self._margin: int | None = None
         self._engine: RowEngine | None = None
 
     def engine(self) -> RowEngine:
-        """The engine for the present choice and limits."""
+        """The engine for the present choice and limits, made at the first call."""
         if self._engine is None:
             self._engine = self._streams() if self._program is not None else self._tiles()
         return self._engine
 
     def to_fp32(self) -> bool:
-        """Step down to fp32. False if it is fp32 already."""
+        """Change to fp32. False if it is fp32 already."""
         if self.choice.precision == "fp32":
             return False
         self.choice = replace(self.choice, precision="fp32")
@@ -113,7 +127,7 @@ class Runner:
         return True
 
     def with_less_memory(self) -> bool:
-        """Halve bands, tiles and delay lines. False if there is nothing left to halve."""
+        """Halve bands, tiles and delay lines. False if they are as small as they can be."""
         halved = self._limits.halved()
         if halved is None:
             return False
@@ -151,11 +165,11 @@ class Runner:
         side = max(64, self._model.minimum_size)
         x = probe(side, side, self.size_multiple)
         error = (network(x).float() - self._torch_network("fp32")(x)).square().mean()
-        return bool(-10 * error.clamp_min(1e-12).log10() < _GOOD_PRECISION)
+        return bool(-10 * error.clamp_min(1e-12).log10() < _LEAST_PRECISION_DB)
 
     def _network(self, precision: str) -> Network:
         if self.choice.backend == "openvino":
-            from iqsr.engines.openvino import OpenVinoModule
+            from iqsr.engines.openvino_module import OpenVinoModule
 
             assert precision in {"fp32", "bf16", "int8"}
             return OpenVinoModule(self._model, precision=cast("OpenVinoPrecision", precision))
@@ -174,7 +188,18 @@ class Runner:
 
 
 def choose_precision(name: str, device: torch.device, backend: str, program: RowProgram | None = None) -> str:
-    """`auto` takes bf16 where it is faster than fp32, which has Winograd's convolutions for some programs."""
+    """The precision to compute in.
+
+    Args:
+        name: What the user asks for. auto is bf16 where that is faster than fp32, else fp32.
+        device: Where the network runs.
+        backend: torch or openvino.
+        program: The network, if it streams: with some, fp32 is faster, since Winograd computes their convolutions.
+
+    Raises:
+        UsageError: An unknown name, or one that does not go with the backend or the CPU.
+        ModelError: A package that the backend needs is missing.
+    """
     if backend not in {"torch", "openvino"}:
         raise UsageError(f"unknown backend '{backend}'; choose torch or openvino")
     if name not in {"auto", "int8", *_DTYPES}:
@@ -187,11 +212,11 @@ def choose_precision(name: str, device: torch.device, backend: str, program: Row
         return name
     if not bf16_pays(device):
         return "fp32"
-    return "bf16" if program is None or bf16_gain(device) > winograds_gain(program, device) else "fp32"
+    return "bf16" if program is None or bf16_gain(device) > winograd_gain(program, device) else "fp32"
 
 
 def _precision_of_openvino(name: str) -> str:
-    """Finds out at once what the network could not be made with: a package that is missing, a CPU without bf16."""
+    """`choose_precision` for OpenVINO. It fails at once where a package is missing or the CPU has no bf16."""
     if name == "fp16":
         raise UsageError("OpenVINO computes in fp32, bf16 or int8 on a CPU; choose one of them")
     from iqsr.engines.openvino import check_bf16, faster_precision, openvino
@@ -219,12 +244,12 @@ def _program(model: SRModel) -> RowProgram | None:
 
 
 def _memory() -> int:
-    """The machine's memory in bytes, or what a container's control group leaves of it."""
+    """The machine's memory in bytes, or the limit of the container that this process runs in, if that is less."""
     try:
         sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     except (AttributeError, ValueError, OSError):  # no sysconf on this platform
         sizes = [8 << 30]
     for limit in _CONTAINER_LIMITS:
-        with suppress(OSError, ValueError):  # not there; "max"
+        with suppress(OSError, ValueError):  # no such file, or the text "max"
             sizes.append(int(limit.read_text()))
     return min(sizes)

@@ -1,7 +1,8 @@
 """8-bit integers in OpenVINO, by NNCF's post-training quantisation.
 
-Ranges come from histograms over 32 crops of pictures that are part of scikit-image. What is not quantised computes in
-bf16 where it is faster. Quantising takes a minute or two; the result is kept in the user's cache folder.
+The value ranges of the activations are measured on 32 crops of pictures that ship with scikit-image. Layers that are
+not quantised compute in bf16 where that is faster. Quantising takes a minute or two; the result is kept in the user's
+cache folder.
 """
 
 from __future__ import annotations
@@ -31,32 +32,33 @@ if TYPE_CHECKING:
     from iqsr.models import SRModel
 
 PICTURES = ("astronaut", "chelsea", "coffee", "rocket", "camera", "coins", "grass", "brick")
-"""Of scikit-image: people, animals, things, textures. Their files come with the package."""
+"""Calibration pictures in scikit-image (people, animals, things, textures). Their files come with the package."""
 
-SIDE = 64
-"""Of a calibration crop."""
+CROP_PIXELS = 64
+"""Height and width of a calibration crop."""
 
-LEAST = 25.0
-"""dB to fp32, on a picture that did not calibrate, below which a quantised network is refused."""
+LEAST_DB = 25.0
+"""Least PSNR to the fp32 output, on a picture that is not used for calibration; below it the network is refused."""
 
-_METHOD = 1
-"""Counted up when quantised networks would come out differently."""
+_METHOD_VERSION = 1
+"""Raise it when the way of quantising changes: networks in the cache are then made again."""
 
 logger = logging.getLogger(__name__)
 
 
 def quantised(sr_model: SRModel) -> ov.Model:
-    """The model's network in 8 bits, from the cache or made now.
+    """The model's network in 8 bits, from the cache or quantised now.
 
-    Raises ModelError where NNCF or scikit-image is missing, or 8 bits change the picture too much.
+    Raises:
+        ModelError: NNCF or scikit-image is missing, or 8 bits change the picture too much.
     """
     check_packages()
-    reader = core()  # here: before NNCF makes its own
+    reader = core()  # before NNCF creates one, see `core`
     file = cache_folder() / "int8" / f"{_fingerprint(sr_model)}.xml"
     if file.is_file() and file.with_suffix(".bin").is_file():
         try:
             return reader.read_model(file, file.with_suffix(".bin"))
-        except RuntimeError:  # damaged: made again
+        except RuntimeError:  # the file is damaged
             file.unlink()
     logger.warning("%s: preparing int8, once; this takes a minute or two", sr_model.name)
     model = _quantise(sr_model)
@@ -66,30 +68,32 @@ def quantised(sr_model: SRModel) -> ov.Model:
 
 
 def check_packages() -> None:
-    """ModelError where NNCF or scikit-image is missing."""
+    """Raise ModelError where NNCF or scikit-image is not installed."""
     for package, module in (("nncf", "nncf"), ("scikit-image", "skimage")):
         if find_spec(module) is None:
             raise ModelError(f"int8 needs {package}, which is not installed: pip install 'iqsr[int8]'")
 
 
-def calibration(multiple: int = 1, side: int = SIDE) -> list[Tensor]:
-    """32 crops (1, 3, side, side): two of each picture reduced x2 and two reduced x4, at seeded places.
+def calibration(multiple: int = 1, side: int = CROP_PIXELS) -> list[Tensor]:
+    """32 crops (1, 3, side, side) at seeded places: per picture two of it reduced x2 and two of it reduced x4.
 
-    multiple: what height and width must be multiples of.
+    Args:
+        multiple: The crops' side is rounded up to a multiple of this.
+        side: Height and width of a crop in pixels.
     """
     side = -(-side // multiple) * multiple
-    places = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     crops: list[Tensor] = []
     for name in PICTURES:
         for factor in (2, 2, 4, 4):
             picture = _picture(name, factor)
-            top, left = (int(torch.randint(max(1, size - side), (), generator=places)) for size in picture.shape[2:])
+            top, left = (int(torch.randint(max(1, size - side), (), generator=rng)) for size in picture.shape[2:])
             crops.append(picture[..., top : top + side, left : left + side].contiguous())
     return crops
 
 
 def _picture(name: str, factor: int) -> Tensor:
-    """(1, 3, H, W) in [0, 1]: reduced, bicubic and antialiased, rounded to 8 bits."""
+    """A picture of scikit-image, (1, 3, H, W) in [0, 1]: reduced (bicubic, antialiased) and rounded to 8 bits."""
     import skimage.data
 
     values = torch.from_numpy(getattr(skimage.data, name)())
@@ -104,7 +108,7 @@ def _quantise(sr_model: SRModel) -> ov.Model:
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    # Not `nncf.set_log_level`, which also changes the handlers that others have attached to its logger.
+    # Not `nncf.set_log_level`, which also changes handlers that the caller attached to this logger.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     crops = calibration(sr_model.size_multiple)
     advanced = AdvancedQuantizationParameters(
@@ -123,22 +127,22 @@ def _quantise(sr_model: SRModel) -> ov.Model:
 
 def _check(sr_model: SRModel, model: ov.Model) -> None:
     multiple = sr_model.size_multiple
-    side = -(-SIDE // multiple) * multiple
+    side = -(-CROP_PIXELS // multiple) * multiple
     x = _picture("page", 1)[..., :side, :side].contiguous()
     with torch.inference_mode():
         exact = sr_model.module(x).clamp(0, 1)
     found = run(compile_network(model, precision=faster_precision()), x).clamp(0, 1)
     decibels = float(-10 * (found - exact).square().mean().clamp_min(1e-12).log10())
-    if not decibels >= LEAST:
+    if not decibels >= LEAST_DB:
         raise ModelError(
-            f"{sr_model.name}: 8 bits change its pictures too much ({decibels:.0f} dB to fp32, {LEAST:.0f} needed): "
+            f"{sr_model.name}: 8 bits change its pictures too much ({decibels:.0f} dB to fp32, {LEAST_DB:.0f} needed): "
             "use --precision auto"
         )
 
 
 def _fingerprint(sr_model: SRModel) -> str:
-    """Of the weights and of all that quantised them."""
-    digest = hashlib.sha256(f"{sr_model.architecture} {sr_model.scale} {_METHOD}".encode())
+    """A hash of the weights, the method and the versions of the packages that quantise."""
+    digest = hashlib.sha256(f"{sr_model.architecture} {sr_model.scale} {_METHOD_VERSION}".encode())
     for package in ("nncf", "openvino", "scikit-image"):
         digest.update(f"{package} {version(package)}\n".encode())
     for name, values in sr_model.module.state_dict().items():
@@ -148,7 +152,7 @@ def _fingerprint(sr_model: SRModel) -> str:
 
 
 def _keep(model: ov.Model, file: Path) -> None:
-    """Save it, whole or not at all; a cache that cannot be written costs time, not the picture."""
+    """Write the network to the cache, whole or not at all. If the cache cannot be written, only warn."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=file.parent) as folder:

@@ -1,4 +1,4 @@
-"""Pictures as streams of rows, the form in which they pass through the networks."""
+"""Pictures as bands of rows from top to bottom: the form in which they enter and leave the engines."""
 
 from __future__ import annotations
 
@@ -17,39 +17,41 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rows:
-    """A picture of known size that can be read from the top, more than once."""
+    """A picture of known size whose rows can be read from top to bottom, any number of times."""
 
     width: int
     height: int
     bands: Callable[[int], Iterator[Tensor]]
-    """Band height -> fp32 tensors (1, channels, any height, width), top to bottom. Pictures have 3 channels.
+    """From the wanted height of a band to the bands: fp32, (1, channels, any height, width). Pictures have 3 channels.
 
-    Readers of files keep to the height that is asked for; networks give bands as they come out.
+    Bands of files have the wanted height; bands of an engine have the heights that come out of its network.
     """
 
 
 OnProgress = Callable[[float], None]
 
 
-def unobserved(done: float) -> None:
-    """Progress that nobody asked for."""
+def ignore_progress(done: float) -> None:
+    """For callers that want no progress."""
 
 
 class RowEngine(Protocol):
-    """Runs a network over rows."""
+    """Runs a network over a picture's rows."""
 
     scale: int
 
     def apply(self, rows: Rows, on_progress: OnProgress | None = None) -> Rows:
-        """The enlarged picture; nothing is computed before its bands are asked for.
+        """The enlarged picture. It is computed when its bands are read.
 
-        `on_progress` is called with the share of the work that is done, from 0 to 1.
+        Args:
+            rows: The picture.
+            on_progress: Called with the share of the work that is done, from 0 to 1.
         """
         ...
 
 
 def of_tensor(picture: Tensor) -> Rows:
-    """The rows of a tensor (1, 3, H, W)."""
+    """A tensor (1, 3, H, W) as rows."""
 
     def bands(height: int) -> Iterator[Tensor]:
         for top in range(0, picture.shape[2], height):
@@ -59,7 +61,7 @@ def of_tensor(picture: Tensor) -> Rows:
 
 
 def rebanded(bands: Iterable[Tensor], height: int) -> Iterator[Tensor]:
-    """The same rows in bands of `height`; the last may be shorter."""
+    """The same rows in bands of `height`; the last band may be less high."""
     waiting: list[Tensor] = []
     count = 0
     for band in bands:
@@ -75,7 +77,13 @@ def rebanded(bands: Iterable[Tensor], height: int) -> Iterator[Tensor]:
 
 
 def padded(rows: Rows, multiple: int, minimum: int = 1) -> Rows:
-    """Mirrored on the right and at the bottom up to a multiple of `multiple` and at least `minimum`."""
+    """The picture extended by its mirror image on the right and at the bottom.
+
+    Args:
+        rows: The picture.
+        multiple: Width and height become multiples of it.
+        minimum: Least width and height.
+    """
     width = -(-max(rows.width, minimum) // multiple) * multiple
     height = -(-max(rows.height, minimum) // multiple) * multiple
     if (width, height) == (rows.width, rows.height):
@@ -84,7 +92,7 @@ def padded(rows: Rows, multiple: int, minimum: int = 1) -> Rows:
     def bands(band: int) -> Iterator[Tensor]:
         below = height - rows.height
         tail: list[Tensor] = []
-        enough = max(band, below + 1)  # so that two bands hold all rows that are mirrored
+        enough = max(band, below + 1)  # so that the last two bands hold all rows to mirror
         for part in rebanded(rows.bands(enough), enough):
             yield _mirrored(part, width - rows.width, 3)
             tail.append(part)
@@ -98,7 +106,7 @@ def padded(rows: Rows, multiple: int, minimum: int = 1) -> Rows:
 
 
 def _mirrored(x: Tensor, more: int, axis: int) -> Tensor:
-    """`x` with `more` mirrored entries appended along `axis`; mirrors again where the picture is too small."""
+    """`x` with `more` mirrored rows or columns at the end of `axis`; mirrored several times where x is too small."""
     while more > 0:
         step = min(more, x.shape[axis] - 1)
         if step == 0:
@@ -112,7 +120,10 @@ def _mirrored(x: Tensor, more: int, axis: int) -> Tensor:
 
 
 def unshuffled(rows: Rows, factor: int) -> Rows:
-    """Squares of `factor` pixels a side as the channels of one (`F.pixel_unshuffle`); the size is a multiple of it."""
+    """`F.pixel_unshuffle`: each square of `factor` x `factor` pixels becomes the channels of one.
+
+    Width and height must be multiples of `factor`.
+    """
 
     def bands(height: int) -> Iterator[Tensor]:
         for part in rebanded(rows.bands(height * factor), height * factor):
@@ -122,7 +133,7 @@ def unshuffled(rows: Rows, factor: int) -> Rows:
 
 
 def cropped(rows: Rows, width: int, height: int) -> Rows:
-    """The top left corner of the picture."""
+    """The first `width` columns and `height` rows of the picture."""
 
     def bands(band: int) -> Iterator[Tensor]:
         left = height
@@ -135,21 +146,21 @@ def cropped(rows: Rows, width: int, height: int) -> Rows:
 
 
 def clamped(rows: Rows) -> Rows:
-    """Values cut to [0, 1], as a file would hold them."""
+    """The picture with values clamped to [0, 1], as files have them."""
     return Rows(rows.width, rows.height, lambda band: (part.clamp(0, 1) for part in rows.bands(band)))
 
 
-class NotFiniteError(Exception):
-    """A band holds infinities or not-a-numbers."""
+class NotFiniteBandError(Exception):
+    """A band has values that are infinite or NaN. `iqsr.finite.NotFiniteError` is that of a training."""
 
 
 def finite(rows: Rows) -> Rows:
-    """The same rows; NotFiniteError at the first band that is not finite."""
+    """The same rows; reading raises NotFiniteBandError at the first band that is not finite."""
 
     def bands(band: int) -> Iterator[Tensor]:
         for part in rows.bands(band):
             if not torch.isfinite(part.sum()):
-                raise NotFiniteError
+                raise NotFiniteBandError
             yield part
 
     return Rows(rows.width, rows.height, bands)
@@ -166,10 +177,13 @@ def columns(rows: Rows, start: int, stop: int) -> Rows:
 
 
 def side_by_side(strips: list[Rows]) -> Rows:
-    """Strips of equal height joined, each computed to its end before the next one starts.
+    """Strips of the same height joined from left to right. Each is computed as a whole before the next one.
 
-    Finished strips wait in temporary files as 16-bit values, cut to [0, 1], so that memory holds one strip's state at
-    a time. Raises NotFiniteError, which those values could not show.
+    Computed strips are kept in temporary files, as 16-bit values clamped to [0, 1], so that only one strip's state is
+    in memory.
+
+    Raises:
+        NotFiniteBandError: When read, for a strip that is not finite, which 16-bit values cannot represent.
     """
     width, height = sum(s.width for s in strips), strips[0].height
 
@@ -177,18 +191,20 @@ def side_by_side(strips: list[Rows]) -> Rows:
         with TemporaryDirectory(prefix="iqsr-") as folder, ExitStack() as opened:
             paths = [_spooled(strip, band, Path(folder) / f"{n}.u16") for n, strip in enumerate(strips)]
             files = [opened.enter_context(path.open("rb")) for path in paths]
-            for top in range(0, height, _SPOOLED_BAND):
-                rows = min(_SPOOLED_BAND, height - top)
+            for top in range(0, height, _SPOOLED_BAND_ROWS):
+                rows = min(_SPOOLED_BAND_ROWS, height - top)
                 parts = [_unspooled(file, rows, s.width) for file, s in zip(files, strips, strict=True)]
                 yield torch.cat(parts, 3)
 
     return Rows(width, height, bands)
 
 
-_SPOOLED_BAND = 32
+_SPOOLED_BAND_ROWS = 32
+"""Rows that are read from the temporary files at one time."""
 
 
 def _spooled(strip: Rows, band: int, path: Path) -> Path:
+    """Write a strip to a file, as 16-bit values of rows, columns and channels."""
     with path.open("wb") as file:
         for part in finite(strip).bands(band):
             values = part[0].clamp(0, 1).mul(65535).round().permute(1, 2, 0)
@@ -197,5 +213,6 @@ def _spooled(strip: Rows, band: int, path: Path) -> Path:
 
 
 def _unspooled(file: BinaryIO, rows: int, width: int) -> Tensor:
+    """Read the next rows of such a file, (1, 3, rows, width)."""
     values = np.frombuffer(file.read(rows * width * 6), np.uint16).astype(np.float32)
     return torch.from_numpy(values).div_(65535).view(1, rows, width, 3).permute(0, 3, 1, 2)

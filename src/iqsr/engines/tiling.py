@@ -1,7 +1,10 @@
-"""Overlapped, feathered tiles, for networks that cannot stream exactly (attention, global pooling, foreign backends).
+"""Overlapped, feathered tiles, for networks that cannot stream exactly (attention, global pooling, other backends).
 
-Each tile is computed with a margin of true neighbours around it and blended with the next over a narrow band in the
-middle of the overlap, where both have seen enough of their surroundings. How wide the margin must be is measured.
+Each tile is computed with a margin of the pixels around it. Neighbouring tiles are blended over a narrow zone in the
+middle of their overlap, where both know enough of their surroundings. How wide the margin must be is measured.
+
+A tile is a square of input pixels here, 256 a side by default. The Winograd tiles of `iqsr.kernels.winograd`, 4 pixels
+a side, are something else.
 """
 
 from __future__ import annotations
@@ -15,25 +18,32 @@ from math import ceil, inf
 import torch
 from torch import Tensor
 
-from iqsr.engines.rows import OnProgress, Rows, rebanded, unobserved
+from iqsr.engines.rows import OnProgress, Rows, ignore_progress, rebanded
 from iqsr.errors import ModelError
 
 Network = Callable[[Tensor], Tensor]
 """(1, 3, H, W) -> (1, 3, H * scale, W * scale), any float type and device."""
 
-MARGINS = (8, 16, 24, 32, 48, 64)
-"""Margins that are tried, in input pixels."""
+MARGINS_PIXELS = (8, 16, 24, 32, 48, 64)
+"""The margins that are tried, in input pixels."""
 
-GOOD_ENOUGH = 60.0
-"""dB between a cut and an uncut picture next to the cut's margin; feathering and distance add to it."""
+ENOUGH_DB = 60.0
+"""PSNR between a cut and an uncut picture, next to the margin of the cut; blending makes it higher."""
 
-_SMALLEST_TILE = 16
+_LEAST_TILE_PIXELS = 16
 
 
 class TileEngine:
-    """Runs a network over pictures of any size in tiles of `tile` pixels and `margin` more on each side.
+    """Runs a network over pictures of any size, tile by tile.
 
-    When memory runs out, the tile at hand is halved and tried again, and so are those after it.
+    When memory runs out, the tile is halved and computed again, and so are the tiles after it.
+
+    Args:
+        network: Enlarges a picture by `scale`.
+        scale: Output pixels per input pixel along a side.
+        tile: Height and width of a tile in input pixels, without its margin.
+        margin: Input pixels that are added to a tile on each side.
+        multiple: Heights and widths of the network's input must be multiples of it; tile and margin are rounded up.
     """
 
     def __init__(
@@ -51,15 +61,15 @@ class TileEngine:
         self._multiple = multiple
         self._network = network
         self._feather = max(1, min(8, self.margin // 4))
-        self._most = inf
+        self._most_pixels: float = inf
 
     def apply(self, rows: Rows, on_progress: OnProgress | None = None) -> Rows:
-        """The enlarged picture (fp32, on the CPU). Height and width must be multiples of the network's."""
-        report = on_progress or unobserved
+        """The enlarged picture (fp32, on the CPU). Height and width must be multiples of the engine's `multiple`."""
+        report = on_progress or ignore_progress
         return Rows(rows.width * self.scale, rows.height * self.scale, lambda _: self._bands(rows, report))
 
     def _bands(self, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
-        """One band for each row of tiles, blended with the row above."""
+        """One band for each row of tiles, blended with the row of tiles above it."""
         blend, carry = self._feather, None
         spans = cuts(rows.height, self.tile)
         sliding = _Sliding(rebanded(rows.bands(self.tile), self.tile))
@@ -80,7 +90,7 @@ class TileEngine:
             yield band
 
     def _row_of_tiles(self, window: Tensor, low: int, high: int, width: int) -> Tensor:
-        """Rows [low, high) of `window`, enlarged, all columns, blended from tile to tile."""
+        """Rows [low, high) of `window`, enlarged: the tiles are blended from left to right."""
         blend, scale = self._feather, self.scale
         out = torch.empty(1, 3, (high - low) * scale, width * scale)
         for left, right in cuts(width, self.tile):
@@ -94,13 +104,13 @@ class TileEngine:
         return out
 
     def _area(self, window: Tensor, low: int, high: int, left: int, right: int) -> Tensor:
-        """Rows [low, high), columns [left, right) of `window`, enlarged; in halves where memory is short."""
-        if max(high - low, right - left) <= self._most:
+        """Rows [low, high) and columns [left, right) of `window`, enlarged; in halves where memory runs out."""
+        if max(high - low, right - left) <= self._most_pixels:
             try:
                 return self._run(window, low, high, left, right)
             except (RuntimeError, MemoryError) as error:
                 self._halve(error, max(high - low, right - left))
-            gc.collect()  # here, where the error no longer holds what it was working on
+            gc.collect()  # only here: the error, which refers to the network's arrays, is gone
         if high - low >= right - left:
             middle = (low + high) // 2
             parts = [self._area(window, a, b, left, right) for a, b in ((low, middle), (middle, high))]
@@ -111,8 +121,8 @@ class TileEngine:
     def _halve(self, error: Exception, side: int) -> None:
         if not out_of_memory(error):
             raise error
-        self._most = side // 2
-        if self._most < _SMALLEST_TILE:
+        self._most_pixels = side // 2
+        if self._most_pixels < _LEAST_TILE_PIXELS:
             raise ModelError("out of memory even with the smallest tile: close other programs") from error
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -126,14 +136,14 @@ class TileEngine:
         return out.float().cpu().contiguous()
 
     def _reach(self, start: int, stop: int, size: int) -> tuple[int, int]:
-        """The span with its margins, inside the picture, beginning and ending on multiples of the network's."""
+        """The span with its margins, inside the picture; it begins and ends at multiples of `multiple`."""
         margin, multiple = self.margin - self._feather, self._multiple
         first = max(0, start - margin) // multiple * multiple
         return first, min(size, ceil((stop + margin) / multiple) * multiple)
 
 
 class _Sliding:
-    """Windows of rows that only ever move down."""
+    """Windows of rows, each of which begins no higher than the one before."""
 
     def __init__(self, bands: Iterator[Tensor]) -> None:
         self._bands = bands
@@ -141,7 +151,7 @@ class _Sliding:
         self._first = 0
 
     def window(self, start: int, stop: int) -> Tensor:
-        """Rows [start, stop); those above `start` are forgotten."""
+        """Rows [start, stop). Rows above `start` are dropped."""
         while self._first + self._held.shape[2] < stop:
             self._held = torch.cat([self._held, next(self._bands)], 2)
         self._held = self._held[:, :, start - self._first :]
@@ -150,13 +160,13 @@ class _Sliding:
 
 
 def cuts(size: int, tile: int) -> list[tuple[int, int]]:
-    """[0, size) in pieces of `tile`; a last piece under half a tile joins the one before it."""
+    """[0, size) in pieces of about `tile`: a last piece of less than half a tile joins the one before it."""
     count = max(1, round(size / tile))
     edges = [*(tile * n for n in range(count)), size]
     return list(pairwise(edges))
 
 
-_SHORT_OF_MEMORY = (
+_OUT_OF_MEMORY_MESSAGES = (
     "not enough memory",
     "can't allocate memory",
     "out of memory",
@@ -168,14 +178,23 @@ _SHORT_OF_MEMORY = (
 def out_of_memory(error: Exception) -> bool:
     """Whether torch means by `error` that memory ran out."""
     kinds = MemoryError | torch.cuda.OutOfMemoryError
-    return isinstance(error, kinds) or any(text in str(error) for text in _SHORT_OF_MEMORY)
+    return isinstance(error, kinds) or any(text in str(error) for text in _OUT_OF_MEMORY_MESSAGES)
 
 
 def measured_margin(network: Network, scale: int, multiple: int = 1, minimum: int = 1) -> int:
-    """The smallest of MARGINS at which cutting the picture changes what is beyond the margin by < -60 dB.
+    """The smallest margin beyond which a cut of the picture changes the output by less than -60 dB.
 
-    The largest one where none does (networks with global pooling). Costs a few passes over 64 x 160 pixels; the network
-    should run in fp32, since rounding in bf16 alone is above -60 dB once a cut has disturbed it.
+    It takes a few passes over 64 x 160 pixels. The network should run in fp32: with bf16, the rounding alone changes by
+    more than that.
+
+    Args:
+        network: The network, in fp32.
+        scale: Output pixels per input pixel along a side.
+        multiple: Heights and widths of the network's input must be multiples of it.
+        minimum: Least height and width of the network's input.
+
+    Returns:
+        One of `MARGINS_PIXELS`; the largest where none is enough, as for networks with global pooling.
     """
     picture = probe(max(64, minimum), max(160, 2 * minimum), multiple)
     uncut = network(picture).float().cpu()
@@ -187,15 +206,16 @@ def measured_margin(network: Network, scale: int, multiple: int = 1, minimum: in
         ours = cut[..., (middle - start) * scale : (middle - start + 8) * scale]
         theirs = uncut[..., middle * scale : (middle + 8) * scale]
         error = (ours - theirs).square().mean().clamp_min(1e-12)
-        return bool(-10 * error.log10() >= GOOD_ENOUGH)
+        return bool(-10 * error.log10() >= ENOUGH_DB)
 
-    return MARGINS[bisect_left(MARGINS[:-1], True, key=is_enough)]
+    return MARGINS_PIXELS[bisect_left(MARGINS_PIXELS[:-1], True, key=is_enough)]
 
 
 def probe(height: int, width: int, multiple: int = 1) -> Tensor:
-    """A picture with energy at all scales, as photos have: noise of doubling grain, added up.
+    """A random picture with detail at all scales, as photos have: a sum of noise of grain 1, 2, 4 to 32 pixels.
 
-    (1, 3, H, W) in [0, 1], H and W rounded up to multiples of `multiple`.
+    Returns:
+        (1, 3, H, W) in [0, 1], where H and W are `height` and `width`, rounded up to multiples of `multiple`.
     """
     height, width = (ceil(side / multiple) * multiple for side in (height, width))
     rng = torch.Generator().manual_seed(0)
@@ -208,5 +228,5 @@ def probe(height: int, width: int, multiple: int = 1) -> Tensor:
 
 
 def _ramp(size: int) -> Tensor:
-    """From 0 to 1 in `size` steps, smooth at both ends."""
+    """Weights from 0 to 1 in `size` steps, smooth at both ends."""
     return 0.5 - 0.5 * torch.cos((torch.arange(size) + 0.5) / size * torch.pi)

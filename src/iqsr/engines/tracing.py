@@ -1,4 +1,4 @@
-"""From a torch module to a graph for another engine, and the check that both do the same."""
+"""Traces a network for other engines, and checks that an engine gives what torch gives."""
 
 import warnings
 from collections.abc import Callable
@@ -14,22 +14,22 @@ INPUT, OUTPUT = "input", "output"
 """Names of a converted network's tensors."""
 
 TOLERANCE = 1e-4
-"""Largest difference from torch, in fp32, of an engine that counts as equal."""
+"""Largest difference from torch, in fp32, of an engine that counts as equal; pictures are [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """The shape of a small picture to trace or try a network with."""
+    """The size of a small picture with which a network is traced or tried."""
 
     batch: int
     height: int
-    """Added to the smallest height that the network takes; `width` likewise."""
+    """Pixels more than the network's smallest height; `width` likewise."""
     width: int
     steps: tuple[int, int]
-    """At least this many size multiples are added, so that probes differ whatever the multiple is."""
+    """Least number of size multiples to add to each side, so that probes differ for every multiple."""
 
     def draw(self, model: SRModel) -> Tensor:
-        """Seeded random (batch, 3, H, W) in [0, 1], of a size that the model takes."""
+        """Random pictures (batch, 3, H, W) in [0, 1], always the same, of a size that the model accepts."""
         multiple = model.size_multiple
         smallest = -(-model.minimum_size // multiple) * multiple
         added = zip((self.height, self.width), self.steps, strict=True)
@@ -42,7 +42,7 @@ TRIED = (Probe(1, 12, 22, steps=(2, 3)), Probe(3, 20, 5, steps=(3, 1)))
 
 
 def trace(model: SRModel) -> torch.jit.ScriptModule:
-    """The network as TorchScript. What Python computes from the size becomes constant: hence `verify`."""
+    """The network as TorchScript. Numbers that Python computes from the size become constants, so use `verify`."""
     with warnings.catch_warnings(), torch.inference_mode():
         # Deprecated, but torch.export takes eight times as long (RRDBNet: 40 s).
         warnings.simplefilter("ignore")
@@ -54,21 +54,27 @@ def trace(model: SRModel) -> torch.jit.ScriptModule:
 
 @dataclass(frozen=True)
 class Verified:
-    """Two sizes, other than the traced one, and how far the engine was from torch."""
+    """What `verify` found."""
 
     sizes: tuple[tuple[int, ...], ...]
-    """(N, 3, H, W) of each."""
+    """(N, 3, H, W) of the two pictures, whose sizes differ from the traced one."""
     difference: float
-    """Largest absolute difference of a value; pictures are [0, 1]."""
+    """Largest absolute difference between the engine and torch; pictures are [0, 1]."""
 
 
 def verify(model: SRModel, run: Callable[[Tensor], Tensor], *, engine: str) -> Verified:
-    """Compare `run`, a converted network computing in fp32, with torch.
+    """Compare a converted network with torch on two sizes.
 
-    Raises ModelError if it fails, gives another shape or is more than `TOLERANCE` away: the network's graph
-    depends on the size of the picture in a way that was lost.
+    Args:
+        model: The model that was converted.
+        run: The converted network, in fp32.
+        engine: The engine's name, for the error message.
+
+    Raises:
+        ModelError: `run` fails, gives another shape, or differs by more than `TOLERANCE`: the network's graph depends
+            on the size of the picture, and tracing lost that.
     """
-    lost = f"{model.name}: {engine} differs from torch for this {model.architecture} network"
+    message = f"{model.name}: {engine} differs from torch for this {model.architecture} network"
     difference, sizes = 0.0, list[tuple[int, ...]]()
     for probe in TRIED:
         x = probe.draw(model)
@@ -77,12 +83,12 @@ def verify(model: SRModel, run: Callable[[Tensor], Tensor], *, engine: str) -> V
         try:
             y = run(x)
         except Exception as error:  # each engine has its own
-            raise ModelError(f"{lost}: it fails at {_size(x)} (batch x height x width)") from error
+            raise ModelError(f"{message}: it fails at {_size(x)} (batch x height x width)") from error
         if y.shape != expected.shape:
-            raise ModelError(f"{lost}: {tuple(y.shape)} instead of {tuple(expected.shape)}")
+            raise ModelError(f"{message}: {tuple(y.shape)} instead of {tuple(expected.shape)}")
         difference = max(difference, (y - expected).abs().max().item())
         if not difference <= TOLERANCE:  # not a number, too
-            raise ModelError(f"{lost}: {difference:.1e} apart at {_size(x)}, allowed {TOLERANCE:.0e}")
+            raise ModelError(f"{message}: {difference:.1e} apart at {_size(x)}, allowed {TOLERANCE:.0e}")
         sizes.append(tuple(x.shape))
     return Verified(tuple(sizes), difference)
 

@@ -1,7 +1,7 @@
-"""One way there and back through a dense block with adapters, by tiles: its arrays, and its operations bound to them.
+"""One forward and backward pass through a dense block with adapters: its arrays, and the operations bound to them.
 
-A block has some 130 operations on small arrays, for which Python has to find even more parts of them. Here they are
-found once and used in every training step.
+A block has about 130 operations on small arrays, and slicing the arrays for them takes Python time. Here that is done
+once, and every training step uses the slices again.
 """
 
 from __future__ import annotations
@@ -9,52 +9,57 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iqsr.kernels.winograd import PIXELS, PRODUCTS, Steps, Tiling, run
+from iqsr.kernels.stacks import channel_spans
+from iqsr.kernels.winograd import PRODUCTS, TILE_PIXELS
+from iqsr.kernels.winograd_tiling import Steps, WinogradTiling, run_steps
 
 
 @dataclass(frozen=True)
-class Widths:
-    """Of a block's layers: channels in, oldest maps first, channels out, and its adapters' rank."""
+class DenseBlockShape:
+    """Channels of a block's layers. All maps lie on one stack, oldest first, and each layer reads a front of it."""
 
     inputs: tuple[int, ...]
+    """Channels that each layer reads."""
     outputs: tuple[int, ...]
+    """Channels that each layer makes."""
     rank: int
+    """Rank of the adapters."""
 
     @property
-    def rows(self) -> list[tuple[int, int]]:
-        """Of each layer's kernels: where its A's begin, and where its W's end."""
-        return list(pairwise(accumulate((self.rank + n for n in self.outputs), initial=0)))
+    def kernel_rows(self) -> list[tuple[int, int]]:
+        """The rows of the kernel that are each layer's: those of its A, then those of its W."""
+        return channel_spans(self.rank + n for n in self.outputs)
 
     @property
-    def columns(self) -> list[tuple[int, int]]:
-        """Of each layer's newest map: its first channel and the one after its last, among those of all maps."""
-        return list(pairwise((0, *self.inputs)))
+    def map_channels(self) -> list[tuple[int, int]]:
+        """The channels, among those of all maps, of the newest map that each layer reads."""
+        return channel_spans(new - old for old, new in pairwise((0, *self.inputs)))
 
 
 class Workspace:
-    """What blocks of one network, at work one after the other, need for a moment: memory that is warm."""
+    """Temporary arrays that the blocks of a network share, since they run one after the other."""
 
     def __init__(self) -> None:
-        self._tilings: dict[tuple[object, ...], Tiling] = {}
+        self._tilings: dict[tuple[object, ...], WinogradTiling] = {}
         self._arrays: dict[tuple[object, ...], Tensor] = {}
 
-    def tiling(self, x: Tensor) -> Tiling:
-        """For pictures (N, C, H, W) like these; one is kept, with arrays for it."""
+    def tiling(self, x: Tensor) -> WinogradTiling:
+        """The tiling for pictures of the shape of x, (N, C, H, W). The last one is kept, with its arrays."""
         n, _, height, width = x.shape
         key = n, height, width, x.dtype
         if key not in self._tilings:
-            self._tilings = {key: Tiling(height, width, pictures=n, dtype=x.dtype)}
+            self._tilings = {key: WinogradTiling(height, width, pictures=n, dtype=x.dtype)}
             self._arrays.clear()
         return self._tilings[key]
 
-    def array(self, use: str, planes: int, channels: int, tiling: Tiling) -> Tensor:
-        """(planes, channels, T), with whatever it was last used for in it; the same for all that name its use alike."""
+    def array(self, use: str, planes: int, channels: int, tiling: WinogradTiling) -> Tensor:
+        """An array (planes, channels, T) with any content: the same one for all that call its use by the same name."""
         key = use, planes, channels
         if key not in self._arrays:
             self._arrays[key] = torch.empty(planes, channels, tiling.tiles, dtype=tiling.dtype)
@@ -62,71 +67,80 @@ class Workspace:
 
 
 class DenseBlockPass:
-    """Maps are tiles here, (16, channels, T), and transformed (36, channels, T).
+    """A pass through a block whose maps are Winograd tiles, (16, channels, T), or transformed, (36, channels, T).
 
-    kernel: s * A and W of each layer, transformed, (36, `rows`, `columns`), whose A may be written anew between steps;
-    biases: of each layer; slope: of the leaky ReLUs.
+    Args:
+        shape: Channels of the layers.
+        kernel: s * A and W of each layer, transformed: (36, `kernel_rows`, `map_channels`). Between steps, A may be
+            overwritten.
+        biases: One per layer.
+        slope: Of the leaky ReLUs.
+        tiling: Of the pictures.
+        workspace: Gives the temporary arrays.
     """
 
     def __init__(
         self,
-        widths: Widths,
+        shape: DenseBlockShape,
         kernel: Tensor,
         biases: Sequence[Tensor | None],
         slope: float,
-        tiling: Tiling,
-        room: Workspace,
+        tiling: WinogradTiling,
+        workspace: Workspace,
     ) -> None:
-        self.tiling, self._widths, self._kernel, self._slope, self._room = tiling, widths, kernel, slope, room
-        count, rank = len(widths.outputs), widths.rank
-        self._maps = self._new(PRODUCTS, widths.inputs[-1])
-        self._zs = [self._new(PIXELS, rank) for _ in widths.outputs]
-        """s * A x of each layer."""
-        self._ys = [self._new(PIXELS, n) for n in widths.outputs[:-1]]
-        self._bs = [kernel.new_empty(n, rank) for n in widths.outputs]
-        self._x = room.array("x", PIXELS, widths.inputs[0], tiling)
-        self._last = room.array("last", PIXELS, widths.outputs[-1], tiling)
-        self._forward = [step for number in range(count) for step in self._layer(number, biases[number])]
-        self._of_products = room.array("of products", PRODUCTS, widths.rows[-1][1], tiling)
-        self._of_boths = [room.array("of both", PIXELS, rank + n, tiling) for n in widths.outputs]
-        self._of_bs = [kernel.new_empty(PIXELS, n, rank) for n in widths.outputs]
-        self._of_x = room.array("of x", PIXELS, widths.inputs[0], tiling)
-        self._backward = [step for number in reversed(range(count)) for step in self._of_layer(number)]
+        self.tiling, self._shape, self._kernel, self._slope = tiling, shape, kernel, slope
+        self._workspace = workspace
+        count, rank = len(shape.outputs), shape.rank
+        self._maps = self._new(PRODUCTS, shape.inputs[-1])
+        # z = s * A x and y of each layer; "both" holds z and W x, one beside the other.
+        self._zs = [self._new(TILE_PIXELS, rank) for _ in shape.outputs]
+        self._ys = [self._new(TILE_PIXELS, n) for n in shape.outputs[:-1]]
+        self._bs = [kernel.new_empty(n, rank) for n in shape.outputs]
+        self._x = workspace.array("x", TILE_PIXELS, shape.inputs[0], tiling)
+        self._last = workspace.array("last", TILE_PIXELS, shape.outputs[-1], tiling)
+        self._forward_steps = [step for number in range(count) for step in self._layer_forward(number, biases[number])]
+        self._grad_products = workspace.array("grad products", PRODUCTS, shape.kernel_rows[-1][1], tiling)
+        self._grad_both = [workspace.array("grad both", TILE_PIXELS, rank + n, tiling) for n in shape.outputs]
+        self._grad_bs = [kernel.new_empty(TILE_PIXELS, n, rank) for n in shape.outputs]
+        self._grad_x = workspace.array("grad x", TILE_PIXELS, shape.inputs[0], tiling)
+        self._backward_steps = [step for number in reversed(range(count)) for step in self._layer_backward(number)]
 
     def forward(self, x: Tensor, bs: Sequence[Tensor]) -> Tensor:
-        """x: (N, C, H, W); bs: B of each layer. Returns the last layer's result, (N, outputs, H, W)."""
+        """x: (N, C, H, W). bs: B of each layer. Returns the last layer's result, (N, outputs, H, W)."""
         self.tiling.cut(x, self._x)
         for own, b in zip(self._bs, bs, strict=True):
             own.copy_(b.flatten(1))
-        run(self._forward)
-        return self.tiling.joined(self._last)
+        run_steps(self._forward_steps)
+        return self.tiling.join(self._last)
 
     def backward(self, gradient: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """gradient: (N, outputs, H, W). Returns those of x, of s * A transformed, and of each layer's B.
+        """Gradients for the gradient of the result, (N, outputs, H, W).
 
-        A's: (36, layers * rank, all inputs); what is beyond a layer's own inputs means nothing.
+        Returns:
+            The gradients of x, (N, C, H, W); of s * A, transformed, (36, layers * rank, all inputs), whose values
+            beyond a layer's own inputs have no meaning; and of each layer's B.
         """
-        rank = self._widths.rank
-        self.tiling.cut(gradient, self._of_boths[-1][:, rank:])
-        run(self._backward)
-        of_zs = torch.cat([self._of_products[:, first : first + rank] for first, _ in self._widths.rows], 1)
-        of_bs = [of_b.sum(0)[..., None, None] for of_b in self._of_bs]
-        return self.tiling.joined(self._of_x), torch.bmm(of_zs, self._maps.mT), of_bs
+        rank = self._shape.rank
+        self.tiling.cut(gradient, self._grad_both[-1][:, rank:])
+        run_steps(self._backward_steps)
+        grad_zs = torch.cat([self._grad_products[:, first : first + rank] for first, _ in self._shape.kernel_rows], 1)
+        grad_bs = [grad_b.sum(0)[..., None, None] for grad_b in self._grad_bs]
+        return self.tiling.join(self._grad_x), torch.bmm(grad_zs, self._maps.mT), grad_bs
 
-    def _layer(self, number: int, bias: Tensor | None) -> Steps:
-        """From the maps so far to the layer's own."""
-        widths, tiling, rank = self._widths, self.tiling, self._widths.rank
-        (row, row_end), (first, end) = widths.rows[number], widths.columns[number]
+    def _layer_forward(self, number: int, bias: Tensor | None) -> Steps:
+        """The steps of one layer: from the maps so far to its own map."""
+        shape, tiling, rank = self._shape, self.tiling, self._shape.rank
+        (row, row_end), (first, end) = shape.kernel_rows[number], shape.map_channels[number]
         newest = self._ys[number - 1] if number else self._x
-        products = self._room.array("products", PRODUCTS, row_end - row, tiling)
-        both = self._room.array("both", PIXELS, row_end - row, tiling)
+        products = self._workspace.array("products", PRODUCTS, row_end - row, tiling)
+        both = self._workspace.array("both", TILE_PIXELS, row_end - row, tiling)
         made = self._ys[number] if number < len(self._ys) else self._last
         steps = [
-            *tiling.forward(newest, self._maps[:, first:end]),
+            *tiling.transform_input(newest, self._maps[:, first:end]),
             partial(torch.bmm, self._kernel[:, row:row_end, :end], self._maps[:, :end], out=products),
-            *tiling.back(products, both),
+            *tiling.transform_output(products, both),
             partial(self._zs[number].copy_, both[:, :rank]),
-            partial(torch.baddbmm, both[:, rank:], _at_pixels(self._bs[number]), self._zs[number], out=made),
+            partial(torch.baddbmm, both[:, rank:], _per_pixel(self._bs[number]), self._zs[number], out=made),
         ]
         if bias is not None:
             steps.append(partial(made.add_, bias[:, None]))
@@ -134,34 +148,36 @@ class DenseBlockPass:
             steps += [partial(F.leaky_relu_, made, self._slope), *tiling.clear_beyond_edge(made)]
         return steps
 
-    def _of_layer(self, number: int) -> Steps:
-        """From the gradient of the layer's result to that of its newest map, which later layers have read, too."""
-        widths, tiling, rank = self._widths, self.tiling, self._widths.rank
-        (row, row_end), (first, end) = widths.rows[number], widths.columns[number]
-        both, b = self._of_boths[number], _at_pixels(self._bs[number])
-        of_map = self._room.array("of a map", PIXELS, end - first, tiling) if number else self._of_x
-        of_transformed = self._room.array("of a map", PRODUCTS, end - first, tiling)
-        of_z = self._room.array("of z", PIXELS, rank, tiling)  # apart: products into a part of an array are slow
+    def _layer_backward(self, number: int) -> Steps:
+        """The steps from the gradient of a layer's result to that of its newest map, which later layers also read."""
+        shape, tiling, rank = self._shape, self.tiling, self._shape.rank
+        (row, row_end), (first, end) = shape.kernel_rows[number], shape.map_channels[number]
+        both, b = self._grad_both[number], _per_pixel(self._bs[number])
+        grad_map = self._workspace.array("grad map", TILE_PIXELS, end - first, tiling) if number else self._grad_x
+        grad_transformed = self._workspace.array("grad map", PRODUCTS, end - first, tiling)
+        grad_z = self._workspace.array(
+            "grad z", TILE_PIXELS, rank, tiling
+        )  # an array of its own: products into a part of an array are slow
         later = self._kernel[:, row:, first:end].mT
         steps = [
-            partial(torch.bmm, both[:, rank:], self._zs[number].mT, out=self._of_bs[number]),
-            partial(torch.bmm, b.mT, both[:, rank:], out=of_z),
-            partial(both[:, :rank].copy_, of_z),
-            *tiling.back_adjoint(both, self._of_products[:, row:row_end]),
-            partial(torch.bmm, later, self._of_products[:, row:], out=of_transformed),
-            *tiling.forward_adjoint(of_transformed, of_map),
-            *tiling.clear_beyond_edge(of_map),
+            partial(torch.bmm, both[:, rank:], self._zs[number].mT, out=self._grad_bs[number]),
+            partial(torch.bmm, b.mT, both[:, rank:], out=grad_z),
+            partial(both[:, :rank].copy_, grad_z),
+            *tiling.transform_output_adjoint(both, self._grad_products[:, row:row_end]),
+            partial(torch.bmm, later, self._grad_products[:, row:], out=grad_transformed),
+            *tiling.transform_input_adjoint(grad_transformed, grad_map),
+            *tiling.clear_beyond_edge(grad_map),
         ]
         if number:
-            into = self._of_boths[number - 1][:, rank:]
+            into = self._grad_both[number - 1][:, rank:]
             through = torch.ops.aten.leaky_relu_backward.grad_input
-            steps.append(partial(through, of_map, self._ys[number - 1], self._slope, True, grad_input=into))
+            steps.append(partial(through, grad_map, self._ys[number - 1], self._slope, True, grad_input=into))
         return steps
 
     def _new(self, planes: int, channels: int) -> Tensor:
         return self._kernel.new_empty(planes, channels, self.tiling.tiles)
 
 
-def _at_pixels(b: Tensor) -> Tensor:
-    """B as a matrix for each pixel of a tile: (outputs, rank) -> (16, outputs, rank)."""
-    return b.expand(PIXELS, -1, -1)
+def _per_pixel(b: Tensor) -> Tensor:
+    """B for each pixel of a Winograd tile: (outputs, rank) -> (16, outputs, rank)."""
+    return b.expand(TILE_PIXELS, -1, -1)

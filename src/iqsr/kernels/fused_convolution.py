@@ -1,7 +1,7 @@
-"""Convolutions that do what follows them in the same pass: activation, addition.
+"""Convolutions fused with what follows them: an activation or an addition in the same pass over memory.
 
-They are oneDNN's, behind operators that torch keeps for the code that torch.compile writes. Those are private, so
-`has_fused` tries them once on small numbers; without them every convolution is an ordinary one.
+They are oneDNN's. torch has operators for them that torch.compile uses and that are private, so `has_fused` tries them
+once on small tensors. Where they are missing, every convolution is an ordinary one.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ _NN: Any = getattr(torch._C, "_nn", None)  # pyright: ignore[reportPrivateUsage]
 
 
 class FusedConvolution:
-    """A stride-1 convolution over two or three axes with its weights in the order that oneDNN works in.
+    """A stride-1 convolution over two or three axes, whose weights are kept in oneDNN's own memory layout.
 
-    weight: (out, in, *kernel), fp32 or bf16, CPU. bias: (out,), of the same type.
+    Args:
+        weight: (outputs, inputs, *kernel), fp32 or bf16, on the CPU.
+        bias: (outputs,), of the same type, or None.
+        dilation: One per axis.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dilation: tuple[int, ...]) -> None:
@@ -34,9 +37,13 @@ class FusedConvolution:
         self._weight: Tensor = pack(weight.to_mkldnn(), around, self._strides, self._dilation, 1, typical)
 
     def __call__(self, x: Tensor, padding: tuple[int, ...], slope: float = 1.0, added: Tensor | None = None) -> Tensor:
-        """Convolve, then multiply what is negative by `slope`; or, with slope 1, add `added` (of the result's shape).
+        """Convolve, then apply a leaky ReLU or add another tensor. Sums are rounded once, at the end.
 
-        x: (1, in, *sizes), channels last. Sums are rounded once, after the addition.
+        Args:
+            x: (1, inputs, *sizes), channels last.
+            padding: Zeros on both sides, one number per axis.
+            slope: Factor of negative results; 1 for no activation.
+            added: Added to the result, whose shape it has; only with slope 1.
         """
         how = (self._weight, self._bias, list(padding), self._strides, self._dilation, 1)
         if added is not None:
@@ -49,7 +56,7 @@ class FusedConvolution:
 
 @cache
 def has_fused(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether fused convolutions are here, give what ordinary ones give, and were measured to be faster: x86."""
+    """Whether torch has fused convolutions that agree with ordinary ones, on a CPU where they were faster (x86)."""
     if device.type != "cpu" or dtype not in {torch.float32, torch.bfloat16}:
         return False
     if platform.machine().lower() not in {"x86_64", "amd64"} or not torch.backends.mkldnn.is_available():
@@ -61,11 +68,11 @@ def has_fused(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def _agrees(axes: int, dtype: torch.dtype) -> bool:
-    """Compare all that `FusedConvolution` does with the ordinary operations, in fp32."""
-    numbers = torch.Generator().manual_seed(0)
+    """Whether `FusedConvolution` gives what ordinary operations give in fp32, in all that it can do."""
+    rng = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=numbers).to(dtype)
+        return torch.randn(shape, generator=rng).to(dtype)
 
     depth = [2] * (axes - 2)
     x, weight, bias = draw(1, 32, *depth, 7, 9), draw(32, 32, *depth, 3, 3) / 16, draw(32)

@@ -220,7 +220,7 @@ class LoraAsOneConvolution:
     def __init__(self, module: nn.Module) -> None:
         layers = adapted_layers(module)
         self._forwards: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = [
-            *((layer.wrapper, partial(composed_layer.forward, layer)) for layer in layers),
+            *((layer.wrapper, partial(composed_layer.composed_forward, layer)) for layer in layers),
             *((block.module, block.forward) for block in DenseBlock.found_in(module, layers)),
         ]
 

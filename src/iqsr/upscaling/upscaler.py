@@ -20,7 +20,7 @@ from torch import Tensor
 
 from iqsr.engines import rows as row_streams
 from iqsr.engines.choice import Runner
-from iqsr.engines.rows import NotFiniteError, OnProgress, Rows
+from iqsr.engines.rows import NotFiniteBandError, OnProgress, Rows
 from iqsr.engines.tiling import out_of_memory
 from iqsr.errors import IqsrError, ModelError, UsageError
 from iqsr.images import resample, write_picture
@@ -216,7 +216,7 @@ class Upscaler:
             try:
                 with torch.inference_mode():
                     return work()
-            except NotFiniteError as error:
+            except NotFiniteBandError as error:
                 used = self._runner.choice.precision
                 if not self._runner.to_fp32():
                     raise ModelError(f"{self.model.name}: gives values that are not finite") from error

@@ -5,7 +5,7 @@ import torch
 from skimage import data
 from torch import Tensor, nn
 
-from iqsr.engines.rows import NotFiniteError, of_tensor
+from iqsr.engines.rows import NotFiniteBandError, of_tensor
 from iqsr.engines.streaming import compile_rows
 from iqsr.engines.streaming.ops import Convolve, EnlargeConvolve
 from iqsr.engines.streaming.stream import delay_bytes_per_column, receptive_radius
@@ -24,15 +24,17 @@ def psnr(x: Tensor, y: Tensor) -> float:
 
 
 def test_engine_reports_progress_to_the_end():
-    told: list[float] = []
+    reported: list[float] = []
     for memory in (1 << 30, 1):
-        told.clear()
-        rows = engine(conv(3, 3), memory_bytes=memory, band_pixels=600).apply(of_tensor(probe(40, 150)), told.append)
-        assert told == []
+        reported.clear()
+        rows = engine(conv(3, 3), memory_bytes=memory, band_pixels=600).apply(
+            of_tensor(probe(40, 150)), reported.append
+        )
+        assert reported == []
         assert sum(part.shape[2] for part in rows.bands(1)) == 40
-        assert told == sorted(told)
-        assert len(told) > 3
-        assert told[-1] == pytest.approx(1)
+        assert reported == sorted(reported)
+        assert len(reported) > 3
+        assert reported[-1] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("name", ["realesr-animevideov3-x4", "realesr-animevideov3-x3"])
@@ -85,7 +87,7 @@ def test_strips_narrower_than_the_receptive_field_stay_close(name: str, columns:
 def test_strips_do_not_hide_what_is_not_finite():
     module = conv(3, 3)
     module.weight.fill_(3e38)
-    with pytest.raises(NotFiniteError):
+    with pytest.raises(NotFiniteBandError):
         enlarged(engine(module, memory_bytes=1), torch.ones(1, 3, 8, 200))
 
 

@@ -10,8 +10,8 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor, nn
 
 from iqsr.engines.rows import of_tensor, unshuffled
-from iqsr.engines.streaming import compile_rows, winograds_gain
-from iqsr.engines.streaming.tiled import TiledTrunk
+from iqsr.engines.streaming import compile_rows, winograd_gain
+from iqsr.engines.streaming.winograd_trunk import WinogradTrunk
 from iqsr.engines.tiling import probe
 from support.streaming_networks import CPU, Sketch, conv, engine, enlarged
 
@@ -42,8 +42,8 @@ def network(name: str) -> nn.Module:
 def test_winograds_convolutions_give_the_same_output(name: str, size: tuple[int, int]) -> None:
     module, picture = network(name), probe(*size)
     ours, whole = engine(module), module(picture)
-    assert isinstance(ours.trunk, TiledTrunk)
-    assert winograds_gain(compile_rows(module), CPU) > 1
+    assert isinstance(ours.trunk, WinogradTrunk)
+    assert winograd_gain(compile_rows(module), CPU) > 1
     assert ours.scale * size[0] == whole.shape[2]
     got = enlarged(ours, picture)
     assert got.shape == whole.shape
@@ -54,14 +54,14 @@ def test_winograds_convolutions_give_the_same_output(name: str, size: tuple[int,
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bands_and_progress(name: str, memory: int) -> None:
     """memory: what holds neither the way through a trunk, nor the width of the picture; or all."""
-    module, picture, told = network(name), probe(24, 240), list[float]()
+    module, picture, reported = network(name), probe(24, 240), list[float]()
     ours = engine(module, band_pixels=300, memory_bytes=memory)
-    got = torch.cat(list(ours.apply(of_tensor(picture), told.append).bands(1)), 2)
+    got = torch.cat(list(ours.apply(of_tensor(picture), reported.append).bands(1)), 2)
     whole = module(picture)
     assert got.shape == whole.shape
     assert (got.clamp(0, 1) - whole.clamp(0, 1)).square().mean() <= (1e-10 if memory > 1 else 1e-4)
-    assert told == sorted(told)
-    assert told[-1] == pytest.approx(1)
+    assert reported == sorted(reported)
+    assert reported[-1] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -92,7 +92,7 @@ class Returning(nn.Module):
 def test_a_picture_that_is_read_again_is_not_lost(adds: bool, bends: bool) -> None:
     module, picture = Returning(adds=adds, bends=bends), probe(68, 72)
     assert (enlarged(engine(module), picture) - module(picture)).abs().max() <= 1e-5
-    assert isinstance(engine(module).trunk, TiledTrunk) == (not adds and not bends)
+    assert isinstance(engine(module).trunk, WinogradTrunk) == (not adds and not bends)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -109,7 +109,7 @@ def test_dense_connections_that_read_the_changed_picture(dtype: torch.dtype) -> 
     layers = {"first": conv(48, 32), "second": conv(80, 32), "last": conv(32, 48)}
     module = Sketch(forward, shrink=nn.PixelUnshuffle(4), enlarge=nn.PixelShuffle(4), **layers)
     ours, picture = engine(module, dtype), probe(132, 136)
-    assert isinstance(ours.trunk, TiledTrunk) == (dtype == torch.float32)
+    assert isinstance(ours.trunk, WinogradTrunk) == (dtype == torch.float32)
     error = enlarged(ours, picture) - module(picture)
     assert error.abs().max() <= (1e-5 if dtype == torch.float32 else 0.05)
 

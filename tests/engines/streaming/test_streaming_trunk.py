@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from iqsr.engines.streaming import compile_rows
-from iqsr.engines.streaming.trunk import Trunk
+from iqsr.engines.streaming.fused_trunk import FusedTrunk
 from iqsr.kernels.fused_convolution import FusedConvolution, has_fused
 from iqsr.models import load_model
 from support.counting import calls
@@ -67,7 +67,7 @@ def no_winograd(monkeypatch):
 def test_dense_network_through_a_trunk_gives_the_same_output(activation: nn.Module, size: tuple[int, int]):
     module = Dense(activation)
     through = engine(module)
-    assert isinstance(through.trunk, Trunk)
+    assert isinstance(through.trunk, FusedTrunk)
     picture = noise(1, 3, *size)
     assert (enlarged(through, picture) - module(picture)).abs().max() <= 1e-5
 
@@ -78,7 +78,7 @@ def test_dense_network_through_a_trunk_gives_the_same_output(activation: nn.Modu
 def test_packaged_network_through_a_trunk_gives_the_same_output(size: tuple[int, int]):
     module = load_model("realesrgan-x4plus-anime").module
     through = engine(module)
-    assert isinstance(through.trunk, Trunk)
+    assert isinstance(through.trunk, FusedTrunk)
     picture = photo(*size)
     assert (enlarged(through, picture) - module(picture)).abs().max() <= 1e-5
 
@@ -108,7 +108,7 @@ def test_a_picture_that_does_not_fit_streams_to_the_same_output():
 @needs_fused
 @pytest.mark.usefixtures("no_winograd")
 def test_a_large_picture_streams_before_anything_of_its_size_is_made(monkeypatch):
-    monkeypatch.setattr("iqsr.engines.streaming.engine._TRUNK_PIXELS", 20 * 20)
+    monkeypatch.setattr("iqsr.engines.streaming.engine._FUSED_TRUNK_PIXELS", 20 * 20)
     through = engine(Dense(nn.LeakyReLU(0.2)))
     asked, gone = (calls(monkeypatch, type(through.trunk), name) for name in ("bytes_needed", "run"))
     enlarged(through, noise(1, 3, 20, 21))
@@ -130,7 +130,7 @@ def test_without_fused_convolutions_the_output_is_the_same(make, monkeypatch):
 def test_the_end_of_a_split_network_may_read_the_picture_and_no_other_value_of_its_beginning():
     parts = compile_rows(Compact(num_feat=16, num_conv=3, upscale=4).eval()).split()
     assert parts is not None
-    assert (parts[0].scale, parts[1].given, parts[1].beside) == (1, 48, 3)
+    assert (parts[0].scale, parts[1].input_channels, parts[1].side_channels) == (1, 48, 3)
     layers = {"a": nn.Conv2d(3, 16, 1), "b": nn.Conv2d(16, 16, 1), "c": nn.PixelShuffle(2), "d": nn.PixelShuffle(2)}
     between = Sketch(lambda m, x: (lambda a: m.c(m.b(a)) + m.d(a))(m.a(x)), **layers)
     assert compile_rows(between).split() is None
@@ -143,7 +143,7 @@ def test_split_programs_make_the_whole():
     trunk, head = parts
     assert len(trunk.stages) + len(head.stages) == len(program.stages)
     assert (trunk.scale, head.scale) == (1, 4)
-    assert (head.given, head.beside) == (64, 0)
+    assert (head.input_channels, head.side_channels) == (64, 0)
 
 
 @needs_fused
@@ -151,18 +151,18 @@ def test_trunk_holds_no_more_than_it_says(monkeypatch):
     """Counted where memory is asked for: what is alive after each stage."""
     program = compile_rows(load_model("realesrgan-x4plus-anime").module).split()
     assert program is not None
-    trunk = Trunk(program[0].to(CPU, torch.float32))
+    trunk = FusedTrunk(program[0].to(CPU, torch.float32))
     height, width = 16, 24
     most = 0
 
-    def watch(self: Trunk, number: int, stage: object, held: dict, stacked: dict) -> Tensor:
+    def watch(self: FusedTrunk, number: int, stage: object, held: dict, stacked: dict) -> Tensor:
         nonlocal most
         alive = {t.data_ptr(): t.numel() * 4 for t in [*held.values(), *stacked.values()]}
         most = max(most, sum(alive.values()))
         return original(self, number, stage, held, stacked)
 
-    original = Trunk._run
-    monkeypatch.setattr(Trunk, "_run", watch)
+    original = FusedTrunk._run
+    monkeypatch.setattr(FusedTrunk, "_run", watch)
     list(trunk.run([noise(1, 3, height, width)], lambda done: None))
     assert 192 * 4 * height * width < most <= trunk.bytes_needed(height, width)
 
@@ -171,7 +171,7 @@ def test_trunk_holds_no_more_than_it_says(monkeypatch):
 def test_trunk_holds_nothing_but_its_result_while_that_is_read():
     program = compile_rows(load_model("realesrgan-x4plus-anime").module).split()
     assert program is not None
-    trunk = Trunk(program[0].to(CPU, torch.float32))
+    trunk = FusedTrunk(program[0].to(CPU, torch.float32))
     picture = noise(1, 3, 32, 40)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         running = trunk.run([picture], lambda done: None)

@@ -1,4 +1,4 @@
-"""Stripes of a picture through a tiled trunk: the same output, in the memory that was told, as rows come."""
+"""Bands of a picture through a Winograd trunk: the same output, in the memory that was planned, as rows come."""
 
 from collections.abc import Callable, Iterator
 from itertools import accumulate
@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from iqsr.engines.rows import Rows
-from iqsr.engines.streaming import StreamEngine, compile_rows, tiled, winograds_gain
+from iqsr.engines.streaming import StreamEngine, compile_rows, winograd_gain, winograd_trunk
+from iqsr.engines.streaming.fused_trunk import FusedTrunk
 from iqsr.engines.streaming.program import Value
-from iqsr.engines.streaming.tiled import Plan, TiledTrunk, has_winograd
-from iqsr.engines.streaming.trunk import Trunk
 from iqsr.engines.streaming.wavefront import Wavefront
+from iqsr.engines.streaming.winograd_trunk import Plan, WinogradTrunk
 from iqsr.kernels.fused_convolution import has_fused
+from iqsr.kernels.winograd import has_winograd
 from iqsr.models import load_model
 from support.counting import calls
 from support.streaming_networks import Sketch, conv, engine, enlarged, photo
@@ -39,24 +40,26 @@ def noise(*size: int) -> Tensor:
     return torch.randn(size, generator=torch.Generator().manual_seed(2))
 
 
-def trunk_of(module: nn.Module) -> TiledTrunk:
+def trunk_of(module: nn.Module) -> WinogradTrunk:
     parts = compile_rows(module.eval()).split()
     assert parts is not None
-    return TiledTrunk(parts[0])
+    return WinogradTrunk(parts[0])
 
 
-def plan_of(trunk: TiledTrunk, size: tuple[int, int], tiles: int, cut: bool = False) -> Plan:
-    """In stripes of so many tiles, all levels at once or cut into groups."""
-    return Plan(tiled.stripes_of(*size, tiles), trunk._cut() if cut else [(0, len(trunk.levels) - 1)])
+def plan_of(trunk: WinogradTrunk, size: tuple[int, int], tiles: int, cut: bool = False) -> Plan:
+    """In bands of so many Winograd tiles, all levels at once or in groups."""
+    return Plan(
+        winograd_trunk.bands_of(*size, tiles), trunk._groups_between_stacks() if cut else [(0, len(trunk.levels) - 1)]
+    )
 
 
-def through(trunk: TiledTrunk, picture: Tensor, tiles: int, cut: bool = False) -> Tensor:
+def through(trunk: WinogradTrunk, picture: Tensor, tiles: int, cut: bool = False) -> Tensor:
     plan = plan_of(trunk, picture.shape[2:], tiles, cut)
-    bands = picture.split(plan.stripes[0][0].stop, 2)
-    told: list[float] = []
-    out = torch.cat(list(Wavefront(trunk, plan).run(bands, told.append)), 2)
-    assert told == sorted(told)
-    assert told[-1] == 1
+    bands = picture.split(plan.bands[0][0].stop, 2)
+    reported: list[float] = []
+    out = torch.cat(list(Wavefront(trunk, plan).run(bands, reported.append)), 2)
+    assert reported == sorted(reported)
+    assert reported[-1] == 1
     return out
 
 
@@ -92,11 +95,11 @@ ACTIVATIONS = [nn.LeakyReLU(0.2), nn.ReLU(), nn.PReLU(16, init=1.5), nn.PReLU(),
 @pytest.mark.parametrize("tiles", [1, 12, 1024])
 @pytest.mark.parametrize("cut", [False, True])
 def test_any_network_of_such_convolutions(activation: nn.Module, size: tuple[int, int], tiles: int, cut: bool) -> None:
-    """In stripes of one row of tiles, of two, and at once."""
+    """In bands of one row of Winograd tiles, of two, and at once."""
     module = Branched(activation)
     trunk, x = trunk_of(module), noise(1, 3, *size)
     assert trunk.gain > 1
-    assert any(len(stacks) > 1 for stacks in trunk.written_to.values())
+    assert any(len(stacks) > 1 for stacks in trunk.spans.values())
     expected = module(x)
     error = (F.pixel_shuffle(through(trunk, x, tiles, cut), 2) - expected).abs().max()
     assert float(error) <= 1e-5 * float(expected.abs().max())
@@ -116,14 +119,14 @@ def test_a_sum_takes_the_place_of_a_value_that_nothing_else_reads(read: str, til
     layers = {"a": conv(3, 16), "b": conv(16, 16), "c": conv(16, 16), "d": conv(16, 16), "e": conv(32, 16)}
     module = Sketch(lambda m, x: m.up(SUMS[read](m, a := m.a(x), m.b(a))), **layers, up=nn.PixelShuffle(2))
     trunk, x = trunk_of(module), noise(1, 3, 24, 20)
-    assert trunk.dies_in(2, Value(0)) == (read == "once")
+    assert trunk.is_only_last_read(2, Value(0)) == (read == "once")
     assert (F.pixel_shuffle(through(trunk, x, tiles), 2) - module(x)).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("tiles", [16, 50, 1024])
 @pytest.mark.parametrize("name", [RRDBNET, COMPACT])
 def test_packaged_networks(name: str, tiles: int, monkeypatch) -> None:
-    monkeypatch.setattr(tiled, "_TILES_AT_ONCE", tiles)
+    monkeypatch.setattr(winograd_trunk, "_MOST_TILES_PER_BAND", tiles)
     gone = calls(monkeypatch, Wavefront, "run")
     module, picture = load_model(name).module, photo(50, 37)
     assert (enlarged(engine(module), picture) - module(picture)).abs().max() <= 1e-5
@@ -131,7 +134,7 @@ def test_packaged_networks(name: str, tiles: int, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("cut", [False, True])
-def test_every_stripe_is_read_from_memory_that_this_picture_wrote(cut: bool, monkeypatch) -> None:
+def test_every_band_is_read_from_memory_that_this_picture_wrote(cut: bool, monkeypatch) -> None:
     """Arrays come full of what is no number, instead of empty."""
     empty = torch.empty
     monkeypatch.setattr(torch, "empty", lambda *size, **more: empty(*size, **more).fill_(torch.nan))
@@ -186,18 +189,18 @@ MODULES = {
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize(("size", "tiles"), [((8, 8), 1024), ((13, 40), 1024), ((40, 40), 30), ((132, 128), 1024)])
 @pytest.mark.parametrize("cut", [False, True])
-def test_no_more_memory_is_held_than_was_told(name: str, size: tuple[int, int], tiles: int, cut: bool) -> None:
+def test_no_more_memory_is_held_than_was_planned(name: str, size: tuple[int, int], tiles: int, cut: bool) -> None:
     """At once, by all that the run makes and lets go of."""
     trunk = trunk_of(MODULES[name]())
     through(trunk, noise(1, 3, 8, 8), 1024)  # its kernels are made
     plan = plan_of(trunk, size, tiles, cut)
-    bands = noise(1, 3, *size).split(plan.stripes[0][0].stop, 2)
+    bands = noise(1, 3, *size).split(plan.bands[0][0].stop, 2)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         for _ in Wavefront(trunk, plan).run(bands, lambda share: None):
             pass
     changes = [event.nbytes() for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
-    told = trunk.bytes_needed(plan)
-    assert 0.5 * told < max(accumulate(changes)) < told
+    planned = trunk.bytes_needed(plan)
+    assert 0.5 * planned < max(accumulate(changes)) < planned
 
 
 def test_memory_does_not_grow_with_the_height_of_a_picture_much_taller_than_the_network_is_deep() -> None:
@@ -206,7 +209,7 @@ def test_memory_does_not_grow_with_the_height_of_a_picture_much_taller_than_the_
     assert needed[1] <= 1.02 * needed[0]
 
 
-def test_memory_is_what_the_docs_tell() -> None:
+def test_memory_is_what_the_docs_say() -> None:
     """docs/guides/upscale.md: in GB."""
     text = " ".join((Path(__file__).parents[3] / "docs" / "guides" / "upscale.md").read_text().split())
     deep, flat = (trunk_of(load_model(name).module) for name in ("realesrgan-x4plus", COMPACT))
@@ -221,20 +224,20 @@ def test_memory_is_what_the_docs_tell() -> None:
     assert "another 0.3 GB for RRDBNet, next to nothing for compact" in text
 
 
-def gigabytes(trunk: TiledTrunk, height: int, width: int) -> float:
+def gigabytes(trunk: WinogradTrunk, height: int, width: int) -> float:
     plan = trunk.plan(height, width, 1 << 40)
     assert plan is not None
     return round(trunk.bytes_needed(plan) / 1e9, 1)
 
 
-def test_the_way_that_needs_less_is_taken_in_stripes_as_thin_as_memory_asks_for() -> None:
+def test_the_plan_that_needs_less_is_taken_in_bands_as_thin_as_memory_asks_for() -> None:
     deep, flat = (trunk_of(load_model(name).module) for name in (RRDBNET, COMPACT))
     groups = [trunk.plan(1000, 1000, 1 << 40).groups for trunk in (deep, flat)]
-    assert [len(found) for found in groups] == [len(deep._cut()), 1]
+    assert [len(found) for found in groups] == [len(deep._groups_between_stacks()), 1]
     assert flat.plan(512, 512, 1000) is None
     plan = flat.plan(512, 512, 1 << 40)
     thinner = flat.plan(512, 512, flat.bytes_needed(plan) - 1)
-    assert len(thinner.stripes) > len(plan.stripes)
+    assert len(thinner.bands) > len(plan.bands)
     assert flat.bytes_needed(thinner) < flat.bytes_needed(plan)
 
 
@@ -272,17 +275,17 @@ def test_networks_with_other_convolutions_that_see_neighbours_do_not() -> None:
 
 def test_fp32_takes_it_and_bf16_does_not() -> None:
     program = compile_rows(load_model(RRDBNET).module)
-    assert isinstance(StreamEngine(program, CPU, torch.float32, memory_bytes=1 << 33).trunk, TiledTrunk)
+    assert isinstance(StreamEngine(program, CPU, torch.float32, memory_bytes=1 << 33).trunk, WinogradTrunk)
     assert has_winograd(CPU, torch.float32) == torch.backends.mkl.is_available()
     assert not has_winograd(CPU, torch.bfloat16)
     trunk = StreamEngine(program, CPU, torch.bfloat16, memory_bytes=1 << 33).trunk
-    assert has_fused(CPU, torch.bfloat16) == isinstance(trunk, Trunk)
+    assert has_fused(CPU, torch.bfloat16) == isinstance(trunk, FusedTrunk)
 
 
 def test_dense_networks_gain_most() -> None:
     dense, flat = (compile_rows(load_model(name).module) for name in (RRDBNET, COMPACT))
-    assert winograds_gain(dense, CPU) > winograds_gain(flat, CPU) > 1
-    assert winograds_gain(dense, torch.device("meta")) == 1
+    assert winograd_gain(dense, CPU) > winograd_gain(flat, CPU) > 1
+    assert winograd_gain(dense, torch.device("meta")) == 1
 
 
 def test_a_last_convolution_may_have_few_outputs() -> None:

@@ -1,7 +1,7 @@
-"""Where a value's rows wait until all of its readers have used them.
+"""Buffers that hold a value's rows until all stages that read it have used them.
 
-Rows are stored as contiguous (1, rows, width, channels), so that cutting and joining them are plain memory copies;
-readers get the (1, C, rows, W) channels-last view of them.
+Rows are stored as contiguous (1, rows, width, channels), so that cutting and joining them are plain copies of memory.
+Readers get the (1, C, rows, W) channels-last view of them.
 """
 
 from collections import deque
@@ -22,14 +22,14 @@ def as_rows(picture: Tensor) -> Tensor:
 
 
 class RowBuffer(Protocol):
-    """Rows [start, end) of one value. Row numbers may be negative: zero padding above the picture."""
+    """Rows [start, end) of one value. Negative numbers are rows of the zero padding above the picture."""
 
     def append(self, rows: Tensor) -> None:
         """Add (1, n, W, C) rows below."""
         ...
 
     def forget(self, start: int) -> None:
-        """Rows above `start` will not be asked for again."""
+        """Drop rows above `start`, which will not be read again."""
         ...
 
     def window(self, start: int, stop: int) -> Tensor:
@@ -38,18 +38,18 @@ class RowBuffer(Protocol):
 
 
 class ShortHistory:
-    """For readers that look back a few rows: one contiguous block, so that every window is a view."""
+    """For readers that are a few rows behind: one contiguous block, so that every window is a view."""
 
     def __init__(self, start: int) -> None:
         self._start = start
         self._rows: Tensor | None = None
 
     def append(self, rows: Tensor) -> None:
-        """Join what is still needed with the new rows (the one copy of this value)."""
+        """Join the rows that are still needed with the new ones; this is the only copy of the value."""
         self._rows = rows if self._rows is None else torch.cat([self._rows, rows], 1)
 
     def forget(self, start: int) -> None:
-        """Give the memory back at once: what is made next takes its place while it is in the processor's cache."""
+        """Free the memory at once, so that the next result is written where it is still in the processor's cache."""
         if self._rows is None or start <= self._start:
             return
         drop = min(start - self._start, self._rows.shape[1])
@@ -63,14 +63,14 @@ class ShortHistory:
 
 
 class LongDelay:
-    """For skips that wait longer than a band: a queue of bands, nothing copied until it is read."""
+    """For skips that are longer than a band: a queue of bands, copied only where a window spans two of them."""
 
     def __init__(self, start: int) -> None:
         self._bands: deque[tuple[int, Tensor]] = deque()
         self._end = start
 
     def append(self, rows: Tensor) -> None:
-        """Queue the new band."""
+        """Add the new band to the queue."""
         self._bands.append((self._end, rows))
         self._end += rows.shape[1]
 
@@ -80,7 +80,7 @@ class LongDelay:
             self._bands.popleft()
 
     def window(self, start: int, stop: int) -> Tensor:
-        """Rows [start, stop), joined from the bands they lie in."""
+        """Rows [start, stop), joined where they lie in several bands."""
         parts = [
             band[:, max(0, start - first) : stop - first]
             for first, band in self._bands

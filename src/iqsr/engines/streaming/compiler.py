@@ -1,8 +1,7 @@
-"""From a torch module to a row program, by tracing it with torch.fx."""
+"""Compiles a torch module to a row program."""
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,102 +12,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from iqsr.engines.streaming.ops import Convolve, EnlargeConvolve, Identity, PReLU, Rearrange, Resample, RowOp
-from iqsr.engines.streaming.program import Joined, Node, RowProgram, Source, Value
+from iqsr.engines.streaming.bicubic import Resample
+from iqsr.engines.streaming.graph import NotStreamableError, argument, copy_module, trace_graph
+from iqsr.engines.streaming.ops import Convolve, EnlargeConvolve, Identity, PReLU, Rearrange, RowOp
+from iqsr.engines.streaming.program import Joined, RowProgram, Source, Stage, Value
 from iqsr.models.packaged import BicubicReduce
 
 
-class NotStreamableError(Exception):
-    """The network has an operation that does not work row by row; the message names it."""
-
-
 def compile_rows(module: nn.Module) -> RowProgram:
-    """Trace `module`, a function (N, 3, H, W) -> (N, 3, H * scale, W * scale). Raises NotStreamableError.
+    """Compile a network to a program that has the network's own weight tensors. The module is not changed.
 
-    The program has the module's own weights; the module stays as it was.
+    Args:
+        module: A function (N, 3, H, W) -> (N, 3, H * scale, W * scale).
+
+    Raises:
+        NotStreamableError: An operation does not work row by row.
     """
-    module = _copied(module)
+    module = copy_module(module)
     shuffle = getattr(module, "shuffle_factor", None)
     if isinstance(shuffle, int) and isinstance(inner := getattr(module, "model", None), nn.Module):
-        # spandrel's ESRGAN with a pixel-unshuffle in front pads by size, which cannot be traced.
+        # spandrel's ESRGAN with a pixel-unshuffle pads by the picture's size, which cannot be traced.
         module = nn.Sequential(nn.PixelUnshuffle(shuffle), inner)
-    root = nn.Sequential(module)  # so that a bare layer is a node like any other
+    root = nn.Sequential(module)  # so that a single layer is a node, too
     modules: dict[str, nn.Module] = dict(root.named_modules())
-    return _Compiler(modules).compile(_traced(root, modules))
+    return _Compiler(modules).compile(trace_graph(root, modules))
 
 
 _UNARY_MODULES = (nn.LeakyReLU, nn.ReLU, nn.PReLU, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Tanh, nn.ELU, nn.Mish)
 _UNARY_FUNCTIONS = {F.leaky_relu, F.relu, F.silu, F.gelu, F.mish, torch.relu, torch.sigmoid, torch.tanh}
-_IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout2d)
 _ADDITIONS = {operator.add, operator.iadd, torch.add}
 _PRODUCTS = {operator.mul, operator.imul, torch.mul}
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Torch's own layers stay whole; containers are looked into."""
-        ours = isinstance(m, BicubicReduce)
-        return ours or (m.__module__.startswith("torch.nn") and not isinstance(m, nn.Sequential))
-
-
-def _copied(module: nn.Module) -> nn.Module:
-    """The same weights in a structure of their own: what a forward pass writes to it while it is traced is no value.
-
-    torch's own layers are not copied attribute by attribute, which would take as long as a small picture.
-    """
-    known: dict[int, Any] = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
-    try:
-        for layer in reversed(list(module.modules())):  # parts before what holds them
-            if type(layer).__module__.startswith("torch.nn.modules."):
-                known.setdefault(id(layer), _copied_layer(layer, known))
-        return copy.deepcopy(module, known)
-    except Exception as error:  # whatever an author keeps in a module
-        raise NotStreamableError(f"cannot be copied: {error}") from error
-
-
-def _copied_layer(layer: nn.Module, known: dict[int, Any]) -> nn.Module:
-    """With weights, buffers, hooks and settings that can be set without changing the layer's own."""
-    made = object.__new__(type(layer))
-    made.__dict__ |= {name: copy.copy(value) for name, value in vars(layer).items()}
-    made.__dict__["_modules"] = {name: copy.deepcopy(part, known) for name, part in vars(layer)["_modules"].items()}
-    return made
-
-
-def _traced(module: nn.Module, modules: dict[str, nn.Module]) -> fx.Graph:
-    """The module's graph, in which every node does something and each user of a value is seen."""
-    try:
-        graph = _Tracer().trace(module)
-    except Exception as error:
-        raise NotStreamableError(f"cannot be traced: {error}") from error
-    for node in list(graph.nodes):
-        layer = modules.get(str(node.target)) if node.op == "call_module" else None
-        if any(getattr(layer, hooks, None) for hooks in ("_forward_hooks", "_forward_pre_hooks")):
-            raise NotStreamableError(f"uses {type(layer).__name__} with hooks")
-        if isinstance(layer, _IDENTITIES):
-            node.replace_all_uses_with(_argument(node, 0, "input"))
-            graph.erase_node(node)
-    for node in reversed(list(graph.nodes)):
-        layer = modules.get(str(node.target)) if node.op == "call_module" else None
-        flags = (getattr(layer, "inplace", False), node.kwargs.get("inplace"), *node.args[1:])
-        in_place = any(flag is True for flag in flags)
-        if in_place and any(len(changed.users) > 1 for changed in node.all_input_nodes):
-            raise NotStreamableError("changes a value in place that something else reads")
-        if not node.users and node.op not in {"placeholder", "output"}:
-            graph.erase_node(node)
-    return graph
-
-
-def _argument(node: fx.Node, position: int, name: str, default: Any = None) -> Any:
-    """What a call was given at `position` or by `name`."""
-    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
-
-
 class _Compiler:
-    """Turns graph nodes into stages, in the graph's own (topological) order."""
+    """Turns the nodes of a graph into stages, in the graph's order, which is topological."""
 
     def __init__(self, modules: dict[str, nn.Module]) -> None:
         self.modules = modules
-        self.stages: list[Node] = []
+        self.stages: list[Stage] = []
         self.sources: dict[fx.Node, Source] = {}
 
     def compile(self, graph: fx.Graph) -> RowProgram:
@@ -143,21 +84,21 @@ class _Compiler:
         raise NotStreamableError(f"uses {node.op} {node.target}")
 
     def _read(self, value: Any) -> Source:
-        """The stored value that an argument of a call stands for."""
+        """The source that an argument of a call stands for."""
         source = self.sources.get(value) if isinstance(value, fx.Node) else None
         if source is None:
             raise NotStreamableError("calls a layer with something else than a picture")
         return source
 
     def _call_module(self, node: fx.Node, module: nn.Module) -> Source:
-        given = _argument(node, 0, "input")
-        source = self._read(given)
+        input_node = argument(node, 0, "input")
+        source = self._read(input_node)
         if isinstance(module, nn.Conv2d):
-            return self._convolution(given, module, source)
-        if isinstance(module, nn.LeakyReLU | nn.ReLU) and self._is_fresh(given) and self._bent(module):
+            return self._convolution(input_node, module, source)
+        if isinstance(module, nn.LeakyReLU | nn.ReLU) and self._is_fresh(input_node) and self._fuse_activation(module):
             return Value(len(self.stages) - 1)
         if isinstance(module, _UNARY_MODULES):
-            return self._then(given, _in_place(module))
+            return self._then(input_node, _in_place(module))
         if isinstance(module, nn.PixelShuffle):
             return self._stage(Rearrange(module, Fraction(module.upscale_factor)), source)
         if isinstance(module, nn.PixelUnshuffle):
@@ -169,29 +110,29 @@ class _Compiler:
         raise NotStreamableError(f"uses {type(module).__name__}")
 
     def _call_function(self, node: fx.Node) -> Source:
-        target, given = node.target, _argument(node, 0, "input")
+        target, input_node = node.target, argument(node, 0, "input")
         if target is torch.cat:
-            if _argument(node, 1, "dim", node.kwargs.get("axis", 0)) not in {1, -3}:
+            if argument(node, 1, "dim", node.kwargs.get("axis", 0)) not in {1, -3}:
                 raise NotStreamableError("joins along another axis than channels")
-            return Joined(tuple(self._read(part) for part in _argument(node, 0, "tensors")))
+            return Joined(tuple(self._read(part) for part in argument(node, 0, "tensors")))
         if target in _ADDITIONS or target in _PRODUCTS:
             return self._arithmetic(node, product=target in _PRODUCTS)
         if target in _UNARY_FUNCTIONS:
             if len(node.all_input_nodes) > 1:
                 raise NotStreamableError(f"uses {_name(target)} with computed options")
             options = {k: v for k, v in node.kwargs.items() if k not in {"input", "inplace"}}
-            return self._then(given, lambda x, f=target, rest=node.args[1:]: f(x, *rest, **options))  # type: ignore[operator]
+            return self._then(input_node, lambda x, f=target, rest=node.args[1:]: f(x, *rest, **options))  # type: ignore[operator]
         if target is F.interpolate:
-            if any(_argument(node, n, name) for n, name in ((1, "size"), (4, "align_corners"), (6, "antialias"))):
+            if any(argument(node, n, name) for n, name in ((1, "size"), (4, "align_corners"), (6, "antialias"))):
                 raise NotStreamableError("uses an interpolation to a fixed size, aligned to corners, or antialiased")
-            factor, mode = _argument(node, 2, "scale_factor"), _argument(node, 3, "mode", "nearest")
-            return self._interpolate(self._read(given), factor, mode)
+            factor, mode = argument(node, 2, "scale_factor"), argument(node, 3, "mode", "nearest")
+            return self._interpolate(self._read(input_node), factor, mode)
         if target in {F.pixel_shuffle, torch.pixel_shuffle}:
-            factor = _argument(node, 1, "upscale_factor")
-            return self._stage(Rearrange(nn.PixelShuffle(factor), Fraction(factor)), self._read(given))
+            factor = argument(node, 1, "upscale_factor")
+            return self._stage(Rearrange(nn.PixelShuffle(factor), Fraction(factor)), self._read(input_node))
         raise NotStreamableError(f"uses {_name(target)}")
 
-    def _convolution(self, given: fx.Node, module: nn.Conv2d, source: Source) -> Source:
+    def _convolution(self, input_node: fx.Node, module: nn.Conv2d, source: Source) -> Source:
         kernel, dilation = module.kernel_size, module.dilation
         same = tuple((k - 1) // 2 * d for k, d in zip(kernel, dilation, strict=True))
         if module.stride != (1, 1) or any(k % 2 == 0 for k in kernel):
@@ -199,15 +140,15 @@ class _Compiler:
         if module.padding not in (same, "same") or module.padding_mode != "zeros":
             raise NotStreamableError("uses a convolution without 'same' zero padding")
         weight, bias = module.weight.detach(), None if module.bias is None else module.bias.detach()
-        before = self._enlargement_before(given, source)
+        before = self._enlargement_before(input_node, source)
         if before is not None and kernel == (3, 3) and dilation == (1, 1) and module.groups == 1:
             self.stages.pop()
             return self._stage(EnlargeConvolve.from_convolution(weight, bias), before.source)
         return self._stage(Convolve(weight, bias, (dilation[0], dilation[1]), module.groups), source)
 
-    def _enlargement_before(self, given: fx.Node, source: Source) -> Node | None:
-        """The x2 nearest enlargement that only this convolution reads, if there is one."""
-        if not self.stages or source != Value(len(self.stages) - 1) or len(given.users) != 1:
+    def _enlargement_before(self, input_node: fx.Node, source: Source) -> Stage | None:
+        """The nearest-neighbour x2 enlargement that only this convolution reads, if there is one."""
+        if not self.stages or source != Value(len(self.stages) - 1) or len(input_node.users) != 1:
             return None
         stage = self.stages[-1]
         nearest_x2 = isinstance(stage.op, Rearrange) and isinstance(stage.op.module, nn.UpsamplingNearest2d)
@@ -233,7 +174,7 @@ class _Compiler:
             left, right = right, left
         if not isinstance(right, fx.Node):
             factor = right
-            if product and self._is_fresh(left) and self._folded(factor):
+            if product and self._is_fresh(left) and self._fold_factor(factor):
                 return Value(len(self.stages) - 1)
             change = (lambda x: x.mul_(factor)) if product else (lambda x: x.add_(factor))  # type: ignore[arg-type]
             return self._then(left, change)
@@ -245,8 +186,8 @@ class _Compiler:
             left, right = right, left
         return self._then(right, self._read(left))
 
-    def _folded(self, factor: Any) -> bool:
-        """Scale the last convolution's weights instead of its output, where it is a bare convolution."""
+    def _fold_factor(self, factor: Any) -> bool:
+        """Multiply the last convolution's weights instead of its result. False where the last stage does more."""
         stage = self.stages[-1]
         if not isinstance(stage.op, Convolve) or stage.then or stage.op.slope != 1:
             return False
@@ -254,8 +195,8 @@ class _Compiler:
         stage.op = Convolve(stage.op.weight * factor, bias, stage.op.dilation, stage.op.groups)
         return True
 
-    def _bent(self, module: nn.LeakyReLU | nn.ReLU) -> bool:
-        """Let the last convolution do the activation, where it is a bare convolution."""
+    def _fuse_activation(self, module: nn.LeakyReLU | nn.ReLU) -> bool:
+        """Let the last convolution do the activation. False where the last stage does more."""
         stage = self.stages[-1]
         if not isinstance(stage.op, Convolve | EnlargeConvolve) or stage.then or stage.op.slope != 1:
             return False
@@ -264,7 +205,7 @@ class _Compiler:
         return True
 
     def _is_fresh(self, node: Any) -> bool:
-        """Whether `node` is the last stage's result and nobody else reads it, so that it may be changed in place."""
+        """Whether `node` is the last stage's result and has one reader, so that it may be changed in place."""
         return self._read(node) == Value(len(self.stages) - 1) and len(node.users) == 1 and bool(self.stages)
 
     def _then(self, node: Any, change: Callable[[Tensor], Tensor] | Source) -> Source:
@@ -274,12 +215,12 @@ class _Compiler:
         return Value(len(self.stages) - 1)
 
     def _stage(self, op: RowOp, source: Source) -> Value:
-        self.stages.append(Node(op, source))
+        self.stages.append(Stage(op, source))
         return Value(len(self.stages) - 1)
 
 
 def _in_place(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The activation in its in-place form where it has one; the original module is not touched."""
+    """The activation, in its in-place form where it has one. The module is not changed."""
     if isinstance(module, nn.PReLU):
         return PReLU(module.weight.detach())
     if isinstance(module, nn.LeakyReLU):

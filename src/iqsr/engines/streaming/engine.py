@@ -1,4 +1,4 @@
-"""The row engine for networks that stream exactly."""
+"""The engine for networks that stream exactly: whole, by their trunk and head, or in strips of columns."""
 
 from __future__ import annotations
 
@@ -11,47 +11,55 @@ import torch
 from torch import Tensor
 
 from iqsr.engines import rows as row_streams
-from iqsr.engines.rows import OnProgress, Rows, rebanded, unobserved
+from iqsr.engines.rows import OnProgress, Rows, ignore_progress, rebanded
+from iqsr.engines.streaming.fused_trunk import FusedTrunk
 from iqsr.engines.streaming.ops import Convolve
 from iqsr.engines.streaming.program import RowProgram
 from iqsr.engines.streaming.stream import RowStream, delay_bytes_per_column, receptive_radius
-from iqsr.engines.streaming.tiled import TiledTrunk, has_winograd
-from iqsr.engines.streaming.trunk import Trunk
 from iqsr.engines.streaming.wavefront import Wavefront
-from iqsr.kernels.winograd import WORTHWHILE, saving
+from iqsr.engines.streaming.winograd_trunk import WinogradTrunk
+from iqsr.kernels.winograd import LEAST_SAVING, has_winograd, saving
 
 _BAND_VALUES = 3 << 19
-"""What a band should have of the widest convolution's input: enough for full arithmetic speed, and still in the
-processor's cache. 8192 pixels of RRDBNet's 192 channels, three times as many of the compact network's 64."""
+"""Pixels times channels of a band of the widest convolution's input: enough for the full speed of the arithmetic, and
+few enough for the processor's cache. These are 8192 pixels of RRDBNet's 192 channels."""
 
-_LEAST_BAND = 4
-"""Rows; thinner bands spend their time on joining and bookkeeping."""
+_LEAST_BAND_ROWS = 4
+"""With fewer rows, most of the time goes into joining bands and into Python."""
 
 _WHOLE_VALUES = 10 << 20
-"""As _BAND_VALUES, of pictures that go through in one band: the delay lines never start."""
+"""Pixels times channels up to which a picture goes through as one band, without delay lines."""
 
 _WHOLE_PIXELS = 96 << 10
-"""And what such a picture may have: beyond it, the enlarged rows leave the cache and bands are faster."""
+"""Most pixels of such a picture. With more, the enlarged rows leave the cache, and bands are faster."""
 
-_TRUNK_PIXELS = 1 << 19
-"""Pictures up to this size go through a network with dense connections at once, up to its enlargement, in bf16."""
+_FUSED_TRUNK_PIXELS = 1 << 19
+"""Most pixels of a picture that goes through a `FusedTrunk`."""
 
-_LEAST_PIXELS = 32**2
-"""Of a picture that goes by Winograd: smaller ones are quick, and their rounding is what networks amplify most."""
+_LEAST_WINOGRAD_PIXELS = 32**2
+"""Least pixels of a picture that goes through a `WinogradTrunk`. Smaller ones are fast anyway, and networks amplify
+their rounding most."""
 
 _TRUNK_SHARE = 0.85
-"""Of the time, for the progress that is shown."""
+"""The trunk's share of the time, for the progress that is reported."""
 
 _HEAD_BAND_PIXELS = 2048
-"""Of a band of the features that are enlarged, where each pixel becomes 16."""
+"""Pixels of a band that enters the head, which makes up to 16 pixels of each."""
 
 
 class StreamEngine:
-    """Runs a row program over pictures of any height; very wide ones in column strips.
+    """Runs a row program over pictures of any height, and over very wide ones in strips of columns.
 
-    `memory_bytes` bounds the delay lines, and what a picture takes that goes through a trunk; what does not fit there
-    streams, in strips where it is too wide for that as well. They overlap by the network's whole receptive field where
-    this is at most a quarter of their width (then they change nothing), else by that quarter.
+    A picture goes through the network's trunk in the trunk's own way where that fits into memory, and streams
+    otherwise; in strips, where it is too wide to stream. Strips overlap by the network's receptive field, so that they
+    change nothing, but by a quarter of their width at most.
+
+    Args:
+        program: The network.
+        device: Where it computes.
+        dtype: What it computes in.
+        memory_bytes: The most that the delay lines, or the trunk, may take.
+        band_pixels: Pixels of a band; None for the best speed. If given, the network is not split into trunk and head.
     """
 
     def __init__(
@@ -64,7 +72,7 @@ class StreamEngine:
         band_pixels: int | None = None,
     ) -> None:
         self.scale = int(program.scale)
-        self._shrink, program = program.unshuffled()
+        self._unshuffle_factor, program = program.without_pixel_unshuffle()
         self._program = program.to(device, dtype)
         self._device = device
         self._dtype = dtype
@@ -75,9 +83,9 @@ class StreamEngine:
 
     def apply(self, rows: Rows, on_progress: OnProgress | None = None) -> Rows:
         """The enlarged picture (fp32, on the CPU)."""
-        report = on_progress or unobserved
-        if self._shrink > 1:
-            rows = row_streams.unshuffled(rows, self._shrink)
+        report = on_progress or ignore_progress
+        if self._unshuffle_factor > 1:
+            rows = row_streams.unshuffled(rows, self._unshuffle_factor)
         strips = self._strips(rows.width)
         if len(strips) == 1:
             return self._enlarged(rows, report)
@@ -92,23 +100,23 @@ class StreamEngine:
         scale = int(self._program.scale)
         return Rows(rows.width * scale, rows.height * scale, lambda _: self._stream(rows, report))
 
-    def _split(self) -> tuple[Trunk | TiledTrunk | None, RowProgram]:
-        """The part that takes a way of its own, where it has one that is faster, and what follows it."""
+    def _split(self) -> tuple[FusedTrunk | WinogradTrunk | None, RowProgram]:
+        """The trunk, if there is a faster way for it than streaming, and what streams: the head, or the program."""
         parts = self._program.split()
         if parts is None:
             return None, self._program
         if has_winograd(self._device, self._dtype):
-            tiled = TiledTrunk(parts[0])
-            return (tiled if tiled.gain > 1 else None), parts[1]
+            trunk = WinogradTrunk(parts[0])
+            return (trunk, parts[1]) if trunk.gain > 1 else (None, self._program)
         if not all(op.fused is not None for op in _convolutions(parts[0])):
             return None, self._program
-        trunk = Trunk(parts[0])
-        return (trunk if trunk.stacked else None), parts[1]
+        trunk = FusedTrunk(parts[0])
+        return (trunk, parts[1]) if trunk.stacked else (None, self._program)
 
     def _stream(self, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
-        way = self._way(rows)
-        if way is not None:
-            yield from self._in_two(way, rows, report)
+        trunk_pass = self._trunk_pass(rows)
+        if trunk_pass is not None:
+            yield from self._through_trunk_and_head(trunk_pass, rows, report)
             return
         band = self._band(rows.width, rows.height)
         stream = RowStream(self._program, rows.height, band)
@@ -118,32 +126,32 @@ class StreamEngine:
                 yield out.float().cpu()
             report(stream.progress)
 
-    def _way(self, rows: Rows) -> _Way | None:
-        """How a picture of this size goes through the trunk; None where memory does not hold what that takes."""
+    def _trunk_pass(self, rows: Rows) -> _TrunkPass | None:
+        """How a picture of this size goes through the trunk; None where it streams instead."""
         trunk, height, width = self.trunk, rows.height, rows.width
-        if isinstance(trunk, TiledTrunk):
-            if height * width < _LEAST_PIXELS or saving(height, width) < WORTHWHILE:
+        if isinstance(trunk, WinogradTrunk):
+            if height * width < _LEAST_WINOGRAD_PIXELS or saving(height, width) < LEAST_SAVING:
                 return None
             plan = trunk.plan(height, width, self._memory)
-            return None if plan is None else _Way(plan.stripes[0][0].stop, Wavefront(trunk, plan).run)
-        if trunk is None or height * width > _TRUNK_PIXELS or trunk.bytes_needed(height, width) > self._memory:
+            return None if plan is None else _TrunkPass(plan.bands[0][0].stop, Wavefront(trunk, plan).run)
+        if trunk is None or height * width > _FUSED_TRUNK_PIXELS or trunk.bytes_needed(height, width) > self._memory:
             return None
-        return _Way(height, trunk.run)
+        return _TrunkPass(height, trunk.run)
 
-    def _in_two(self, way: _Way, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
-        band = max(_LEAST_BAND, min(rows.height, ceil(_HEAD_BAND_PIXELS / rows.width)))
+    def _through_trunk_and_head(self, trunk_pass: _TrunkPass, rows: Rows, report: OnProgress) -> Iterator[Tensor]:
+        band = max(_LEAST_BAND_ROWS, min(rows.height, ceil(_HEAD_BAND_PIXELS / rows.width)))
         head = RowStream(self._head, rows.height, band)
 
         def picture() -> Iterator[Tensor]:
-            for part in rebanded(rows.bands(way.band), way.band):
-                if self._head.beside:
-                    head.supply(part)
+            for part in rebanded(rows.bands(trunk_pass.band_rows), trunk_pass.band_rows):
+                if self._head.side_channels:
+                    head.push_side(part)
                 yield part.contiguous(memory_format=torch.channels_last)
 
-        def tell(done: float) -> None:
+        def report_trunk(done: float) -> None:
             report(_TRUNK_SHARE * done + (1 - _TRUNK_SHARE) * head.progress)
 
-        for features in rebanded(way.run(picture(), tell), band):
+        for features in rebanded(trunk_pass.run(picture(), report_trunk), band):
             for out in head.push(features):
                 yield out.float()
         report(1)
@@ -151,11 +159,11 @@ class StreamEngine:
     def _band(self, width: int, height: int) -> int:
         if width * height <= self._whole_pixels:
             return height
-        return max(_LEAST_BAND, min(height, ceil(self._band_pixels / width)))
+        return max(_LEAST_BAND_ROWS, min(height, ceil(self._band_pixels / width)))
 
     def _strips(self, width: int) -> list[tuple[int, int, int, int]]:
-        """(read from, read to, keep from, keep to) of each strip, in columns of the input."""
-        fits = max(64, self._memory // delay_bytes_per_column(self._program, _LEAST_BAND, self._dtype.itemsize))
+        """The columns of each strip: (read from, read to, keep from, keep to)."""
+        fits = max(64, self._memory // delay_bytes_per_column(self._program, _LEAST_BAND_ROWS, self._dtype.itemsize))
         if width <= fits:
             return [(0, width, 0, width)]
         multiple = self._program.size_multiple
@@ -172,17 +180,17 @@ class StreamEngine:
         return row_streams.columns(enlarged, start * scale, stop * scale)
 
 
-def winograds_gain(program: RowProgram, device: torch.device) -> float:
-    """How many times as fast as direct convolutions a program is in fp32 by Winograd's; 1 where it takes none."""
-    parts = program.unshuffled()[1].split()
-    return TiledTrunk(parts[0]).gain if parts is not None and has_winograd(device, torch.float32) else 1
+def winograd_gain(program: RowProgram, device: torch.device) -> float:
+    """How many times as fast as by direct convolutions a program is in fp32; 1 where Winograd is not used for it."""
+    parts = program.without_pixel_unshuffle()[1].split()
+    return WinogradTrunk(parts[0]).gain if parts is not None and has_winograd(device, torch.float32) else 1
 
 
-class _Way(NamedTuple):
-    """Through a trunk."""
+class _TrunkPass(NamedTuple):
+    """A trunk, ready for a picture of one size."""
 
-    band: int
-    """Rows that it takes at once."""
+    band_rows: int
+    """Rows of the bands that it takes."""
     run: Callable[[Iterable[Tensor], OnProgress], Iterator[Tensor]]
 
 

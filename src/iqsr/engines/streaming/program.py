@@ -1,7 +1,7 @@
-"""A network as a row program: stages in order, each one operation with what is done to its result in place.
+"""A network as a row program: stages in order, each one operation and the changes to its result in place.
 
-Chains such as convolution -> activation -> skip addition are one stage, so that only values which somebody reads later
-are stored.
+A chain such as convolution -> activation -> skip addition is one stage, so only values that a later stage reads are
+stored.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from iqsr.engines.streaming.ops import Convolve, EnlargeConvolve, PReLU, Rearran
 
 @dataclass(frozen=True)
 class Value:
-    """A stored value, by the number of the stage that makes it (-1: what goes in; -2: what goes in beside it)."""
+    """A stored value, by the number of the stage that makes it; -1 is the program's input, -2 its side input."""
 
     stage: int
 
 
-PICTURE, BESIDE = Value(-1), Value(-2)
+INPUT, SIDE_INPUT = Value(-1), Value(-2)
+"""The side input is the picture, where a program that begins in the middle of a network reads it once more."""
 
 
 @dataclass(frozen=True)
 class Joined:
-    """Channels of several sources side by side, joined where they are read."""
+    """A concatenation of sources along the channels; it is made where it is read."""
 
     parts: tuple[Source, ...]
 
@@ -38,43 +39,48 @@ Source = Value | Joined
 
 
 @dataclass
-class Node:
-    """One operation and what follows it in place."""
+class Stage:
+    """One operation and the changes to its result in place."""
 
     op: RowOp
     source: Source
     then: list[Callable[[Tensor], Tensor] | Source] = field(default_factory=list)
-    """In order: functions of the fresh rows, or sources to add to them."""
+    """The changes in order: functions of the result, or sources to add to it."""
 
     def sources(self) -> list[Source]:
         """All that this stage reads."""
         return [self.source, *(t for t in self.then if isinstance(t, Value | Joined))]
 
-    def behind(self, count: int) -> Node:
-        """The same stage in a program without the first `count`: the last one's values go in, the picture beside."""
-        then = [_behind(t, count) if isinstance(t, Value | Joined) else t for t in self.then]
-        return Node(self.op, _behind(self.source, count), then)
+    def renumbered(self, count: int) -> Stage:
+        """The same stage in a program without the first `count` stages.
+
+        The last one's value becomes the input, and the former input the side input.
+        """
+        then = [_renumbered(t, count) if isinstance(t, Value | Joined) else t for t in self.then]
+        return Stage(self.op, _renumbered(self.source, count), then)
 
 
 @dataclass
 class RowProgram:
     """Stages in an order in which each reads only earlier ones; the last one's rows are the output."""
 
-    stages: list[Node]
-    given: int | None = None
-    """Channels of the picture; None: as many as the first convolution reads."""
-    beside: int = 0
-    """Channels of what goes in beside it, of the same size."""
+    stages: list[Stage]
+    input_channels: int | None = None
+    """None: as many as the first convolution reads."""
+    side_channels: int = 0
+    """Channels of the side input, which has the input's size; 0 where there is none."""
 
     def __post_init__(self) -> None:
         self._scales: dict[int, Fraction] = {-1: Fraction(1), -2: Fraction(1)}
-        self._channels: dict[int, int] = {-1: self.given or self._picture_channels(), -2: self.beside}
+        of_input = self.input_channels or self._channels_of_first_convolution()
+        self._channels: dict[int, int] = {-1: of_input, -2: self.side_channels}
         for number, stage in enumerate(self.stages):
             self._scales[number] = self.scale_of(stage.source) * stage.op.scale
             self._channels[number] = stage.op.channels(self.channels_of(stage.source))
 
-    def _picture_channels(self) -> int:
-        readers = (s.op for s in self.stages if s.source == PICTURE and isinstance(s.op, Convolve))
+    def _channels_of_first_convolution(self) -> int:
+        """Channels that the first convolution of the input reads; 3 where none reads it."""
+        readers = (s.op for s in self.stages if s.source == INPUT and isinstance(s.op, Convolve))
         return next((op.weight.shape[1] * op.groups for op in readers), 3)
 
     @property
@@ -84,11 +90,11 @@ class RowProgram:
 
     @property
     def size_multiple(self) -> int:
-        """Height and width of the picture must be multiples of it, so that no value has half a row."""
+        """What height and width of the input must be multiples of, so that no value has a fraction of a row."""
         return lcm(*(scale.denominator for scale in self._scales.values()))
 
     def scale_of(self, source: Source) -> Fraction:
-        """Rows of `source` per row of the picture."""
+        """Rows of `source` per row of the input."""
         return self._scales[leaves(source)[0].stage]
 
     def channels_of(self, source: Source) -> int:
@@ -103,37 +109,39 @@ class RowProgram:
     def to(self, device: torch.device, dtype: torch.dtype) -> RowProgram:
         """The program with its weights on `device` in `dtype`.
 
-        Convolutions that no other convolution follows keep fp32: their rounding would be the output's own, coarser
-        than 8 bits in bf16. Not so where they only correct an enlarged picture, which they are then added to in fp32.
+        A convolution that no other convolution follows keeps fp32: its rounding would be that of the output, and bf16
+        is coarser than 8 bits. It takes `dtype` where its result is only a correction that is added to an enlarged
+        picture, which is done in fp32.
         """
         last = self._last_convolutions()
         last -= self._corrections(last)
-        stages: list[Node] = []
+        stages: list[Stage] = []
         for number, stage in enumerate(self.stages):
             op = stage.op
             if isinstance(op, Convolve | EnlargeConvolve):
                 op = op.to(device, torch.float32 if number in last else dtype)
             then = [change.to(device) if isinstance(change, PReLU) else change for change in stage.then]
-            stages.append(Node(op, stage.source, then))
-        return RowProgram(stages, self.given, self.beside)
+            stages.append(Stage(op, stage.source, then))
+        return RowProgram(stages, self.input_channels, self.side_channels)
 
-    def unshuffled(self) -> tuple[int, RowProgram]:
-        """The factor of a pixel-unshuffle that the picture goes through before all else, and the program behind it.
+    def without_pixel_unshuffle(self) -> tuple[int, RowProgram]:
+        """The factor of a pixel-unshuffle that comes before all else, and the program after it.
 
         1 and this program where there is none.
         """
         first = self.stages[0]
         if not isinstance(first.op, Rearrange) or not isinstance(first.op.module, nn.PixelUnshuffle):
             return 1, self
-        if first.source != PICTURE or first.then or len(self.stages) == 1 or -1 in self._read_by(self.stages[1:]):
+        if first.source != INPUT or first.then or len(self.stages) == 1 or -1 in self._read_by(self.stages[1:]):
             return 1, self
-        return first.op.module.downscale_factor, RowProgram([s.behind(1) for s in self.stages[1:]], self._channels[0])
+        rest = [stage.renumbered(1) for stage in self.stages[1:]]
+        return first.op.module.downscale_factor, RowProgram(rest, self._channels[0])
 
     def split(self) -> tuple[RowProgram, RowProgram] | None:
-        """What comes before the first change of size, and the rest, which reads its result, and maybe the picture.
+        """The trunk and the head: the stages before the first change of size, and the rest.
 
-        A program that keeps the size is split before its last convolution. None where a later stage reads another value
-        of the first part.
+        The head's input is the trunk's result; the picture is its side input, if it reads that too. A program that
+        keeps the size is split before its last convolution. None where the head reads another value of the trunk.
         """
         resized = [number for number in range(len(self.stages)) if self._scales[number] != 1]
         last = [number for number, stage in enumerate(self.stages) if isinstance(stage.op, Convolve)][-1:]
@@ -141,17 +149,17 @@ class RowProgram:
         before = {value for value in self._read_by(self.stages[count:]) if value < count}
         if count == 0 or before - {-1} != {count - 1}:
             return None
-        rest = [stage.behind(count) for stage in self.stages[count:]]
-        beside = self._channels[-1] if -1 in before else 0
-        return RowProgram(self.stages[:count], self.given), RowProgram(rest, self._channels[count - 1], beside)
+        rest = [stage.renumbered(count) for stage in self.stages[count:]]
+        side = self._channels[-1] if -1 in before else 0
+        return RowProgram(self.stages[:count], self.input_channels), RowProgram(rest, self._channels[count - 1], side)
 
     @staticmethod
-    def _read_by(stages: list[Node]) -> set[int]:
-        """The values that stages read, by number."""
+    def _read_by(stages: list[Stage]) -> set[int]:
+        """The numbers of the values that stages read."""
         return {leaf.stage for stage in stages for source in stage.sources() for leaf in leaves(source)}
 
     def _corrections(self, convolutions: set[int]) -> set[int]:
-        """Those whose result is added, on its only way to the output, to something that no convolution made."""
+        """Convolutions whose result, on its only way to the output, is added to a value that no convolution made."""
         plain, readers = {-1}, dict[int, list[int]]()
         for number, stage in enumerate(self.stages):
             read = self._read_by([stage])
@@ -170,6 +178,7 @@ class RowProgram:
         return {number for number in convolutions if corrects(number)}
 
     def _last_convolutions(self) -> set[int]:
+        """Convolutions that no other convolution follows."""
         followed: set[int] = set()
         for number in reversed(range(len(self.stages))):
             stage = self.stages[number]
@@ -179,10 +188,10 @@ class RowProgram:
         return {n for n, s in enumerate(self.stages) if isinstance(s.op, convolutions) and n not in followed}
 
 
-def _behind(source: Source, count: int) -> Source:
+def _renumbered(source: Source, count: int) -> Source:
     if isinstance(source, Value):
-        return BESIDE if source == PICTURE else Value(source.stage - count)
-    return Joined(tuple(_behind(part, count) for part in source.parts))
+        return SIDE_INPUT if source == INPUT else Value(source.stage - count)
+    return Joined(tuple(_renumbered(part, count) for part in source.parts))
 
 
 def leaves(source: Source) -> list[Value]:

@@ -1,4 +1,4 @@
-"""Running a row program over a picture whose rows come from above and leave below."""
+"""Runs a row program over a picture: bands of input rows come in, bands of output rows go out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from iqsr.engines.streaming.buffers import LongDelay, RowBuffer, ShortHistory, as_rows
-from iqsr.engines.streaming.program import BESIDE, Joined, Node, RowProgram, Source, Value, leaves
+from iqsr.engines.streaming.program import SIDE_INPUT, Joined, RowProgram, Source, Stage, Value, leaves
 
 
 @dataclass
 class _Stored:
-    """What one value has delivered so far, and where its rows wait."""
+    """How many rows of a value are made, and the buffer that holds those that are still needed."""
 
     total: int
     pad: int
@@ -25,11 +25,11 @@ class _Stored:
 
     @property
     def complete(self) -> bool:
-        """Whether the last row is here."""
+        """Whether the last row is made."""
         return self.done == self.total
 
     def append(self, rows: Tensor) -> None:
-        """Take rows (1, n, W, C); above the first and below the last go the zero rows that convolutions see."""
+        """Add rows (1, n, W, C), with the zero padding above the first and below the last row of the picture."""
         first, self.done = self.done == 0, self.done + rows.shape[1]
         if self.pad and (first or self.complete):
             zeros = rows.new_zeros((1, self.pad, *rows.shape[2:]))
@@ -38,43 +38,46 @@ class _Stored:
 
 
 class RowStream:
-    """One pass of one picture of `height` rows through `program`; use it once.
+    """One picture's way through a program; use it once. Memory grows with the width, see `delay_bytes_per_column`.
 
-    Memory is proportional to the width: see `delay_bytes_per_column`. Rows come in by `push`.
+    Args:
+        program: The network.
+        height: Rows of the picture.
+        band: The most rows that a stage makes at one time, in rows of the picture.
     """
 
     def __init__(self, program: RowProgram, height: int, band: int) -> None:
         self.stages = program.stages
         self._whole = band >= height
         self._made = [0] * len(self.stages)
-        # In whole input rows' worth: an enlargement makes all the rows of one input row at once.
-        self._most = [ceil(ceil(band * program.scale_of(s.source)) * s.op.scale) for s in self.stages]
-        self._goals = [int(height * program.scale_of(Value(n))) for n in range(len(self.stages))]
+        # A stage that enlarges makes all the rows of an input row at once.
+        self._most_rows = [ceil(ceil(band * program.scale_of(s.source)) * s.op.scale) for s in self.stages]
+        self._total_rows = [int(height * program.scale_of(Value(n))) for n in range(len(self.stages))]
         self._readers = readers_of(program)
         self._last_read_by: dict[int, list[int]] = defaultdict(list)
         for value, readers in self._readers.items():
             self._last_read_by[max(readers)].append(value)
         delays = longest_delays(program)
         self._values: dict[int, _Stored] = {}
-        inputs = [-2, -1] if program.beside else [-1]
+        inputs = [-2, -1] if program.side_channels else [-1]
         for number in [*inputs, *range(len(self.stages) - 1)]:
             readers = [self.stages[reader] for reader in self._readers[number]]
             # A picture in one band needs no zero rows: convolutions pad by themselves.
             reaches = (s.op.reach for s in readers if number in _numbers(s.source))
             pad = 0 if self._whole else max(reaches, default=0)
-            waits = delays[number] > band or number < -1
-            buffer = LongDelay(-pad) if waits else ShortHistory(-pad)
+            is_long = delays[number] > band or number < -1
+            buffer = LongDelay(-pad) if is_long else ShortHistory(-pad)
             total = int(height * program.scale_of(Value(number)))
             self._values[number] = _Stored(total, pad, buffer)
 
-    def supply(self, rows: Tensor) -> None:
-        """Take the next rows of what goes in beside: no later than the rows that `push` takes of the same height."""
-        self._values[BESIDE.stage].append(as_rows(rows))
+    def push_side(self, rows: Tensor) -> None:
+        """Take the next rows of the side input, before `push` takes the rows of the input of the same height."""
+        self._values[SIDE_INPUT.stage].append(as_rows(rows))
 
     def push(self, rows: Tensor) -> Iterator[Tensor]:
-        """Take the next rows (1, C, n, W); give the output rows that follow from them.
+        """Take the next rows (1, C, n, W) of the input and yield the output rows that can be made.
 
-        After the last rows of the picture this goes on, a band at a time, until nothing is left inside.
+        After the last row of the input the rest of the output follows, a band at a time.
         """
         self._values[-1].append(as_rows(rows))
         out = self._advance()
@@ -86,11 +89,11 @@ class RowStream:
                 yield out
 
     def _advance(self) -> Tensor | None:
-        """Let every stage make what it can, at most a band."""
+        """Let every stage make the rows it can, at most a band."""
         out = None
         for number, stage in enumerate(self.stages):
             start = self._made[number]
-            stop = min(self._ready(stage), start + self._most[number])
+            stop = min(self._ready(stage), start + self._most_rows[number])
             if stop <= start:
                 continue
             result = self._run(stage, start, stop)
@@ -105,17 +108,17 @@ class RowStream:
 
     @property
     def progress(self) -> float:
-        """The share of the work that is done, from 0 to 1."""
-        return sum(self._made) / sum(self._goals)
+        """The share of all stages' rows that are made, from 0 to 1."""
+        return sum(self._made) / sum(self._total_rows)
 
     @property
     def _finished(self) -> bool:
-        return self._made[-1] == self._goals[-1]
+        return self._made[-1] == self._total_rows[-1]
 
     def _needs(self, reader: int, value: int) -> int:
-        """The first row of `value` that stage `reader` has yet to read; beyond the last one if there is none."""
+        """The first row of `value` that stage `reader` still needs; one beyond the last where it needs none."""
         stage, start = self.stages[reader], self._made[reader]
-        if start == self._goals[reader]:
+        if start == self._total_rows[reader]:
             return self._values[value].total + self._values[value].pad
         needs = [start] if any(value in _numbers(s) for s in stage.sources()[1:]) else []
         if value in _numbers(stage.source):
@@ -128,11 +131,11 @@ class RowStream:
     def _done(self, source: Source) -> int:
         return min(self._values[leaf.stage].done for leaf in leaves(source))
 
-    def _ready(self, stage: Node) -> int:
+    def _ready(self, stage: Stage) -> int:
         rows = stage.op.ready(self._done(stage.source), self._total(stage.source))
         return min([rows, *(self._done(source) for source in stage.sources()[1:])])
 
-    def _run(self, stage: Node, start: int, stop: int) -> Tensor:
+    def _run(self, stage: Stage, start: int, stop: int) -> Tensor:
         total = self._total(stage.source)
         first, last = stage.op.span(start, stop, total)
         if self._whole:
@@ -150,7 +153,7 @@ class RowStream:
 
 
 def plus(x: Tensor, added: Tensor) -> Tensor:
-    """The sum, in the finer type of the two; `x` may be changed."""
+    """x + added, in the finer type of the two; in place where x has that type."""
     return x.add_(added) if x.dtype == torch.promote_types(x.dtype, added.dtype) else x + added
 
 
@@ -168,8 +171,8 @@ def readers_of(program: RowProgram) -> dict[int, list[int]]:
 
 
 def longest_delays(program: RowProgram) -> dict[int, int]:
-    """For each value, in rows of its own: how far its slowest reader lags behind it (reach included)."""
-    lag: dict[int, float] = {-1: 0.0, -2: 0.0}  # in rows of the picture
+    """For each value, in its own rows: how far its slowest reader is behind it, with the rows above that it reads."""
+    lag: dict[int, float] = {-1: 0.0, -2: 0.0}  # in rows of the input
     delay: dict[int, float] = defaultdict(float)
     for number, stage in enumerate(program.stages):
         scale = float(program.scale_of(stage.source))
@@ -183,7 +186,7 @@ def longest_delays(program: RowProgram) -> dict[int, int]:
 
 
 def receptive_radius(program: RowProgram) -> int:
-    """How many columns of the picture an output pixel sees on each side at most."""
+    """How many columns of the input an output pixel depends on, on each side, at most."""
     seen: dict[int, float] = {-1: 0.0, -2: 0.0}
     for number, stage in enumerate(program.stages):
         before = max(seen[value] for source in stage.sources() for value in _numbers(source))
@@ -192,7 +195,7 @@ def receptive_radius(program: RowProgram) -> int:
 
 
 def delay_bytes_per_column(program: RowProgram, band: int, itemsize: int) -> int:
-    """What a stream holds between two bands, for every column of the picture, in bytes (an upper estimate)."""
+    """What a stream holds between two bands, for each column of the input, in bytes (an upper estimate)."""
     total = 0.0
     for value, rows in longest_delays(program).items():
         scale = float(program.scale_of(Value(value)))

@@ -1,12 +1,12 @@
-"""Winograd's convolutions as the streaming trunk makes them: as torch's own on any size of picture."""
+"""Winograd's convolutions with a bias, as streaming computes them: as torch's own on any size of picture."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iqsr.engines.streaming.tiled import transformed_kernel
-from iqsr.kernels.winograd import PIXELS, PRODUCTS, Tiling, run
+from iqsr.kernels.winograd import PRODUCTS, TILE_PIXELS, transform_kernel_with_bias
+from iqsr.kernels.winograd_tiling import WinogradTiling, run_steps
 
 
 def noise(*size: int, seed: int = 0) -> Tensor:
@@ -15,12 +15,12 @@ def noise(*size: int, seed: int = 0) -> Tensor:
 
 def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(1, C, H, W) by transforms, one matrix product for each of 36 places, and the transform back."""
-    channels, tiling = x.shape[1], Tiling(*x.shape[2:])
+    channels, tiling = x.shape[1], WinogradTiling(*x.shape[2:])
     data = torch.ones(PRODUCTS, channels + 1, tiling.tiles)
-    run(tiling.forward(tiling.cut(x), data[:, 1:]))
-    out = torch.empty(PIXELS, weight.shape[0], tiling.tiles)
-    run(tiling.back(transformed_kernel(weight, bias) @ data, out))
-    return tiling.joined(out)
+    run_steps(tiling.transform_input(tiling.cut(x), data[:, 1:]))
+    out = torch.empty(TILE_PIXELS, weight.shape[0], tiling.tiles)
+    run_steps(tiling.transform_output(transform_kernel_with_bias(weight, bias) @ data, out))
+    return tiling.join(out)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (4, 4), (8, 12), (5, 16), (13, 22), (33, 47)])
@@ -36,14 +36,14 @@ def test_a_convolution_is_torchs(size: tuple[int, int], channels: int) -> None:
 
 def test_cutting_into_tiles_and_joining_them_changes_nothing() -> None:
     x = noise(1, 3, 13, 22)
-    tiling = Tiling(13, 22)
-    assert torch.equal(tiling.joined(tiling.cut(x)), x)
+    tiling = WinogradTiling(13, 22)
+    assert torch.equal(tiling.join(tiling.cut(x)), x)
 
 
 def test_what_lies_beyond_the_edge_is_cleared() -> None:
-    tiling = Tiling(5, 6)
-    tiles = torch.ones(PIXELS, 2, tiling.tiles)
-    run(tiling.clear_beyond_edge(tiles))
-    whole = Tiling(8, 8).joined(tiles)  # as many tiles, all of whose pixels are seen
+    tiling = WinogradTiling(5, 6)
+    tiles = torch.ones(TILE_PIXELS, 2, tiling.tiles)
+    run_steps(tiling.clear_beyond_edge(tiles))
+    whole = WinogradTiling(8, 8).join(tiles)  # as many tiles, all of whose pixels are seen
     assert torch.equal(whole[:, :, :5, :6], torch.ones(1, 2, 5, 6))
     assert float(whole.sum()) == 2 * 5 * 6
