@@ -8,7 +8,8 @@ import iqsr
 
 PUBLIC = {
     "IqsrError", "ModelError", "PictureError", "SRModel", "UnknownNameError", "Upscaler", "UsageError", "WeightsError",
-    "WriteError", "__version__", "agree", "list_metrics", "load_metric", "load_model", "prepare", "score", "train",
+    "WriteError", "__version__", "agree", "evaluate",
+    "list_metrics", "load_metric", "load_model", "prepare", "score", "train",
 }  # fmt: skip
 
 

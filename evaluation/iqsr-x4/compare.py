@@ -21,13 +21,13 @@ from iqsr.degrade import degrade, pipeline
 from iqsr.errors import ModelError
 from iqsr.images import read_rgb
 from iqsr.metrics import availability, card, load_metric
+from iqsr.metrics.lr_consistency import lr_consistency
 from iqsr.models import load_model
 from iqsr.models.adapter import read_adapter
 from iqsr.models.lora import load_adapter, merge_adapter
 from iqsr.report.page import ComparedPicture, Variant
 from iqsr.report.panel import write_panel
 from iqsr.training.predictor.sources import find_photos
-from iqsr.training.sr.losses import lr_consistency
 
 RESULTS = Path(__file__).parent
 BASE = "realesrgan-x4plus"

@@ -52,7 +52,7 @@ def agreement(
         WeightsError: If a metric's weights are not here.
     """
     cards = cards_of(metrics)
-    full = [name for name, about in cards.items() if about.reference == "full"]
+    full = [name for name, about in cards.items() if about.compares]
     given = pairs if isinstance(pairs, Pairs) else read_pairs(Path(pairs), with_reference=bool(full))
     if full and given.reference is None:
         raise UsageError(f"to compare with an original ({', '.join(full)}), the pairs need a column 'reference'")
@@ -91,7 +91,7 @@ def misalignments(
         IqsrError: For label files that are missing or wrong.
     """
     cards = cards_of(metrics)
-    full = [name for name, about in cards.items() if about.reference == "full"]
+    full = [name for name, about in cards.items() if about.compares]
     if full:
         raise UsageError(f"the original is among the judged here: leave out what compares with it ({', '.join(full)})")
     given = sets if isinstance(sets, GroundTruths) else open_sets(sets)
@@ -140,7 +140,7 @@ def score_all(
     A no-reference metric measures a picture with several originals once, too. Raises PictureError for pictures without
     a score, with their number, after all others are measured; and the errors of `load_metric`.
     """
-    full = [name for name, about in cards.items() if about.reference == "full"]
+    full = [name for name, about in cards.items() if about.compares]
     both, alone = _indices(pictures), _indices([one.picture for one in pictures])
     found = {name: np.full(len(both if name in full else alone), np.nan) for name in cards}
     failed: dict[Path, str] = {}

@@ -10,6 +10,7 @@ from iqsr.cli import (
     agree,
     agree_labels,
     check_sets,
+    evaluate,
     export,
     interpolate,
     merge,
@@ -40,6 +41,7 @@ HELP = """Enlarge pictures with super-resolution networks, without seams.
   iqsr agree pairs.csv --metrics srq,laplacian
 
   iqsr agree-labels HGGT/Train --metrics srq,laplacian
+  iqsr evaluate --data set/ --models bicubic,runs/ft -o results/
 
   iqsr metrics
 
@@ -87,6 +89,7 @@ def _root(  # pyright: ignore[reportUnusedFunction]
 
 app.command("upscale", cls=Command, help=upscale.HELP)(upscale.command)
 app.command("score", cls=Command, help=score.HELP)(score.command)
+app.command("evaluate", cls=Command, help=evaluate.HELP)(evaluate.command)
 app.command("agree", cls=Command, help=agree.HELP)(agree.command)
 app.command("agree-labels", cls=Command, help=agree_labels.HELP)(agree_labels.command)
 app.command("metrics", cls=Command, help=metrics.HELP)(metrics.command)

@@ -116,7 +116,7 @@ def _print_card(console: Console, card: MetricCard, state: Availability) -> None
     from iqsr.metrics.taxonomy import better, span
 
     facts = {
-        "reference": "the original picture" if card.reference == "full" else "none",
+        "reference": {"full": "the original picture", "input": "the input it was made of"}.get(card.reference, "none"),
         "level": card.level,
         "better": better(card),
         "range": span(card),

@@ -22,7 +22,7 @@ __all__ = ["Availability", "MetricCard", "Precision", "availability", "card", "l
 
 
 def metric_names() -> list[str]:
-    """List the names of all metrics, available or not: full reference before none, low level before high."""
+    """List the names of all metrics, available or not: those that compare before others, low level before high."""
     return list(cards())
 
 
@@ -37,8 +37,8 @@ def load_metric(name: str, *, device: str = "cpu", precision: Precision = "fp32"
         precision: `bf16` computes networks (not formulas on colours) in bfloat16; the result is float32 all the same.
 
     Returns:
-        A frozen module that maps pictures (N, 3, H, W) in [0, 1], and as many references where the metric is a
-        full-reference one, to (N,). Its `card` has the direction and the range.
+        A frozen module that maps pictures (N, 3, H, W) in [0, 1], and as many references where the metric compares,
+        to (N,). Its `card` has the direction and the range.
 
     Raises:
         UnknownNameError: If there is no such metric or precision; the message lists the nearest names first.

@@ -16,9 +16,8 @@ from iqsr.errors import UnknownNameError
 if TYPE_CHECKING:
     from torch import Tensor
 
-Reference = Literal["full", "none"]
+Reference = Literal["full", "input", "none"]
 Level = Literal["low", "mid", "high"]
-Provider = Literal["iqsr", "pyiqa"]
 Precision = Literal["fp32", "bf16"]
 """In which a metric's network is computed."""
 
@@ -32,7 +31,8 @@ class MetricCard:
     title: str
     """One line for people."""
     reference: Reference
-    """`full`: compares the picture with its original; `none`: sees the picture alone."""
+    """`full`: compares the picture with its original; `input`: with the low-resolution picture that it was made from;
+    `none`: sees the picture alone."""
     level: Level
     """The information it depends on. `low`: colours, edges; `mid`: textures, local structure; `high`: semantics."""
     higher_is_better: bool
@@ -53,6 +53,8 @@ class MetricCard:
     """`module:function` in this package; the function maps `(x)` or `(x, reference)` to (N,)."""
     network: str = ""
     """A module of this package whose `from_card(card, precision)` returns the network with its weights."""
+    package: str = ""
+    """The package that computes it, where that is neither iqsr nor pyiqa; an extra of iqsr has the same name."""
     variant: str = ""
     """Which of the network's variants it is, such as the trunk or the training set."""
     trainable: bool = False
@@ -69,9 +71,22 @@ class MetricCard:
     """The weight file of a network that `iqsr train-quality` trained."""
 
     @property
-    def provider(self) -> Provider:
-        """Whose code computes the metric."""
-        return "iqsr" if self.formula or self.network else "pyiqa"
+    def provider(self) -> str:
+        """The package whose code computes the metric: iqsr, pyiqa, or another."""
+        return self.package or ("iqsr" if self.formula or self.network else "pyiqa")
+
+    @property
+    def compares(self) -> bool:
+        """Whether it needs a second picture."""
+        return self.reference != "none"
+
+    def fits(self, size: tuple[int, int], reference: tuple[int, int]) -> bool:
+        """Whether a picture of `size` can be compared with a reference of the other size, both (width, height).
+
+        An original has the same size. An input is smaller by a whole factor, the same on both sides.
+        """
+        scale = size[0] // reference[0] if self.reference == "input" else 1
+        return scale > 0 and size == (reference[0] * scale, reference[1] * scale)
 
     @property
     def is_bounded(self) -> bool:
@@ -87,10 +102,10 @@ class MetricCard:
 
 @lru_cache(maxsize=1)
 def cards() -> dict[str, MetricCard]:
-    """Every metric's card by name: full reference before none, low level before high, then as in `cards.toml`."""
+    """Every metric's card by name: those that compare before others, low level before high, then as in `cards.toml`."""
     text = Path(__file__).with_name("cards.toml").read_text(encoding="utf-8")
     listed = [_card(name, entry) for name, entry in tomllib.loads(text)["card"].items()]
-    axes = (("full", "none"), ("low", "mid", "high"))
+    axes = (("full", "input", "none"), ("low", "mid", "high"))
     listed.sort(key=lambda c: (axes[0].index(c.reference), axes[1].index(c.level)))
     return {c.name: c for c in listed}
 

@@ -37,7 +37,8 @@ class Metric(nn.Module):
         Args:
             x: (N, 3, H, W) RGB in [0, 1]. Values may overshoot, as those of networks do, but not below -0.5 or above
                 1.5, which is another scale.
-            reference: The originals, of the same shape; for full-reference metrics only.
+            reference: For metrics that compare: the originals, of the same shape, or the inputs, smaller by a whole
+                factor.
 
         Returns:
             (N,) float32, one value for each picture; `card` has the direction and the range.
@@ -70,12 +71,15 @@ class Metric(nn.Module):
 
 def check_pictures(card: MetricCard, x: Tensor, reference: Tensor | None) -> None:
     """Raise UsageError, with what came, for input that the metric of `card` cannot take."""
-    if card.reference == "full" and reference is None:
+    if card.compares and reference is None:
         raise UsageError(f"{card.name} compares with a reference picture; none was given")
-    if card.reference == "none" and reference is not None:
+    if not card.compares and reference is not None:
         raise UsageError(f"{card.name} looks at a picture alone; it takes no reference")
     _check_batch(card, x)
     if reference is None:
+        return
+    if card.reference == "input":
+        _check_input(card, x, reference)
         return
     _check_batch(card, reference)
     if x.shape != reference.shape:
@@ -90,6 +94,15 @@ def _check_batch(card: MetricCard, x: Tensor) -> None:
     if min(x.shape[2:]) < card.minimum_size:
         raise UsageError(
             f"{card.name} needs pictures of at least {card.minimum_size}x{card.minimum_size} pixels, got {_size(x)}"
+        )
+
+
+def _check_input(card: MetricCard, x: Tensor, lr: Tensor) -> None:
+    check_batch(card.name, lr)
+    if len(x) != len(lr) or not card.fits((x.shape[3], x.shape[2]), (lr.shape[3], lr.shape[2])):
+        raise UsageError(
+            f"{card.name}: the picture is {_size(x)}, its input {_size(lr)}; both sides must be those of the input "
+            "times the same whole number"
         )
 
 

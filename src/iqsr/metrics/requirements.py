@@ -40,6 +40,8 @@ def package_remedy(metric: MetricCard) -> str:
     """What to do about a package that is not installed; empty if all are."""
     if metric.provider == "pyiqa" and find_spec("pyiqa") is None:
         return "run: pip install 'iqsr[toolbox]' (pyiqa: for noncommercial use only)"
+    if metric.package and find_spec(metric.requires[0].partition(": ")[0]) is None:
+        return f"run: pip install 'iqsr[{metric.package}]'"
     for module, requirement in (pair.split(": ") for pair in metric.requires):
         if find_spec(module) is None:
             return f"run: pip install '{requirement}' (pyiqa needs it for {metric.name})"

@@ -73,6 +73,27 @@ def ssim_y(x: Tensor, y: Tensor, *, crop_border: int = 0) -> Tensor:
     return ssim_means(x, y, luma)[0].mean(1)
 
 
+def ssim_y_rounded(x: Tensor, y: Tensor, *, crop_border: int = 0) -> Tensor:
+    """As `ssim_y`, of luma in whole 1/255ths; structure that is turned round counts as 0: IQA-PyTorch's way.
+
+    x, y: (N, 3, H, W) in [0, 1]. That is `ssim` there with `test_y_channel=True, color_space='ycbcr'`, which many
+    papers on diffusion models report. No gradient passes the rounding.
+    """
+    x, y = cropped(x, crop_border), cropped(y, crop_border)
+    _check_size(x)
+    sums: list[Tensor] = []
+    for part_x, part_y in bands(x, y, overlap=WINDOW - 1):
+        maps = ssim_maps(_rounded_luma(part_x).double(), _rounded_luma(part_y).double())
+        luminance = maps[0] / maps[1].where(maps[1] != 0, 1)
+        sums.append((luminance * maps[1].clamp_min(0)).sum((1, 2, 3)))
+    places = (x.shape[2] - WINDOW + 1) * (x.shape[3] - WINDOW + 1)
+    return (sum_of_bands(sums) / places).to(at_least_float32(x[:, :, :1]).dtype)
+
+
+def _rounded_luma(x: Tensor) -> Tensor:
+    return (luma(x) * 255).round() / 255
+
+
 def _check_size(x: Tensor) -> None:
     if min(x.shape[2:]) < WINDOW:
         raise UsageError(f"SSIM needs at least {WINDOW}x{WINDOW} pixels, got {x.shape[3]}x{x.shape[2]}")

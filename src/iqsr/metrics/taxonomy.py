@@ -2,7 +2,7 @@
 
 from iqsr.metrics.card import MetricCard, cards
 
-_REFERENCES = {"full": "Full reference", "none": "No reference"}
+_REFERENCES = {"full": "Full reference", "input": "Reference: the input", "none": "No reference"}
 _LEVELS = {
     "low": "low level: colours, edges",
     "mid": "mid level: textures, local structure",

@@ -21,7 +21,9 @@ from iqsr.metrics.requirements import is_downloaded, torch_hub
 
 
 class ToolboxMetric(nn.Module):
-    """One of pyiqa's no-reference metrics: (N, 3, H, W) to (N,). ModelError where pyiqa gives no finite value.
+    """One of pyiqa's metrics: pictures, and references of the same shape where it compares, to (N,).
+
+    ModelError where pyiqa gives no finite value.
 
     A picture of one colour has no statistics, and pyiqa's formulas then divide by 0: it gets the worst value of the
     card's range, as `piqe` gives to gray ones.
@@ -32,17 +34,19 @@ class ToolboxMetric(nn.Module):
         self.card = card
         self.network = network
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (N, 3, H, W) in [0, 1]. Returns (N,); direction and range are on the card."""
+    def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
+        """x: (N, 3, H, W) in [0, 1], reference: the same shape. Returns (N,); direction and range are on the card."""
+        given = (x,) if reference is None else (x, reference)
         # pyiqa turns gradients on by itself where a metric is to be a loss; a detached picture keeps them off.
-        pictures = x if torch.is_grad_enabled() else x.detach()
+        pictures = given if torch.is_grad_enabled() else tuple(one.detach() for one in given)
         # Those without gradients are also those that take pictures one by one, or that are exact only so.
-        batches = [pictures] if self.card.differentiable else list(pictures.split(1))
-        values = torch.cat([self._values(batch) for batch in batches])
+        together = self.card.differentiable
+        batches = [pictures] if together else list(zip(*(one.split(1) for one in pictures), strict=True))
+        values = torch.cat([self._values(*batch) for batch in batches])
         return self._finite(values, x)
 
-    def _values(self, x: Tensor) -> Tensor:
-        values: Any = self.network(x)
+    def _values(self, x: Tensor, *reference: Tensor) -> Tensor:
+        values: Any = self.network(x, *reference)
         values = torch.as_tensor(values, device=x.device).flatten()
         if len(values) != len(x):
             raise ModelError(f"{self.card.name}: pyiqa gave {len(values)} values for {len(x)} pictures")

@@ -150,7 +150,7 @@ def _to_do(found: Iterable[Photo], records: Mapping[str, PhotoRecord], out: Path
 
 def _check_metrics(recipe: PrepareRecipe) -> None:
     for about in map(card, recipe.metrics):
-        if about.reference == "full":
+        if about.compares:
             raise UsageError(f"{about.name} compares with a reference; `metrics` takes those that need none")
 
 

@@ -236,6 +236,10 @@ def _code(provider: str) -> tuple[str, ...]:
     reading = (code_hash("images", "read.py"), code_hash("images", "alpha.py"))
     if provider == "pyiqa":
         return (*reading, _version("pyiqa"), code_hash("metrics", "toolbox*.py"))
+    if provider == "cvvdp":
+        return (*reading, _version("cvvdp"), code_hash("metrics", "cvvdp.py"))
+    if provider != "iqsr":
+        return (*reading, _version(provider), code_hash("metrics", f"{provider}.py"))
     return (*reading, code_hash("metrics", "*.py"))
 
 

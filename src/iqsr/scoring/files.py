@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -115,13 +115,19 @@ def scores_of(
     references: OriginalLookup | None = None,
     cache: ScoreCache | None = None,
     pixels: int = BATCH_PIXELS,
+    kept_pixels: int = 0,
+    wanted: Sequence[Collection[str]] | None = None,
 ) -> Iterator[tuple[int, PictureScores]]:
     """Score what `find_pictures` found, as `score_files` does; yields each picture's index in `found` with its scores.
+
+    wanted: the metrics that measure each of `found`; all of them by default. A picture may stand in `found` several
+    times in a row, with several originals: it is decoded once. kept_pixels: how many pixels of decoded pictures stay in
+    memory for later batches.
 
     A thread decodes the next batch while one is measured. No more than three batches of `pixels` (a larger picture is
     a batch of its own), with their originals, are in memory at once.
     """
-    for batch in prefetched(_Decoder(), planned(found, metric_set, references, cache, pixels)):
+    for batch in prefetched(_Decoder(kept_pixels), planned(found, metric_set, references, cache, pixels, wanted)):
         new_scores = _measured(batch, metric_set)
         if cache is not None and new_scores:
             cache.put(new_scores)
@@ -151,35 +157,49 @@ class _Batch:
 
 
 class _Decoder:
-    """Decodes batches. The originals of the last batch are kept for pictures that share one."""
+    """Decodes batches. The pictures of the last batch are kept, for those that share an original or have several.
 
-    def __init__(self) -> None:
-        self._originals: dict[Path, Tensor | IqsrError] = {}
+    kept_pixels: how many pixels of earlier batches are kept as well, the latest first.
+    """
+
+    def __init__(self, kept_pixels: int) -> None:
+        self._kept_pixels = kept_pixels
+        self._known: dict[Path, Tensor | IqsrError] = {}
+        """The one used last is last."""
 
     def __call__(self, tasks: list[Task]) -> _Batch:
-        previous, self._originals = self._originals, {}
         pictures = [self._picture(task) for task in tasks]
-        originals = [self._original(task, previous) for task in tasks]
+        originals = [self._original(task) for task in tasks]
+        self._forget({task.scored.path for task in tasks} | {task.original for task in tasks if task.original})
         return _Batch(tasks, pictures, originals)
+
+    def _decoded(self, path: Path, hashes: set[str]) -> Tensor | IqsrError:
+        known = self._known.pop(path, None)
+        self._known[path] = _read(path, hashes) if known is None else known
+        return self._known[path]
+
+    def _forget(self, of_this_batch: set[Path]) -> None:
+        pixels = 0
+        for path in [path for path in reversed(self._known) if path not in of_this_batch]:
+            picture = self._known[path]
+            pixels += 0 if isinstance(picture, IqsrError) else picture.shape[2] * picture.shape[3]
+            if pixels > self._kept_pixels:
+                del self._known[path]
 
     def _picture(self, task: Task) -> Tensor | None:
         if not task.wanted:
             return None
-        picture = _read(task.scored.path, {key.picture for key in task.keys.values()})
+        picture = self._decoded(task.scored.path, {key.picture for key in task.keys.values()})
         if isinstance(picture, IqsrError):
             task.scored.add_error(picture)
             task.wanted, task.original = [], None
             return None
         return picture
 
-    def _original(self, task: Task, previous: dict[Path, Tensor | IqsrError]) -> Tensor | None:
-        path = task.original
-        if path is None:
+    def _original(self, task: Task) -> Tensor | None:
+        if task.original is None:
             return None
-        if path not in self._originals:
-            hashes = {key.reference for key in task.keys.values()} - {""}
-            self._originals[path] = previous[path] if path in previous else _read(path, hashes)
-        original = self._originals[path]
+        original = self._decoded(task.original, {key.reference for key in task.keys.values()} - {""})
         if isinstance(original, IqsrError):
             task.scored.add_error(original)
             return None
@@ -202,22 +222,29 @@ def _measured(batch: _Batch, metric_set: MetricSet) -> dict[CacheKey, float]:
     """Measure a batch and put the scores into its tasks. Returns the scores to cache."""
     new_scores: dict[CacheKey, float] = {}
     for name in metric_set.names:
-        compares = metric_set.cards[name].reference == "full"
+        compares = metric_set.cards[name].compares
         indices = [i for i, task in enumerate(batch.tasks) if name in task.wanted]
-        indices = [i for i in indices if batch.originals[i] is not None or not compares]
-        if not indices:
-            continue
-        x = _joined(batch.pictures, indices)
-        reference = _joined(batch.originals, indices) if compares else None
-        for i, score in zip(indices, metric_set.measure(name, x, reference), strict=True):
-            task = batch.tasks[i]
-            if isinstance(score, str):
-                task.scored.add_error(score)
-                continue
-            task.scored.scores[name] = score
-            if name in task.keys:
-                new_scores[task.keys[name]] = score
+        for alike in _by_reference_size(batch, indices) if compares else [indices] if indices else []:
+            x = _joined(batch.pictures, alike)
+            reference = _joined(batch.originals, alike) if compares else None
+            for i, score in zip(alike, metric_set.measure(name, x, reference), strict=True):
+                task = batch.tasks[i]
+                if isinstance(score, str):
+                    task.scored.add_error(score)
+                    continue
+                task.scored.scores[name] = score
+                if name in task.keys:
+                    new_scores[task.keys[name]] = score
     return new_scores
+
+
+def _by_reference_size(batch: _Batch, indices: Sequence[int]) -> list[list[int]]:
+    """The indices of tasks that have a reference, grouped by its size: inputs of one batch may differ in size."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for index in indices:
+        if (original := batch.originals[index]) is not None:
+            found.setdefault(tuple(original.shape), []).append(index)
+    return list(found.values())
 
 
 def _joined(pictures: Sequence[Tensor | None], indices: Sequence[int]) -> Tensor:

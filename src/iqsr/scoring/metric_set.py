@@ -87,11 +87,11 @@ class MetricSet:
     @property
     def with_reference(self) -> list[str]:
         """The full-reference metrics among them."""
-        return [name for name, about in self.cards.items() if about.reference == "full"]
+        return [name for name, about in self.cards.items() if about.compares]
 
     def border(self, name: str) -> int:
         """Pixels that this metric crops on each side."""
-        return self._crop_border if self.cards[name].reference == "full" else 0
+        return self._crop_border if self.cards[name].compares else 0
 
     def too_small(self, name: str, width: int, height: int) -> str | None:
         """Why a picture is too small for this metric; None where it is not."""
@@ -132,7 +132,7 @@ class MetricSet:
         (out of memory, or one bad picture), its pictures are measured one by one.
         """
         self.load([name])
-        original = reference if self.cards[name].reference == "full" else None
+        original = reference if self.cards[name].compares else None
         try:
             return [_score(name, value) for value in self._values(name, x, original)]
         # What other people's networks raise for a picture they cannot digest, and torch without memory.

@@ -3,16 +3,13 @@
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 from unicodedata import normalize
 
+from iqsr.datasets.names import beginnings
 from iqsr.errors import PictureError, UsageError
 from iqsr.images.find import OnUnread, exists, find_pictures
-
-_SCALE = re.compile(r"[xX][0-9]")
-"""As in `babyx4`, the usual names of enlarged pictures."""
 
 _ENLARGED = re.compile(r"[ _.-]?[xX][0-9]")
 """What follows the original's name in those of its enlargements: `0801x4`, `0801_x4_ours`. No other picture's name."""
@@ -59,7 +56,7 @@ class References:
         if self._single is not None:
             return self._single
         own = normalize("NFC", relative.stem)
-        stem = next((beginning for beginning in _beginnings(own) if beginning in self._by_stem), None)
+        stem = next((beginning for beginning in beginnings(own) if beginning in self._by_stem), None)
         if stem is None:
             raise PictureError(f"no reference in '{self.path}': no picture there is named like it")
         candidates = _in_same_place(self._by_stem[stem], relative.parent)
@@ -87,16 +84,6 @@ class References:
             original,
             others,
         )
-
-
-def _beginnings(stem: str) -> Iterable[str]:
-    """The stem itself, then its beginnings, the longest first, but none that ends amid a number or a word."""
-    for length in range(len(stem), 0, -1):
-        beginning, rest = stem[:length], stem[length:]
-        both = beginning[-1] + rest[:1]
-        amid_word = both.isalpha() and not _SCALE.match(rest)
-        if not rest or not (both.isdecimal() or amid_word):
-            yield beginning
 
 
 def _in_same_place(candidates: list[Path], place: Path) -> list[Path]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iqsr.errors import IqsrError, PictureError
+from iqsr.errors import IqsrError
 from iqsr.images import open_as_srgb
 from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash
 from iqsr.scoring.metric_set import MetricSet, batches
@@ -56,17 +56,23 @@ def planned(
     references: OriginalLookup | None,
     cache: ScoreCache | None,
     pixels: int,
+    wanted: Sequence[Collection[str]] | None = None,
 ) -> Iterator[list[Task]]:
-    """Yield batches of pictures of equal size. Pictures that need no decoding (cached, or unreadable) come first."""
+    """Yield batches of pictures of equal size. Pictures that need no decoding (cached, or unreadable) come first.
+
+    wanted: the metrics that measure each of `found`; all of them by default.
+    """
     for start in range(0, len(found), _CHUNK):
-        chunk = enumerate(found[start : start + _CHUNK], start)
-        tasks = [_task(index, path, relative, metric_set, references) for index, (path, relative) in chunk]
+        tasks: list[Task] = []
+        for index, (path, relative) in enumerate(found[start : start + _CHUNK], start):
+            names = [name for name in metric_set.names if wanted is None or name in wanted[index]]
+            tasks.append(_task(index, path, relative, metric_set, references, names))
         if cache is not None:
             _fill_from_cache(tasks, metric_set, cache)
         complete = [task for task in tasks if not task.wanted]
         missing = [task for task in tasks if task.wanted]
         for task in missing:
-            if not any(metric_set.cards[name].reference == "full" for name in task.wanted):
+            if not any(metric_set.cards[name].compares for name in task.wanted):
                 task.original = None
         if complete:
             yield complete
@@ -74,7 +80,14 @@ def planned(
             yield [missing[index] for index in indices]
 
 
-def _task(index: int, path: Path, relative: Path, metric_set: MetricSet, references: OriginalLookup | None) -> Task:
+def _task(
+    index: int,
+    path: Path,
+    relative: Path,
+    metric_set: MetricSet,
+    references: OriginalLookup | None,
+    names: Sequence[str],
+) -> Task:
     """Read the headers of a picture and its original, and find which metrics can measure it."""
     task = Task(index, PictureScores(path), [])
     try:
@@ -83,14 +96,16 @@ def _task(index: int, path: Path, relative: Path, metric_set: MetricSet, referen
         task.scored.add_error(error)
         return task
     task.scored.width, task.scored.height = info.width, info.height
-    task.wanted = [name for name in metric_set.names if _large_enough(task.scored, metric_set, name)]
-    if references is not None:
+    task.wanted = [name for name in names if _large_enough(task.scored, metric_set, name)]
+    if references is not None and any(metric_set.cards[name].compares for name in names):
         try:
             task.original = task.scored.reference = references.original_of(relative)
-            _check_same_size(task.scored, task.original)
+            other = open_as_srgb(task.original).info
         except IqsrError as error:
             task.scored.add_error(error)
-            task.wanted = [name for name in task.wanted if name not in metric_set.with_reference]
+            task.wanted = [name for name in task.wanted if not metric_set.cards[name].compares]
+        else:
+            task.wanted = _comparable(task, metric_set, (other.width, other.height))
     return task
 
 
@@ -101,13 +116,18 @@ def _large_enough(scored: PictureScores, metric_set: MetricSet, name: str) -> bo
     return why is None
 
 
-def _check_same_size(scored: PictureScores, original: Path) -> None:
-    info = open_as_srgb(original).info
-    if (info.width, info.height) != (scored.width, scored.height):
-        raise PictureError(
-            f"has {scored.width} x {scored.height} pixels, its reference '{original}' {info.width} x {info.height}; "
-            "crop or resize one of them"
+def _comparable(task: Task, metric_set: MetricSet, other: tuple[int, int]) -> list[str]:
+    """The wanted metrics that accept a reference of that (width, height). Adds an error if any does not."""
+    size = (task.scored.width or 0, task.scored.height or 0)
+    cards = {name: metric_set.cards[name] for name in task.wanted}
+    unfit = [card for card in cards.values() if card.compares and not card.fits(size, other)]
+    if unfit:
+        inputs = ", ".join(card.name for card in unfit if card.reference == "input")
+        advice = f"{inputs} takes the input, smaller by a whole factor" if inputs else "crop or resize one of them"
+        task.scored.add_error(
+            f"has {size[0]} x {size[1]} pixels, its reference '{task.original}' {other[0]} x {other[1]}; {advice}"
         )
+    return [name for name in task.wanted if cards[name] not in unfit]
 
 
 def _fill_from_cache(tasks: Sequence[Task], metric_set: MetricSet, cache: ScoreCache) -> None:
@@ -125,6 +145,6 @@ def _fill_from_cache(tasks: Sequence[Task], metric_set: MetricSet, cache: ScoreC
 
 
 def _key(task: Task, name: str, metric_set: MetricSet) -> CacheKey:
-    compares = metric_set.cards[name].reference == "full" and task.original is not None
+    compares = metric_set.cards[name].compares and task.original is not None
     original = content_hash(task.original) if compares and task.original else ""
     return CacheKey(content_hash(task.scored.path), original, name, metric_set.fingerprint(name))

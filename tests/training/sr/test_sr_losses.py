@@ -13,6 +13,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
 from iqsr.metrics import card, load_metric
+from iqsr.metrics.lr_consistency import lr_consistency, reduced
 from iqsr.metrics.metric import Metric
 from iqsr.training.sr import objective
 from iqsr.training.sr.discriminator import UNetDiscriminator, gan_loss
@@ -21,9 +22,7 @@ from iqsr.training.sr.losses import (
     ldl_loss,
     ldl_map,
     local_variance,
-    lr_consistency,
     negative_loss,
-    reduced,
 )
 from iqsr.training.sr.objective import Objective, QualityTerm
 from iqsr.training.sr.perceptual import VGG19_LAYERS, Perceptual, Vgg19

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iqsr.datasets.labels import Label
+from iqsr.metrics.lr_consistency import reduced
 
 NEGATIVE_FACTOR = 300.0
 """HGGT's factor of the negative term, before the recipe's weight."""
@@ -15,21 +16,9 @@ def l1(output: Tensor, target: Tensor) -> Tensor:
     return F.l1_loss(output, target)
 
 
-def reduced(x: Tensor, scale: int) -> Tensor:
-    """x: (N, 3, H, W) reduced by `scale`, bicubic with antialiasing; not clamped."""
-    return F.interpolate(x, scale_factor=1 / scale, mode="bicubic", antialias=True, align_corners=False)
-
-
 def consistency_loss(output: Tensor, lr: Tensor, scale: int) -> Tensor:
     """Mean absolute difference of the reduced output to the input: what is invented must not contradict it."""
     return F.l1_loss(reduced(output, scale), lr)
-
-
-def lr_consistency(output: Tensor, lr: Tensor) -> Tensor:
-    """(N,): PSNR in dB of the reduced output against the input; higher is better, at most 100."""
-    small = reduced(output, output.shape[2] // lr.shape[2]).clamp(0, 1)
-    error = (small - lr).square().flatten(1).mean(1)
-    return -10 * error.clamp_min(1e-10).log10()
 
 
 def flatness(original: Tensor, allowed: float = 2.0) -> Tensor:

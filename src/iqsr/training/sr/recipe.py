@@ -215,7 +215,7 @@ class TrainRecipe(LoopRecipe):
         sampling, patch = self.sampling, self.data.patch
         if sampling.sampler in ("sma", "smp", "amo"):
             chosen = _card(sampling.metric, "sampling.metric")
-            if chosen.reference == "full":
+            if chosen.compares:
                 raise ValueError(
                     f"sampling.metric = '{chosen.name}' compares with a reference, and ground truths have none: "
                     "choose one without, such as srq"

@@ -17,7 +17,7 @@ from iqsr.images import read_rgb
 from iqsr.images.find import find_pictures
 from iqsr.io.atomic import atomic_open
 from iqsr.metrics import card, load_metric
-from iqsr.training.sr.losses import lr_consistency
+from iqsr.metrics.lr_consistency import lr_consistency
 from iqsr.training.sr.recipe import GuardRecipe, ValidationRecipe
 
 logger = logging.getLogger(__name__)
@@ -122,6 +122,8 @@ class Validation:
         metric = self.metrics[name]
         if metric.card.reference == "full":
             return [metric(y, x) for y, x in zip(outputs, self.originals, strict=True)]
+        if metric.card.reference == "input":
+            return [metric(y, lr) for y, lr in zip(outputs, self.inputs, strict=True)]
         return [metric(y) for y in outputs]
 
     def _write_comparisons(self, outputs: Sequence[Tensor], folder: Path) -> None:

@@ -1,0 +1,268 @@
+"""`iqsr evaluate`: models on a data set, scored under a named protocol."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iqsr.cli.interrupt import interruptible
+from iqsr.cli.options import COMPUTING, FILES, Cache, Device, NoCache, output_option, precision_option
+from iqsr.cli.parsing import output_path, score_cache
+from iqsr.cli.progress import printable
+from iqsr.errors import UsageError
+
+if TYPE_CHECKING:
+    from iqsr.evaluation import Evaluation, EvaluationRecipe, Problem
+
+HELP = """Compare models on a data set: outputs, scores, and what each number is.
+
+The set is HGGT's Test-100, RealSR v3, folders of inputs and originals (HR and LR),
+originals alone (--degradation makes the inputs), or inputs alone. Models are
+names, bicubic, checkpoints, adapters, runs, and folders of pictures made
+elsewhere, which are matched by name. Scores go to DIR/scores.parquet, one row a
+picture, model and metric. The same command goes on where it was stopped, and
+computes only what is new.
+What cannot be had is reported and the rest goes on; the exit code is 1 then, 2 for
+wrong arguments. --strict ends it at once.
+
+[bold]Examples[/bold]
+
+  iqsr evaluate --data HGGT/Test-100 --protocol hggt --models bicubic,realesrgan-x4plus -o results/
+
+  iqsr evaluate --data photos/ --degradation real-esrgan --models bicubic,mine=runs/ft -o results/
+
+  iqsr evaluate --init results/
+
+  iqsr evaluate results/evaluation.toml
+"""
+
+_GO_ON = "the same command goes on from here"
+_SET = "The set"
+
+
+def command(
+    recipe: Annotated[
+        Path | None, typer.Argument(metavar="[RECIPE]", help="A file that --init wrote: the whole evaluation.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("-d", "--data", metavar="SET", help="Folder of the set.", show_default=False)
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option("--models", metavar="A,B,...", help="Models; NAME=SOURCE names the row.", show_default=False),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics", "-m", metavar="A,B,...", help="Names that `iqsr metrics` lists. Default: the protocol's."
+        ),
+    ] = None,
+    protocol: Annotated[str, typer.Option(metavar="NAME", help="rgb, hggt, osediff, ntire2026, luma-shave4.")] = "rgb",
+    baseline: Annotated[
+        str, typer.Option(metavar="MODEL", help="The model that others are tested against. Default: the first.")
+    ] = "",
+    output: Annotated[Path | None, output_option("Folder of the results.", metavar="DIR")] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            "--init",
+            parser=output_path,
+            metavar="DIR",
+            help="Write DIR/evaluation.toml with these options and comments, and run nothing.",
+            show_default=False,
+        ),
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(metavar="LAYOUT", help="auto, hggt, realsr, pairs, hr, lr.", rich_help_panel=_SET)
+    ] = "auto",
+    lr: Annotated[
+        str, typer.Option(metavar="DIR", help="Inputs, where they are elsewhere.", rich_help_panel=_SET)
+    ] = "",
+    scale: Annotated[
+        int, typer.Option(metavar="FACTOR", help="How much larger outputs are.", rich_help_panel=_SET)
+    ] = 4,
+    cameras: Annotated[str, typer.Option(metavar="A,B", help="Of RealSR.", rich_help_panel=_SET)] = "Canon,Nikon",
+    degradation: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Of originals alone: bicubic, hggt-one-stage, hggt-two-stage, real-esrgan.",
+            rich_help_panel=_SET,
+        ),
+    ] = "",
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the degradation.", rich_help_panel=_SET)] = 0,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option("--scores", metavar="FILE", help="Scores made elsewhere: .csv, .parquet.", rich_help_panel=FILES),
+    ] = None,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    device: Device = "auto",
+    precision: Annotated[str, precision_option("fp32, bf16, auto; metrics compute in fp32.")] = "fp32",
+    gold_standard: Annotated[
+        bool,
+        typer.Option(
+            "--gold-standard/--no-gold-standard",
+            help="A row for the set's own ground truths.",
+            rich_help_panel=COMPUTING,
+        ),
+    ] = True,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End at the first problem.", rich_help_panel=COMPUTING)
+    ] = False,
+    paper: Annotated[
+        int | None,
+        typer.Option("--paper", metavar="N", help="Show the published rows of table 7 or 8 of arXiv:2504.18524, too."),
+    ] = None,
+    paper_table: Annotated[
+        int | None,
+        typer.Option(
+            "--paper-table", metavar="N", help="The models of table 7 or 8: what its recipes trained, from --runs."
+        ),
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option("--runs", metavar="DIR", help="Folder of the runs of the paper's recipes.")
+    ] = None,
+) -> None:
+    """Evaluate models (see HELP)."""
+    from iqsr.evaluation.recipe import checked, named, read_evaluation_recipe
+
+    how = _Options(device, strict, score_cache(cache, no_cache), paper or paper_table)
+    if recipe is not None:
+        if data is not None or models is not None or metrics is not None or init is not None:
+            raise UsageError(f"'{recipe}' says what is evaluated: change it there, and give -o, --strict or --device")
+        _evaluate(read_evaluation_recipe(recipe), output or recipe.parent, how)
+        return
+    settings: dict[str, Any] = {
+        "data": {
+            "path": data or "",
+            "layout": layout,
+            "lr": lr,
+            "scale": scale,
+            "cameras": _split(cameras),
+            "degradation": degradation,
+            "seed": seed,
+        },
+        "models": [*(named(text) for text in _split(models)), *_paper_models(paper_table, runs)],
+        "metrics": _split(metrics),
+        "protocol": protocol,
+        "baseline": baseline,
+        "gold_standard": gold_standard,
+        "scores": scores or [],
+        "precision": precision,
+    }
+    if init is not None:
+        _init(checked(settings), init)
+        return
+    if data is None or output is None or not (settings["models"] or scores):
+        raise UsageError("give --data SET, --models A,B,... and -o DIR; or a file that --init wrote")
+    _evaluate(checked(settings), output, how)
+
+
+def _split(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def _paper_models(table: int | None, runs: Path | None) -> list[dict[str, str]]:
+    """The rows of the paper's table whose run is in `runs`; the command that makes each missing one is printed."""
+    from iqsr.evaluation.paper_table import paper_rows
+
+    if (table is None) != (runs is None):
+        raise UsageError("--paper-table N and --runs DIR go together")
+    if table is None or runs is None:
+        return []
+    rows = paper_rows(table, runs)
+    for missing in rows.missing:
+        print(printable(f"iqsr: no run for '{missing.model}': {missing.command}"), file=sys.stderr)
+    return [{"model": row.model, "name": row.name} for row in rows.models]
+
+
+def _init(recipe: EvaluationRecipe, folder: Path) -> None:
+    """Write the recipe; one that is there is never replaced."""
+    from iqsr.evaluation.recipe import ModelRecipe, commented_toml, relative_to
+    from iqsr.evaluation.result import RECIPE_FILE
+    from iqsr.io.atomic import write_text
+
+    file = folder / RECIPE_FILE
+    if file.exists():
+        raise UsageError(f"'{file}' is there already: edit it, or name another folder")
+    if not recipe.models:
+        recipe = recipe.model_copy(update={"models": (ModelRecipe(model="bicubic"),)})
+    write_text(file, commented_toml(relative_to(recipe, folder)))
+    missing = "" if recipe.data.path else "; fill in data.path"
+    typer.echo(printable(f"{file}{missing}; run: iqsr evaluate {file}"))
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What is not part of the recipe."""
+
+    device: str
+    strict: bool
+    cache: Path | None
+    paper: int | None
+
+
+def _evaluate(recipe: EvaluationRecipe, out: Path, options: _Options) -> None:
+    from iqsr.cli.progress import StageBars
+    from iqsr.evaluation.published import published
+    from iqsr.evaluation.run import Setting, run
+    from iqsr.evaluation.tables import write_tables
+
+    def report(problem: Problem) -> None:
+        print(printable(f"iqsr: {problem.text}"), file=sys.stderr)
+
+    rows = published(options.paper) if options.paper is not None else []
+    with interruptible(_GO_ON), StageBars() as bars:
+        found = run(
+            recipe,
+            out,
+            Setting(
+                device=options.device,
+                cache=options.cache,
+                strict=options.strict,
+                on_progress=lambda what, done, total: bars.stage(what, done, total, {}),
+                on_problem=report,
+            ),
+        )
+        write_tables(found, out, rows)
+    print_table(found)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+def print_table(found: Evaluation) -> None:
+    """The mean of each model by each metric, and how many images it is over where that is not all."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=1000)
+    typer.echo(printable(f"{found.set.name}: {len(found.set.items)} images; protocol {found.protocol.name}"))
+    shown = Table("model", box=box.SIMPLE_HEAD)
+    for metric in found.metrics:
+        arrow = "higher" if metric.higher_is_better else "lower"
+        partial = f"\npartial: no {', '.join(metric.partial)}" if metric.partial else ""
+        shown.add_column(f"{metric.name}\n{arrow}{partial}", justify="right")
+    means, counts = found.means(), found.counts()
+    for model in found.models:
+        cells = [
+            _cell(means.loc[model.name, metric.name], counts.loc[model.name, metric.name], found, metric.reference)
+            for metric in found.metrics
+        ]
+        shown.add_row(Text(printable(model.name)), *cells)
+    console.print(shown)
+
+
+def _cell(mean: Any, count: Any, found: Evaluation, reference: str) -> str:
+    if mean != mean:
+        return "-"
+    of_all = reference == "derived" or count == len(found.set.items)
+    return f"{mean:.4f}" + ("" if of_all else f" (n={int(count)})")

@@ -1,0 +1,59 @@
+"""Files that an evaluation makes, and what each was made of: what is there is not made again, what changed is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from iqsr.errors import IqsrError
+from iqsr.io.atomic import append, write_text
+from iqsr.scoring import content_hash
+
+_JOURNAL = "made.jsonl"
+
+
+class Made:
+    """The files in a folder. A line is added to its journal when a file is there whole.
+
+    >>> made = Made(Path("pictures/mine"))
+    >>> if not made.has("0801.png", of):
+    ...     write(folder / "0801.png")
+    ...     made.add("0801.png", of)
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._journal = folder / _JOURNAL
+        self._known: dict[str, dict[str, str]] = {}
+        if self._journal.is_file():
+            for line in self._journal.read_text(encoding="utf-8").splitlines():
+                self._read(line)
+
+    def has(self, name: str, of: str) -> bool:
+        """Whether the file was made of that, and is as it was then. of: stands for all that the file depends on."""
+        known = self._known.get(name)
+        if known is None or known["of"] != of or not (self.folder / name).is_file():
+            return False
+        try:
+            return content_hash(self.folder / name) == known["sha256"]
+        except IqsrError:
+            return False
+
+    def add(self, name: str, of: str) -> None:
+        """Note that the file was made. WriteError."""
+        entry = {"file": name, "of": of, "sha256": content_hash(self.folder / name)}
+        self._known[name] = entry
+        append(self._journal, (json.dumps(entry) + "\n").encode())
+
+    def close(self) -> None:
+        """Write the journal anew, sorted, an entry a file: the same whatever was stopped and begun again between."""
+        if self._known:
+            lines = [json.dumps(self._known[name]) + "\n" for name in sorted(self._known)]
+            write_text(self._journal, "".join(lines))
+
+    def _read(self, line: str) -> None:
+        try:
+            entry = json.loads(line)
+            self._known[entry["file"]] = {key: str(entry[key]) for key in ("file", "of", "sha256")}
+        except (ValueError, KeyError, TypeError):
+            return  # cut off when the power went: its file is made again

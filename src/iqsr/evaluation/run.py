@@ -1,0 +1,219 @@
+"""The evaluation itself: inputs, outputs, scores, files; each step keeps what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iqsr.datasets.evaluation_set import EvaluationSet
+from iqsr.errors import IqsrError, UnknownNameError, UsageError, WeightsError
+from iqsr.evaluation.contestants import GOLD_STANDARD, Contestant, contestants
+from iqsr.evaluation.joined import Joined, join_scores
+from iqsr.evaluation.measure import Cell, Outcome, cells, measure
+from iqsr.evaluation.pictures import with_pictures
+from iqsr.evaluation.problems import Problem, Problems
+from iqsr.evaluation.protocols import Protocol, protocol
+from iqsr.evaluation.recipe import EvaluationRecipe
+from iqsr.evaluation.result import INPUTS, PICTURES, Evaluation, write_evaluation
+from iqsr.evaluation.rows import derived, empty_row, is_same, row_of
+from iqsr.evaluation.scores import COLUMNS, SCORES_FILE, EvaluatedMetric, Row, evaluated, known_rows, sorted_scores
+from iqsr.evaluation.sets import open_set, with_inputs
+from iqsr.io.locks import locked
+from iqsr.metrics import availability, card
+from iqsr.scoring import MetricSet
+from iqsr.scoring.metric_set import BATCH_PIXELS
+
+if TYPE_CHECKING:
+    from iqsr.metrics import MetricCard
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is done, how many are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How an evaluation runs; none of it changes a score."""
+
+    device: str = "cpu"
+    cache: Path | None = None
+    """file that remembers scores, so that what was stopped goes on"""
+    strict: bool = False
+    """whether the first problem ends it"""
+    pixels: int = BATCH_PIXELS
+    """of pictures that are measured together"""
+    on_progress: OnProgress = lambda what, done, total: None
+    on_problem: Callable[[Problem], None] = lambda problem: None
+
+
+def run(recipe: EvaluationRecipe, out: Path, setting: Setting | None = None) -> Evaluation:
+    """Evaluate as the recipe says, and write the results to the folder `out`.
+
+    What is there and still right is kept: pictures of the same network and input, scores of the same pictures. Raises
+    UsageError for settings that cannot be right, IqsrError for the first problem where `strict` is set.
+    """
+    how = setting or Setting()
+    problems = Problems(how.strict, how.on_problem)
+    chosen = protocol(recipe.protocol)
+    data = open_set(recipe.data)
+    for line in data.findings:
+        problems.add(line)
+    metric_set, named = _metrics(recipe, chosen, data, how.device, problems)
+    models = contestants(recipe.models, [item.name for item in data.items], problems)
+    if not models and not recipe.scores:
+        raise UsageError("there is no model to evaluate")
+    with locked(out, "iqsr evaluate"):
+        data = with_inputs(data, recipe.data, out / INPUTS, problems, lambda d, n: how.on_progress("inputs", d, n))
+        made = [
+            with_pictures(
+                model,
+                data.items,
+                recipe.data.scale,
+                out / PICTURES / model.name,
+                problems,
+                precision=recipe.precision,
+                device=how.device,
+                on_progress=how.on_progress,
+            )
+            for model in models
+        ]
+        shown = [_gold(), *made] if recipe.gold_standard and data.has_references else made
+        rows = _scored(data, shown, metric_set, named, chosen, out, how, problems)
+        metrics = [evaluated(metric_set, name, named[name]) for name in metric_set.names]
+        joined = [join_scores(file, [item.name for item in data.items], problems) for file in recipe.scores]
+        found = _together(recipe, chosen, data, shown, metrics, rows, joined)
+        found = replace(found, problems=tuple(problems.found), folder=out)
+        write_evaluation(found, recipe, out)
+    return found
+
+
+def _gold() -> Contestant:
+    return Contestant(GOLD_STANDARD, "gold", "the set's own ground truths")
+
+
+def _metrics(
+    recipe: EvaluationRecipe, chosen: Protocol, data: EvaluationSet, device: str, problems: Problems
+) -> tuple[MetricSet, dict[str, str]]:
+    """The metrics that can be had, and what the protocol calls each. UsageError where none can.
+
+    One without weights is a problem; one that compares, for a set without anything to compare with, is too.
+    """
+    named: dict[str, str] = {}
+    for own in (card(name).name for name in recipe.metrics or chosen.metrics):
+        named.setdefault(card(chosen.variant(own)).name, own)
+    metric_set = MetricSet(list(named), device=device)
+    here = {name: one for name, one in metric_set.cards.items() if _is_here(one, data, metric_set, named, problems)}
+    if not here:
+        raise UsageError(f"none of the metrics can be had: {', '.join(named.values())}")
+    border = chosen.crop_border if any(one.reference == "full" for one in here.values()) else 0
+    return MetricSet(list(here), device=device, crop_border=border), {name: named[name] for name in here}
+
+
+def _is_here(
+    about: MetricCard, data: EvaluationSet, metric_set: MetricSet, named: dict[str, str], problems: Problems
+) -> bool:
+    if about.reference == "full" and not data.has_references:
+        problems.add(f"{about.name} compares with an original, and '{data.name}' has none", metric=named[about.name])
+        return False
+    state = availability(about.name)
+    if state.available:
+        return True
+    try:
+        metric_set.load([about.name])
+    except (WeightsError, UsageError) as error:
+        problems.add(f"{about.name} is left out: {error}", metric=named[about.name])
+        return False
+    return True
+
+
+def _scored(
+    data: EvaluationSet,
+    models: Sequence[Contestant],
+    metric_set: MetricSet,
+    named: dict[str, str],
+    chosen: Protocol,
+    out: Path,
+    how: Setting,
+    problems: Problems,
+) -> list[Row]:
+    """A row for each cell: from the table that is there where nothing has changed, else measured."""
+    known = known_rows(out / SCORES_FILE)
+    facts = {name: evaluated(metric_set, name, named[name]) for name in metric_set.names}
+    by_name = {model.name: model for model in models}
+    rows: dict[int, Row] = {}
+    listed = cells(data.items, models, metric_set.cards.values())
+    to_do: dict[int, Cell] = {}
+    for place, cell in enumerate(listed):
+        try:
+            fingerprint = metric_set.fingerprint(cell.card.name)
+            row = row_of(cell, by_name[cell.model], facts[cell.card.name], fingerprint, chosen)
+        except IqsrError as error:  # a picture has vanished, or cannot be read
+            problems.add(error, model=cell.model, image=cell.image)
+            continue
+        rows[place] = row
+        before = known.get((row["image"], row["model"], row["metric"]))
+        if before is not None and is_same(row, before):
+            row["score"] = before["score"]
+        else:
+            to_do[place] = cell
+    outcomes = measure(
+        list(to_do.values()), metric_set, cache=how.cache, pixels=how.pixels, on_progress=how.on_progress
+    )
+    for place, (cell, outcome) in zip(to_do, outcomes, strict=True):
+        _fill(rows[place], cell, outcome, named, problems)
+    return list(rows.values())
+
+
+def _fill(row: Row, cell: Cell, outcome: Outcome, named: dict[str, str], problems: Problems) -> None:
+    row["score"], row["error"] = outcome.score, "; ".join(outcome.errors)
+    for line in outcome.errors:
+        problems.add(line, model=cell.model, image=cell.image, metric=named[cell.card.name])
+
+
+def _together(
+    recipe: EvaluationRecipe,
+    chosen: Protocol,
+    data: EvaluationSet,
+    models: Sequence[Contestant],
+    metrics: Sequence[EvaluatedMetric],
+    rows: Sequence[Row],
+    joined: Sequence[Joined],
+) -> Evaluation:
+    """Measured scores, those of files, and what is derived, as one table."""
+    from pandas import DataFrame
+
+    all_rows, shown = list(rows), list(models)
+    columns = {one.name: one for part in joined for one in part.metrics} | {one.name: one for one in metrics}
+    for part in joined:
+        _check_new(part, all_rows)
+        all_rows += [{**empty_row(chosen), **row} for row in part.rows]
+        known = {model.name for model in shown}
+        names = dict.fromkeys(row["model"] for row in part.rows)
+        shown += [Contestant(name, "scores", part.file) for name in names if name not in known]
+    more, derived_rows = derived(chosen, shown, all_rows)
+    ordered = sorted(columns.values(), key=_place_in_taxonomy)
+    table = sorted_scores(DataFrame([*all_rows, *derived_rows], columns=list(COLUMNS)))
+    return Evaluation(table, data, chosen, (*ordered, *more), tuple(shown), (), _baseline(recipe, shown))
+
+
+def _check_new(part: Joined, rows: Sequence[Row]) -> None:
+    there = {(row["image"], row["model"], row["metric"]) for row in rows}
+    for row in part.rows:
+        if (row["image"], row["model"], row["metric"]) in there:
+            raise UsageError(
+                f"'{part.file}' has a score of {row['metric']} for image '{row['image']}' of '{row['model']}', which "
+                "is there already: leave it out, or call its model otherwise"
+            )
+
+
+def _baseline(recipe: EvaluationRecipe, models: Sequence[Contestant]) -> str | None:
+    names = [model.name for model in models if model.kind != "gold"]
+    if recipe.baseline and recipe.baseline not in names:
+        raise UnknownNameError("baseline among the models", recipe.baseline, names)
+    return recipe.baseline or next(iter(names), None)
+
+
+def _place_in_taxonomy(metric: EvaluatedMetric) -> tuple[int, int]:
+    references, levels = ("full", "input", "none"), ("low", "mid", "high")
+    return references.index(metric.reference), levels.index(metric.level)

@@ -1,0 +1,107 @@
+"""`iqsr evaluate`: what it prints, writes and returns."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from iqsr.evaluation.recipe import EvaluationRecipe, read_evaluation_recipe
+from iqsr.evaluation.result import read_evaluation
+from support.commands import Run
+from support.evaluation_samples import outputs, pairs, psnr_of
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("IQSR_CACHE", str(tmp_path / "cache"))
+    pairs(Path("set"))
+    outputs(Path("ours"), {"a": 5, "b": 5})
+
+
+def test_it_prints_means_with_directions_and_names_the_protocol(iqsr: Run) -> None:
+    ended = iqsr("evaluate", "--data", "set", "--models", "bicubic,ours", "--metrics", "psnr,laplacian", "-o", "out")
+    assert ended.code == 0
+    assert "set: 2 images; protocol rgb" in ended.out
+    assert re.search(rf"ours +{psnr_of(5):.4f} +[0-9.]+", ended.out)
+    assert "Gold Standard" in ended.out
+    assert ended.out.count("higher") == 2
+    assert sorted(path.name for path in Path("out").iterdir() if path.is_file() and path.name != ".lock") == [
+        "evaluation.json",
+        "evaluation.toml",
+        "scores.parquet",
+    ]
+
+
+def test_the_file_it_writes_runs_it_again(iqsr: Run) -> None:
+    options = ("--metrics", "psnr,ssim", "--protocol", "luma-shave4", "--baseline", "ours")
+    assert iqsr("evaluate", "-d", "set", "--models", "bicubic,mine=ours,ours", *options, "-o", "deep/out").code == 0
+    before = {path: path.read_bytes() for path in Path("deep/out").iterdir() if path.is_file()}
+    ended = iqsr("evaluate", "deep/out/evaluation.toml")
+    assert ended.code == 0
+    assert {path: path.read_bytes() for path in before} == before
+    found = read_evaluation(Path("deep/out"))
+    assert (found.baseline, found.protocol.name) == ("ours", "luma-shave4")
+    assert [model.name for model in found.models if model.kind != "gold"] == ["bicubic", "mine", "ours"]
+
+
+def test_init_writes_every_setting_with_a_comment(iqsr: Run) -> None:
+    ended = iqsr("evaluate", "--init", "new", "--data", "set", "--models", "bicubic,ours", "--protocol", "hggt")
+    assert (ended.code, ended.err) == (0, "")
+    assert "run: iqsr evaluate new/evaluation.toml" in ended.out
+    text = Path("new/evaluation.toml").read_text()
+    settings = [*EvaluationRecipe.model_fields, *EvaluationRecipe.model_fields["data"].annotation.model_fields]
+    for name in settings:
+        assert re.search(rf"^(\[+)?{name}\b", text, re.MULTILINE), name
+    recipe = read_evaluation_recipe(Path("new/evaluation.toml"))
+    assert Path(recipe.data.path).resolve() == Path("set").resolve()
+    assert recipe.protocol == "hggt"
+    assert iqsr("evaluate", "--init", "new").code == 2
+
+
+def test_comments_of_the_user_stay(iqsr: Run) -> None:
+    iqsr("evaluate", "--init", "new", "--data", "set", "--models", "ours", "-m", "psnr")
+    file = Path("new/evaluation.toml")
+    file.write_text("# mine\n" + file.read_text())
+    assert iqsr("evaluate", "new/evaluation.toml").code == 0
+    assert file.read_text().startswith("# mine\n")
+
+
+def test_problems_are_told_in_lines_and_end_in_1(iqsr: Run) -> None:
+    Path("ours/b.png").unlink()
+    ended = iqsr("evaluate", "--data", "set", "--models", "ours", "--metrics", "psnr", "-o", "out")
+    assert ended.code == 1
+    assert "iqsr: 'ours' has no picture for 'b'\n" in ended.err
+    assert f"{psnr_of(5):.4f} (n=1)" in ended.out
+
+
+def test_strict_makes_a_problem_fatal(iqsr: Run) -> None:
+    Path("ours/b.png").unlink()
+    ended = iqsr("evaluate", "--data", "set", "--models", "ours", "--metrics", "psnr", "-o", "out", "--strict")
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert "no picture for 'b' (without --strict" in ended.err
+    assert not Path("out/scores.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--data", "set", "-o", "out"], "give --data SET, --models A,B,... and -o DIR"),
+        (["--data", "nowhere", "--models", "ours", "-o", "out"], "no such folder: 'nowhere'"),
+        (["--data", "set", "--models", "bicubik", "-o", "out"], "unknown model 'bicubik'"),
+        (["--data", "set", "--models", "ours", "-m", "psnrr", "-o", "out"], "unknown metric 'psnrr'"),
+        (["--data", "set", "--models", "ours", "--protocol", "x", "-o", "out"], "unknown protocol 'x'"),
+        (["--data", "set", "--models", "ours", "--layout", "x", "-o", "out"], "data.layout should be 'auto'"),
+        (["--data", "set/HR", "--models", "ours", "--layout", "hr", "-o", "out"], "need a degradation"),
+        (["--data", "set/HR", "--degradation", "x", "--models", "ours", "-o", "out"], "unknown degradation 'x'"),
+        (["--data", "set", "--models", "ours", "--baseline", "x", "-m", "psnr", "-o", "out"], "unknown baseline"),
+        (["none.toml"], "cannot read recipe 'none.toml'"),
+    ],
+)
+def test_wrong_arguments_are_one_line(iqsr: Run, arguments: list[str], told: str) -> None:
+    ended = iqsr("evaluate", *arguments)
+    assert ended.code == 2
+    assert told in ended.err.splitlines()[-1]
+    assert "Traceback" not in ended.err

@@ -1,0 +1,183 @@
+"""What is there is not computed again, what changed is, and a kill changes no byte of the results."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import iqsr
+from iqsr.evaluation.recipe import checked
+from iqsr.evaluation.run import Setting, run
+from support.evaluation_samples import hggt, outputs, pairs, psnr_of, save, smooth
+
+P, S, N = "Positive", "Similar", "Negative"
+
+
+@pytest.fixture(autouse=True)
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The metrics that measure something, with how many pictures, as they are called."""
+    from iqsr.scoring import MetricSet
+
+    calls: list[str] = []
+    before = MetricSet.measure
+
+    def counted(self: MetricSet, name: str, x, reference=None):
+        calls.extend([name] * len(x))
+        return before(self, name, x, reference)
+
+    monkeypatch.setattr(MetricSet, "measure", counted)
+    return calls
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_second_run_measures_nothing_and_writes_the_same(measured: list[str]) -> None:
+    pairs(Path("set"))
+    iqsr.evaluate("set", ["bicubic"], ["psnr", "laplacian"], out="out")
+    before, stamps = everything_in(Path("out")), Path("out/pictures/bicubic/a.png").stat().st_mtime_ns
+    assert measured.count("psnr") == 2
+    measured.clear()
+    iqsr.evaluate("set", ["bicubic"], ["psnr", "laplacian"], out="out")
+    assert measured == []
+    assert everything_in(Path("out")) == before
+    assert Path("out/pictures/bicubic/a.png").stat().st_mtime_ns == stamps
+
+
+def test_a_further_model_or_metric_is_all_that_is_measured(measured: list[str]) -> None:
+    pairs(Path("set"))
+    outputs(Path("ours"), {"a": 5, "b": 5})
+    iqsr.evaluate("set", ["bicubic"], ["psnr"], out="out")
+    measured.clear()
+    iqsr.evaluate("set", ["bicubic", "ours"], ["psnr"], out="out")
+    assert measured == ["psnr"] * 2
+    measured.clear()
+    found = iqsr.evaluate("set", ["bicubic", "ours"], ["psnr", "ssim"], out="out")
+    assert measured == ["ssim"] * 4
+    assert len(found.scores) == 8
+
+
+def test_a_picture_that_changed_is_measured_again(measured: list[str]) -> None:
+    pairs(Path("set"))
+    outputs(Path("ours"), {"a": 5, "b": 5})
+    iqsr.evaluate("set", ["ours"], ["psnr"], out="out")
+    measured.clear()
+    outputs(Path("ours"), {"a": 10})
+    found = iqsr.evaluate("set", ["ours"], ["psnr"], out="out")
+    assert measured == ["psnr"]
+    assert found.scores["score"].tolist() == pytest.approx([psnr_of(10), psnr_of(5)], abs=1e-4)
+
+
+def test_another_original_is_measured_again(measured: list[str]) -> None:
+    pairs(Path("set"))
+    outputs(Path("ours"), {"a": 5, "b": 5})
+    iqsr.evaluate("set", ["ours"], ["psnr", "laplacian"], out="out")
+    measured.clear()
+    save(Path("set/HR/a.png"), smooth(9))
+    iqsr.evaluate("set", ["ours"], ["psnr", "laplacian"], out="out")
+    assert sorted(measured) == ["laplacian", "psnr"]  # the Gold Standard's own is another picture, too
+
+
+def test_another_input_or_model_makes_the_picture_again() -> None:
+    pairs(Path("set"))
+    iqsr.evaluate("set", ["m=bicubic"], ["psnr"], out="out")
+    before = everything_in(Path("out/pictures/m"))
+    save(Path("set/LR/a.png"), smooth(9, (8, 8)))
+    iqsr.evaluate("set", ["m=bicubic"], ["psnr"], out="out")
+    after = everything_in(Path("out/pictures/m"))
+    assert before["a.png"] != after["a.png"]
+    assert before["b.png"] == after["b.png"]
+    iqsr.evaluate("set", ["m=realesr-animevideov3"], ["psnr"], out="out")
+    assert everything_in(Path("out/pictures/m"))["b.png"] != after["b.png"]
+
+
+def test_a_picture_that_someone_changed_is_made_again() -> None:
+    pairs(Path("set"))
+    iqsr.evaluate("set", ["bicubic"], ["psnr"], out="out")
+    before = everything_in(Path("out"))
+    save(Path("out/pictures/bicubic/a.png"), smooth(9))
+    iqsr.evaluate("set", ["bicubic"], ["psnr"], out="out")
+    assert everything_in(Path("out")) == before
+
+
+def test_batches_of_any_size_give_the_same_scores() -> None:
+    pairs(Path("set"), ("a", "b", "c", "d"))
+    for seed, name in enumerate("abcd"):
+        save(Path(f"ours/{name}.png"), smooth(seed + 20))
+    metrics = ["psnr", "ssim", "psnr-y", "ssim-y-rounded", "stlpips", "laplacian", "lr-consistency"]
+    recipe = checked({"data": {"path": "set"}, "models": [{"model": "ours"}], "metrics": metrics})
+    tables = [run(recipe, Path(f"out{n}"), Setting(pixels=n * 32 * 32)).scores for n in (1, 2, 4)]
+    first = tables[0]["score"].tolist()
+    for other in tables[1:]:
+        assert other["score"].tolist() == pytest.approx(first, rel=1e-6)
+
+
+def test_each_picture_is_decoded_once_for_all_metrics_and_positives(monkeypatch: pytest.MonkeyPatch) -> None:
+    from iqsr.images.read import Picture
+
+    test = hggt(Path(), {"0001-0-0": (P, P, P, N), "0002-0-0": (S, P, P, P)})
+    outputs(Path("ours"), {"0001-0-0": 3, "0002-0-0": 3})
+    outputs(Path("theirs"), {"0001-0-0": 7, "0002-0-0": 7})
+    decoded: list[Path] = []
+    before = Picture.rows
+
+    def noted(self: Picture, band_height: int):
+        decoded.append(self.info.path)
+        return before(self, band_height)
+
+    monkeypatch.setattr(Picture, "rows", noted)
+    recipe = checked(
+        {
+            "data": {"path": str(test)},
+            "models": [{"model": "ours"}, {"model": "theirs"}],
+            "metrics": ["psnr", "ssim", "laplacian", "lr-consistency"],
+        }
+    )
+    run(recipe, Path("out"), Setting(pixels=1))
+    assert len(decoded) == len(set(decoded))
+    assert len(decoded) == 2 * (2 + 5 + 1)  # two outputs, five versions, the input
+
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+import iqsr
+iqsr.evaluate("set", ["bicubic"], ["psnr", "laplacian"], out="out", cache=Path("cache.sqlite"), degradation="bicubic",
+              layout="hr")
+"""
+
+
+def test_a_kill_in_the_middle_changes_no_byte() -> None:
+    for seed in range(24):
+        save(Path(f"set/{seed:02}.png"), smooth(seed, (66, 64)))
+    subprocess.run([sys.executable, "-c", _PROGRAM], check=True, capture_output=True)
+    whole = everything_in(Path("out"))
+    for stop in ("inputs/05.png", "pictures/bicubic/03.png"):
+        shutil.rmtree("out")
+        Path("cache.sqlite").unlink(missing_ok=True)
+        _killed_when(lambda stop=stop: Path("out", stop).exists())
+        assert not Path("out/scores.parquet").exists()
+        subprocess.run([sys.executable, "-c", _PROGRAM], check=True, capture_output=True)
+        assert everything_in(Path("out")) == whole
+
+
+def _killed_when(there: Callable[[], bool]) -> None:
+    process = subprocess.Popen([sys.executable, "-c", _PROGRAM])
+    until = time.monotonic() + 120
+    while not there() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
