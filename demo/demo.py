@@ -20,8 +20,10 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from iqsr import Upscaler
 from iqsr.metrics import availability, card, load_metric
 from iqsr.metrics.metric import Metric
+from iqsr.report.crops import Box
+from iqsr.report.encode import pixels
 from iqsr.report.page import Column, ComparedPicture, Row, Table, Variant, write_comparison
-from iqsr.report.panel import write_panel
+from iqsr.report.panel import PanelCell, PanelRow, write_panel
 
 SCALE = 4
 SEED = 0
@@ -32,8 +34,8 @@ PHOTOS = {
     "coffee.png": (0, 0, 400, 600),
     "rocket.jpg": (20, 28, 400, 600),
 }
-# Shown enlarged in panel.png: top, left, height, width in each photo.
-DETAILS = {"Chelsea": (60, 90, 130, 130), "Coffee": (150, 330, 130, 130)}
+# Shown enlarged in panel.png.
+DETAILS = {"Chelsea": Box(90, 60, 130, 130), "Coffee": Box(330, 150, 130, 130)}
 # Decimals by name; those that are not here are left out.
 METRICS = {"psnr": 2, "ssim": 3, "stlpips": 3, "srq": 1, "srq-holdout": 1, "piqe": 1}
 MODEL, TITLE = "realesrgan-x4plus", "Real-ESRGAN"
@@ -105,6 +107,13 @@ def caption(values: dict[str, float | None]) -> str:
     return f"psnr {values['psnr']:.2f} · stlpips {values['stlpips']:.3f}"
 
 
+def panel_row(picture: ComparedPicture) -> PanelRow:
+    """A photo's detail in all variants."""
+    cells = [PanelCell(v.name, pixels(v.image), v.caption.split(" · ")) for v in picture.variants]
+    for_all = [cell if cell.name in ("Bicubic", TITLE) else PanelCell(cell.name, cell.picture) for cell in cells]
+    return PanelRow(picture.title, cells[-1].picture, [DETAILS[picture.title]], for_all)
+
+
 def mean_rows(rows: list[Row]) -> list[Row]:
     """The mean of each method over the photos."""
     means = []
@@ -161,8 +170,7 @@ def main() -> None:
             "Time": f"{seconds:.0f} s on {torch.get_num_threads()} CPU threads",
         },
     )
-    details = [(picture, DETAILS[picture.title]) for picture in pictures if picture.title in DETAILS]
-    write_panel(output / "panel.png", details, zoom=2)
+    write_panel(output / "panel.png", [panel_row(p) for p in pictures if p.title in DETAILS], dpi=150)
     print_table(console, table)
     console.print(f"{seconds:.0f} s. Open [bold]{page.resolve()}[/bold]", soft_wrap=True)
 

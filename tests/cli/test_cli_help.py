@@ -28,6 +28,7 @@ HELPS = [
     *[(), ("upscale",), ("export",), ("weights",), ("weights", "import"), ("weights", "fetch")],
     *[("score",), ("agree",), ("agree-labels",), ("metrics",), ("prepare",), ("check-sets",), ("train",)],
     *[("train-quality",), ("merge",), ("interpolate",), ("recipes",), ("recipes", "show")],
+    *[("evaluate",), ("panel",), ("compare",)],
 ]
 
 

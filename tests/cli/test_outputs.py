@@ -13,10 +13,11 @@ from support.agreement_samples import save_noise
 from support.cli_pictures import FAST
 from support.commands import Run
 from support.hggt_samples import N, P, S, add_set
+from support.report_samples import run_folder
 
 MODEL = "realesr-animevideov3"
-GO_ON = {"prepare", "train", "train-quality"}
-"""Commands of which a folder goes on: `prepare` with the same command, trainings with what their help says."""
+GO_ON = {"evaluate", "prepare", "train", "train-quality"}
+"""Commands of which a folder goes on: `prepare` and `evaluate` with the same command, trainings as their help says."""
 
 WRITERS = {
     "upscale": (("upscale", "0.png", "-o", "new/o.png", *FAST), ["new/o.png"]),
@@ -38,6 +39,8 @@ WRITERS = {
         ("interpolate", "a.safetensors", "a.safetensors", "-o", "new/b.safetensors"),
         ["new/b.safetensors"],
     ),
+    "panel": (("panel", "a=0.png", "b=1.png", "-o", "new/p.png"), ["new/p.png"]),
+    "compare": (("compare", "runs/a", "runs/b", "-o", "new/c.html"), ["new/c.html"]),
     "merge": (("merge", "run", "-o", "new/m.safetensors"), ["new/m.safetensors"]),
 }
 
@@ -77,6 +80,8 @@ def inputs(plain_model: Path) -> None:
     for i in range(2):
         save_noise(f"{i}.png", 5 + 10 * i)
         save_noise(f"in/{i}.png", 5 + 10 * i)
+    for run in ("a", "b"):
+        run_folder(Path("runs") / run, "steps = 4\n", {0: 20.0, 4: 21.0})
     Path("pairs.csv").write_text("first,second,share_first\n0.png,1.png,0.1\n")
     add_set(Path("Train"), "1-0-0", ((P, S, S, N),) * 3)
     for file in Path("Train/images/0-20193").rglob("*.png"):

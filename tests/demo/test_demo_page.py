@@ -1,9 +1,7 @@
 """The comparison page in a real browser, and the demo that makes one."""
 
 import importlib.util
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,20 +15,10 @@ from torchvision.io import ImageReadMode, decode_image
 from iqsr.errors import IqsrError, UsageError
 from iqsr.metrics import load_metric
 from iqsr.report.page import Column, ComparedPicture, Row, Table, Variant, write_comparison
+from support.browsers import chromium, contrast, opened_page
 
 DEMO = Path(__file__).parents[2] / "demo" / "demo.py"
 README = Path(__file__).parents[2] / "README.md"
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM_ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)
 
 
@@ -69,31 +57,14 @@ def page_file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser():
-    found = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-    if found is None:
-        message = f"no Chromium on PATH (looked for {', '.join(CHROMIUM_NAMES)})"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=CHROMIUM_ARGUMENTS)
-        yield chromium
-        chromium.close()
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture
 def page(browser, page_file):
-    """The page, opened with no network. Nothing may be logged or asked for while a test uses it."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
-    page = context.new_page()
-    noise: list[str] = []
-    page.on("console", lambda message: noise.append(message.text))
-    page.on("pageerror", lambda error: noise.append(str(error)))
-    page.on("request", lambda request: noise.append(request.url) if "data:" not in request.url[:5] else None)
-    page.goto(page_file.as_uri())
-    yield page
-    assert noise == [page_file.as_uri()], "console output, or a request for something outside the page"
-    context.close()
+    with opened_page(browser, page_file) as page:
+        yield page
 
 
 def colour_at(page, x: float, y: float = 0.75) -> tuple[int, ...]:
@@ -216,14 +187,6 @@ def test_every_control_has_a_name_and_text_is_readable(page, scheme):
         for css, name in [("body", "backgroundColor"), (".lead", "color")]
     )
     assert contrast(background, text) >= 4.5  # WCAG 2.2, 1.4.3
-
-
-def contrast(*colours: str) -> float:
-    """WCAG contrast ratio of two CSS colours, `rgb(r, g, b)`."""
-    levels = torch.tensor([[float(v) / 255 for v in c[4:-1].split(",")] for c in colours])
-    linear = torch.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    luminance = linear @ torch.tensor([0.2126, 0.7152, 0.0722]) + 0.05
-    return float(luminance.max() / luminance.min())
 
 
 @pytest.mark.browser

@@ -10,11 +10,13 @@ from iqsr.cli import (
     agree,
     agree_labels,
     check_sets,
+    compare,
     evaluate,
     export,
     interpolate,
     merge,
     metrics,
+    panel,
     prepare,
     recipes,
     score,
@@ -41,7 +43,10 @@ HELP = """Enlarge pictures with super-resolution networks, without seams.
   iqsr agree pairs.csv --metrics srq,laplacian
 
   iqsr agree-labels HGGT/Train --metrics srq,laplacian
+
   iqsr evaluate --data set/ --models bicubic,runs/ft -o results/
+
+  iqsr panel results/ -o figure.pdf
 
   iqsr metrics
 
@@ -52,6 +57,8 @@ HELP = """Enlarge pictures with super-resolution networks, without seams.
   iqsr train ablation/cpu-first --data sets/ -o runs/cpu-first
 
   iqsr train-quality predictor/srq --photos photos/ -o runs/srq
+
+  iqsr compare runs/base runs/guided
 
   iqsr weights
 
@@ -90,6 +97,8 @@ def _root(  # pyright: ignore[reportUnusedFunction]
 app.command("upscale", cls=Command, help=upscale.HELP)(upscale.command)
 app.command("score", cls=Command, help=score.HELP)(score.command)
 app.command("evaluate", cls=Command, help=evaluate.HELP)(evaluate.command)
+app.command("panel", cls=Command, help=panel.HELP)(panel.command)
+app.command("compare", cls=Command, help=compare.HELP)(compare.command)
 app.command("agree", cls=Command, help=agree.HELP)(agree.command)
 app.command("agree-labels", cls=Command, help=agree_labels.HELP)(agree_labels.command)
 app.command("metrics", cls=Command, help=metrics.HELP)(metrics.command)

@@ -53,7 +53,7 @@ def command(
     ] = None,
     models: Annotated[
         str | None,
-        typer.Option("--models", metavar="A,B,...", help="Models; NAME=SOURCE names the row.", show_default=False),
+        typer.Option("--models", metavar="A,B,...", help="Models; NAME=SOURCE names the row."),
     ] = None,
     metrics: Annotated[
         str | None,
@@ -83,7 +83,14 @@ def command(
         str, typer.Option(metavar="DIR", help="Inputs, where they are elsewhere.", rich_help_panel=_SET)
     ] = "",
     scale: Annotated[
-        int, typer.Option(metavar="FACTOR", help="How much larger outputs are.", rich_help_panel=_SET)
+        int,
+        typer.Option(
+            "-s",
+            "--scale",
+            metavar="FACTOR",
+            help="Factor: how much larger outputs are than inputs.",
+            rich_help_panel=_SET,
+        ),
     ] = 4,
     cameras: Annotated[str, typer.Option(metavar="A,B", help="Of RealSR.", rich_help_panel=_SET)] = "Canon,Nikon",
     degradation: Annotated[
@@ -210,6 +217,7 @@ class _Options:
 def _evaluate(recipe: EvaluationRecipe, out: Path, options: _Options) -> None:
     from iqsr.cli.progress import StageBars
     from iqsr.evaluation.published import published
+    from iqsr.evaluation.report import write_report
     from iqsr.evaluation.run import Setting, run
     from iqsr.evaluation.tables import write_tables
 
@@ -230,6 +238,7 @@ def _evaluate(recipe: EvaluationRecipe, out: Path, options: _Options) -> None:
             ),
         )
         write_tables(found, out, rows)
+        write_report(found, out, rows, on_progress=lambda what, done, total: bars.stage(what, done, total, {}))
     print_table(found)
     if found.problems:
         raise typer.Exit(1)

@@ -58,7 +58,7 @@ def command(
     scale: Annotated[
         float | None,
         typer.Option(
-            "-s", "--scale", metavar="FACTOR", help="1 to 16. Default: the network's own.", rich_help_panel=_SIZE
+            "-s", "--scale", metavar="FACTOR", help="Factor: 1 to 16. Default: the model's own.", rich_help_panel=_SIZE
         ),
     ] = None,
     width: Annotated[

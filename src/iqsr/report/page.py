@@ -1,6 +1,5 @@
 """One self-contained HTML page: before/after sliders above a table of results. It loads nothing else."""
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -8,12 +7,12 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
-from torchvision.io import encode_png
 
-from iqsr.errors import IqsrError, UsageError
+from iqsr.errors import UsageError
 from iqsr.io.atomic import write_text
+from iqsr.report.encode import pixels, png_uri, webp_uri
+from iqsr.report.html import render
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,8 @@ class Variant:
     """The text under the frame while this variant is displayed; line breaks are kept."""
     pixelated: bool = False
     """Whether it is enlarged with hard pixel edges, as suits a low-resolution input."""
+    quality: int | None = None
+    """Of WebP, 1 to 100, for overviews; None: lossless, because compression would distort the comparison."""
 
 
 @dataclass(frozen=True)
@@ -101,19 +102,24 @@ def write_comparison(
 
     lead: a paragraph under the title. facts: how the results came about (model, seed, versions, time), shown
     at the foot. Raises UsageError for pictures or rows that do not fit together, WriteError where the page
-    cannot be written, IqsrError where jinja2 is not installed.
+    cannot be written.
     """
     for picture in pictures:
         _check_picture(picture)
     for row in table.rows:
         if len(row.values) != len(table.columns):
             raise UsageError(f"row '{row.name}' has {len(row.values)} values for {len(table.columns)} columns")
-    html = _render(
+    frames = [frame(picture, number) for number, picture in enumerate(pictures, 1)]
+    html = render(
+        "compare.html.j2",
+        styles=["base.css", "before_after.css", "compare.css"],
+        scripts=["before_after.js"],
+        rules=frame_rules(frames),
         title=title,
         lead=lead,
         facts=facts or {},
         table=table,
-        pictures=[_picture_for_page(p) for p in pictures],
+        pictures=frames,
     )
     write_text(out, html)
 
@@ -143,41 +149,36 @@ def _check_picture(picture: ComparedPicture) -> None:
             raise UsageError(f"variant '{variant.name}' should be (3, H, W), got {tuple(variant.image.shape)}")
 
 
-def _picture_for_page(picture: ComparedPicture) -> dict[str, Any]:
-    names = [variant.name for variant in picture.variants]
-    left = names.index(picture.left) if picture.left else 0
-    right = names.index(picture.right) if picture.right else max(set(range(len(names))) - {left})
-    height, width = max((variant.image.shape[1:] for variant in picture.variants), key=lambda size: size.numel())
+def frame(picture: ComparedPicture, number: int) -> dict[str, Any]:
+    """What the macro `before_after` draws; number: tells it from the page's other frames."""
     variants = [
-        {"name": v.name, "caption": v.caption, "pixelated": v.pixelated, "uri": _data_uri(v.image)}
-        for v in picture.variants
+        {"name": v.name, "caption": v.caption, "pixelated": v.pixelated, "uri": _uri(v)} for v in picture.variants
     ]
+    names = [variant.name for variant in picture.variants]
+    height, width = max((variant.image.shape[1:] for variant in picture.variants), key=lambda size: size.numel())
     return {
+        "number": number,
         "title": picture.title,
         "variants": variants,
-        "left": left,
-        "right": right,
+        **sides(names, picture.left, picture.right),
         "width": width,
         "height": height,
     }
 
 
-def _data_uri(image: Tensor) -> str:
-    """The image as a data URI, in PNG: compression losses would distort the comparison."""
-    levels = image.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
-    return "data:image/png;base64," + b64encode(encode_png(levels).numpy().tobytes()).decode()
+def _uri(variant: Variant) -> str:
+    image = pixels(variant.image)
+    return png_uri(image) if variant.quality is None else webp_uri(image, variant.quality)
 
 
-def _render(**values: Any) -> str:
-    try:
-        import jinja2
-    except ImportError:
-        raise IqsrError("HTML pages need jinja2; install it with: pip install 'iqsr[demo]'") from None
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("iqsr.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+def sides(names: Sequence[str], left: str, right: str) -> dict[str, int]:
+    """Which variants are seen at first: the named ones, else the first, and the last other one."""
+    first = names.index(left) if left else 0
+    return {"left": first, "right": names.index(right) if right else max(set(range(len(names))) - {first})}
+
+
+def frame_rules(frames: Sequence[Mapping[str, Any]]) -> str:
+    """CSS: the proportions of each frame."""
+    return "\n".join(
+        f"#frame-{one['number']} {{ --width: {one['width']}; --height: {one['height']}; }}" for one in frames
     )
-    return environment.get_template("compare.html.j2").render(**values)

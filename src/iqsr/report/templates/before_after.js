@@ -1,4 +1,3 @@
-"use strict";
 /* <before-after>: two of several pictures under one divider. Without this script the page shows both halves, still. */
 class BeforeAfter extends HTMLElement {
   connectedCallback() {
