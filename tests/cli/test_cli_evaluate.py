@@ -30,13 +30,17 @@ def test_it_prints_means_with_directions_and_names_the_protocol(iqsr: Run) -> No
     assert sorted(path.name for path in Path("out").iterdir() if path.is_file() and path.name != ".lock") == [
         "evaluation.json",
         "evaluation.toml",
+        "report.html",
         "scores.parquet",
+        "table.csv",
+        "table.md",
+        "table.tex",
     ]
 
 
 def test_the_file_it_writes_runs_it_again(iqsr: Run) -> None:
     options = ("--metrics", "psnr,ssim", "--protocol", "luma-shave4", "--baseline", "ours")
-    assert iqsr("evaluate", "-d", "set", "--models", "bicubic,mine=ours,ours", *options, "-o", "deep/out").code == 0
+    assert iqsr("evaluate", "--data", "set", "--models", "bicubic,mine=ours,ours", *options, "-o", "deep/out").code == 0
     before = {path: path.read_bytes() for path in Path("deep/out").iterdir() if path.is_file()}
     ended = iqsr("evaluate", "deep/out/evaluation.toml")
     assert ended.code == 0

@@ -187,3 +187,26 @@ def test_a_source_is_never_replaced(iqsr: Run, more: list[str]) -> None:
     assert ended.code == 2
     assert "would replace a source" in ended.err
     assert Path("a.png").read_bytes() == source
+
+
+def test_compare_writes_one_page_of_several_models_and_nothing_else(iqsr: Run) -> None:
+    picture("a.png", (24, 16))
+    models = "realesr-animevideov3,realesr-animevideov3-x2"
+    ended = iqsr("upscale", "a.png", "-m", models, "--threads", "1", "--compare", "page.html")
+    assert (ended.code, ended.out) == (0, "page.html: 2 models\n"), ended.err
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "realesr-animevideov3-x2" in page
+    assert "96 × 64 pixels" in page
+    assert "48 × 32 pixels" in page
+    assert sorted(path.name for path in Path().iterdir()) == ["a.png", "page.html"]
+    again = iqsr("upscale", "a.png", "-m", models, "--compare", "page.html")
+    assert (again.code, again.err) == (2, "iqsr: 'page.html' exists: use --overwrite, or name another\n")
+
+
+def test_compare_takes_one_picture_and_models_that_exist(iqsr: Run) -> None:
+    picture("a.png")
+    picture("b.png")
+    assert "--compare takes one picture, got 2" in iqsr("upscale", "a.png", "b.png", "--compare", "page.html").err
+    ended = iqsr("upscale", "a.png", "-m", "realesr-animevideov3,realesr-x9", "--compare", "page.html")
+    assert (ended.code, ended.err[:30]) == (2, "iqsr: unknown model 'realesr-x")
+    assert not Path("page.html").exists()

@@ -48,6 +48,7 @@ def test_the_options_that_commands_share_are_known() -> None:
         *(
             "--accept-data",
             "--cache",
+            "--data",
             "--device",
             "--format",
             "--json",
@@ -57,15 +58,13 @@ def test_the_options_that_commands_share_are_known() -> None:
             "--no-cache",
             "--output",
         ),
-        *("--overwrite", "--precision", "--scale", "--set"),
+        *("--overwrite", "--precision", "--resume", "--scale", "--set"),
     ] == SHARED
 
 
 @pytest.mark.parametrize("name", SHARED)
 def test_a_shared_option_has_one_name_and_one_short_form(name: str) -> None:
-    assert (
-        len({(tuple(sorted(option.opts)), option.is_flag, option.multiple) for option in shared()[name].values()}) == 1
-    )
+    assert len({(tuple(sorted(option.opts)), option.is_flag) for option in shared()[name].values()}) == 1
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -96,8 +95,8 @@ def test_output_has_a_short_form_and_a_metavar_that_says_what_it_is() -> None:
     metavars = {command: option.metavar for command, option in options() if "--output" in option.opts}
     assert metavars == {
         "upscale": "OUT",
-        **dict.fromkeys(("score", "export", "merge", "interpolate"), "FILE"),
-        **dict.fromkeys(("agree", "agree-labels", "prepare", "train", "train-quality"), "DIR"),
+        **dict.fromkeys(("score", "export", "merge", "interpolate", "panel", "compare"), "FILE"),
+        **dict.fromkeys(("agree", "agree-labels", "evaluate", "prepare", "train", "train-quality"), "DIR"),
     }
 
 

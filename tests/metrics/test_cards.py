@@ -48,7 +48,7 @@ def test_lower_is_better_for_distances_and_statistics_and_higher_for_the_others(
 
 
 def test_names_come_in_the_order_of_the_taxonomy():
-    axes = {"full": 0, "none": 1}, {"low": 0, "mid": 1, "high": 2}
+    axes = {"full": 0, "input": 1, "none": 2}, {"low": 0, "mid": 1, "high": 2}
     places = [(axes[0][card(n).reference], axes[1][card(n).level]) for n in metric_names()]
     assert places == sorted(places)
     assert [c.name for members in groups().values() for c in members] == metric_names()
@@ -65,10 +65,12 @@ def test_every_card_is_complete_and_in_itself_consistent(name):
     assert c.minimum_size >= 1
     assert not (c.formula and c.network)
     assert (c.provider == "pyiqa") == ("PolyForm-Noncommercial" in c.licence)
-    assert not (c.downloads or c.requires) or c.provider == "pyiqa"
+    assert not c.downloads or c.provider == "pyiqa"
+    assert not c.requires or c.provider != "iqsr"
+    assert not c.package or (c.network and c.requires)
     assert not c.weights or c.network
     assert c.network or not (c.variant or c.trainable or c.package_data)
-    assert re.fullmatch(r"10\.\S+|arXiv:\d{4}\.\d{5}|docs/\S+\.md", identifier(c))
+    assert re.fullmatch(r"10\.\S+|arXiv:\d{4}\.\d{5}|docs/\S+\.md|github\.com/\S+", identifier(c))
 
 
 @pytest.mark.parametrize("name", [name for name in metric_names() if card(name).provider == "iqsr"])

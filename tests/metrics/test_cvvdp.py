@@ -51,6 +51,6 @@ def test_batch_equals_singles_and_gradients_reach_the_picture(cvvdp, pictures) -
 
 
 def test_its_card() -> None:
-    assert availability("cvvdp").here
+    assert availability("cvvdp").available
     assert card("cvvdp").licence == "MIT"
     assert card("cvvdp").range == (0.0, 10.0)

@@ -31,9 +31,11 @@ wrong arguments. --strict ends it at once.
 
 [bold]Examples[/bold]
 
-  iqsr evaluate --data HGGT/Test-100 --protocol hggt --models bicubic,realesrgan-x4plus -o results/
+  iqsr evaluate --data HGGT/Test-100 --models bicubic,runs/ft -o results/
 
-  iqsr evaluate --data photos/ --degradation real-esrgan --models bicubic,mine=runs/ft -o results/
+  iqsr evaluate --data RealSR/ --protocol hggt --models mine/ -o results/
+
+  iqsr evaluate --data photos/ --degradation bicubic --models a=x/ -o out/
 
   iqsr evaluate --init results/
 
@@ -49,7 +51,7 @@ def command(
         Path | None, typer.Argument(metavar="[RECIPE]", help="A file that --init wrote: the whole evaluation.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option("-d", "--data", metavar="SET", help="Folder of the set.", show_default=False)
+        str | None, typer.Option("--data", metavar="DIR", help="Data: folder of the set to evaluate on.")
     ] = None,
     models: Annotated[
         str | None,

@@ -15,7 +15,7 @@ def command(
         list[Path],
         typer.Option(
             "--data",
-            help="Sets of ground truths: from iqsr prepare, HGGT, or folders. Several times: all of them.",
+            help="Data: sets of ground truths (iqsr prepare, HGGT, folders). Several times: all of them.",
             metavar="DIR",
         ),
     ],

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from iqsr.cli import options as shared
 from iqsr.cli.interrupt import interruptible
+from iqsr.cli.parsing import output_path
 from iqsr.cli.progress import Bars, DryRunLines, JsonLines, Lines, Reporter
 from iqsr.errors import UnknownNameError, UsageError
 from iqsr.models.registry import model_names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from iqsr.upscaling.jobs import UpscaleOptions
     from iqsr.upscaling.upscaler import Upscaler
 
 HELP = """Enlarge pictures: files, patterns, folders with all below them.
@@ -38,6 +43,8 @@ and the rest goes on; the exit code is 1 then, 2 for wrong arguments.
   iqsr upscale drawings/ -o out/ --model realesr-animevideov3 --skip-existing
 
   iqsr upscale gloss.png -o gloss_x4.png --alpha straight
+
+  iqsr upscale a.jpg -m realesrgan-x4plus,realesr-animevideov3 --compare a.html
 """
 
 _GO_ON = "the same command with --skip-existing goes on from here"
@@ -123,6 +130,16 @@ def command(
     overwrite: shared.Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.", rich_help_panel=_SAY)] = False,
     as_json: Annotated[bool, shared.json_option("an object a picture and line.")] = False,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            "--compare",
+            parser=output_path,
+            metavar="PAGE",
+            help="One picture through several models (--model A,B): only an HTML page with sliders is written.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
 ) -> None:
     """Enlarge pictures (see HELP)."""
     from iqsr.device import check_device_name
@@ -146,18 +163,21 @@ def command(
         alpha=alpha,
         existing="skip" if skip_existing else "replace" if overwrite else "refuse",
     )
-    unread: list[OSError] = []
-    jobs = plan(inputs, out, options, on_unread=unread.append)
 
-    def upscaler() -> Upscaler:
+    def upscaler(name: str = model) -> Upscaler:
         from iqsr.upscaling.upscaler import Upscaler
 
         if threads is not None:
             import torch
 
             torch.set_num_threads(threads)
-        return Upscaler(model, precision=precision, device=device, backend=backend, tile=tile, memory_gb=memory)
+        return Upscaler(name, precision=precision, device=device, backend=backend, tile=tile, memory_gb=memory)
 
+    if compare is not None:
+        _compare(inputs, model.split(","), compare, options, upscaler)
+        return
+    unread: list[OSError] = []
+    jobs = plan(inputs, out, options, on_unread=unread.append)
     reporter = _reporter(len(jobs), dry_run=dry_run, as_json=as_json)
     with nullcontext() if dry_run else interruptible(_GO_ON), reporter:
         reporter.unread_folders(unread)
@@ -171,6 +191,30 @@ def command(
             failed |= result.state == "failed"
     if failed:
         raise typer.Exit(1)
+
+
+def _compare(
+    inputs: list[str], models: list[str], page: Path, options: UpscaleOptions, upscaler: Callable[[str], Upscaler]
+) -> None:
+    """Write the page that compares models on one picture; their outputs are not kept."""
+    from iqsr.cli.outputs import check_outputs
+    from iqsr.cli.progress import printable
+    from iqsr.images.find import find_pictures
+    from iqsr.report.upscaled import compare_models
+
+    found = find_pictures(inputs)
+    if len(found) != 1:
+        raise UsageError(f"--compare takes one picture, got {len(found)}")
+    check_outputs([page], overwrite=options.existing == "replace")
+    (source, _), target = found[0], options.target
+
+    def upscale(name: str, file: Path) -> None:
+        upscaler(name).upscale_file(
+            source, file, scale=target.scale, width=target.width, height=target.height, alpha=options.alpha
+        )
+
+    compare_models(source, models, page, upscale)
+    typer.echo(printable(f"{page}: {len(models)} models"))
 
 
 def _reporter(pictures: int, *, dry_run: bool, as_json: bool) -> Reporter:
