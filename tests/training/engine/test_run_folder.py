@@ -105,3 +105,11 @@ def test_leaving_damaged_pictures_out_needs_the_check(recipe: type[Any], section
     says = rf"^.*{section}damaged = 'skip' needs {section}check = true"
     with pytest.raises(UsageError, match=says):
         read_recipe(path, recipe, [f"{section}damaged=skip", f"{section}check=false"])
+
+
+def test_a_renamed_item_is_named_as_such() -> None:
+    before = Identity({"a": mark([1], ["x"]), "b": mark([2], ["y"])})
+    now = Identity({"b": mark([2], ["y"]), "z": mark([1], ["x"])})
+    assert str(now.since(before)) == "1 added (z), 1 removed (a), names count, and 'a' is 'z' now"
+    assert now.since(before).renamed == [("a", "z")]
+    assert now.since(before).note() == {"added": ["z"], "removed": ["a"]}

@@ -1,7 +1,7 @@
 """The folder of a run: one process at a time works in it, and it continues with the same recipe and data.
 
-`recipe.toml` has every setting, `run.json` what the run comes from and what was changed on the way, `data.json` what
-tells its data from other data.
+`recipe.toml` has every setting, `run.json` the run's origin and every change on the way, `data.json` names and digests
+of its data. `train-quality --photos` makes data of its own, and notes its photos there: `data/photos.json`.
 """
 
 import json
@@ -74,7 +74,7 @@ class RunFolder:
             raise error(f"'{self.path}' holds a run {problem(before)}")
 
     def check_data(self, data: Identity, things: str, *, accept: bool) -> Difference:
-        """What of the run's data is not as it was.
+        """Compare the run's data with `data.json`. Photos of `train-quality --photos` are compared in `make_data`.
 
         An item that could not be read, and was not read before, may have been repaired in any way.
 
@@ -110,7 +110,7 @@ class RunFolder:
 
         Args:
             left_out: The pictures or sets that are left out, and why.
-            data: What tells the data from other data; None where that is noted elsewhere.
+            data: Names and digests of the data; None for `train-quality --photos` (`data/photos.json` has them).
             facts: What must stay the same, for `check_fact`.
             step: How many steps were taken before.
             changed: What is changed from here on, beside settings, by name; what is empty is left out.
@@ -153,8 +153,8 @@ def at_least(recipe: _R, folder: Path) -> _R:
 def other_data(folder: Path, found: Difference, of: str) -> str:
     """The message for data that is not the run's. of: how many items the run's data has, as `12 photos`."""
     return (
-        f"'{folder}' holds a run on other data: {found} of {of}; give the data as it was, or add --accept-data to go "
-        "on with it as it is"
+        f"'{folder}' holds a run on other data: {found} of {of}; give the data as it was, names too, or add "
+        "--accept-data to go on with it as it is"
     )
 
 

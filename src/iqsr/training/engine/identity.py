@@ -1,8 +1,13 @@
-"""What data a run learns from, so that it continues with the same data, or says what differs."""
+"""What data a run learns from, so that it continues with the same data, or says what differs.
+
+An item (a set, or a picture of a pair) is known by its name and by the digest of its files. Names count: splits, seeds
+and order go by them, so a renamed item is one removed and one added. `training.predictor.dataset` notes the photos of
+`train-quality --photos` instead, with the data that is made from them.
+"""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -35,6 +40,8 @@ class Difference:
     changed: Sequence[str] = ()
     moved: bool = False
     """The items are the same, in another order."""
+    renamed: Sequence[tuple[str, str]] = ()
+    """Name before and name now of items among the removed and the added that have the same content."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed or self.moved)
@@ -45,6 +52,9 @@ class Difference:
             for word, names in (("added", self.added), ("removed", self.removed), ("changed", self.changed))
             if names
         ]
+        if self.renamed:
+            pairs = [f"'{before}' is '{now}' now" for before, now in self.renamed[:_NAMED]]
+            parts.append(f"names count, and {', '.join(pairs)}{', ...' if len(self.renamed) > _NAMED else ''}")
         return ", ".join(parts) or "the same in another order"
 
     def note(self) -> dict[str, object]:
@@ -52,6 +62,12 @@ class Difference:
         found = {"added": self.added, "removed": self.removed, "changed": self.changed}
         note: dict[str, object] = {word: list(names) for word, names in found.items() if names}
         return note | ({"moved": True} if self.moved else {})
+
+
+def renamed(added: Mapping[str, str | None], removed: Mapping[str, str | None]) -> list[tuple[str, str]]:
+    """Pairs of name before and name now with the same content, which is None where it is not known."""
+    before = {content: name for name, content in removed.items() if content is not None}
+    return [(before[content], name) for name, content in added.items() if content in before]
 
 
 class Identity(dict[str, Mark]):
@@ -64,11 +80,16 @@ class Identity(dict[str, Mark]):
 
     def since(self, before: "Identity") -> Difference:
         """What differs from a state before."""
+        added = [name for name in self if name not in before]
+        removed = [name for name in before if name not in self]
         return Difference(
-            added=[name for name in self if name not in before],
-            removed=[name for name in before if name not in self],
+            added=added,
+            removed=removed,
             changed=[name for name in self if name in before and self[name].differs(before[name])],
             moved=self.keys() == before.keys() and list(self) != list(before),
+            renamed=renamed(
+                {name: self[name].content for name in added}, {name: before[name].content for name in removed}
+            ),
         )
 
     def with_contents_of(self, before: "Identity") -> "Identity":

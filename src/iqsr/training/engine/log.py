@@ -104,13 +104,13 @@ class Figures:
         self._steps = 0
 
     def add(self, figures: Mapping[str, float], *, steps: int = 0) -> None:
-        """Add those of a step, or some of them. steps: 1, once for each step."""
+        """Add figures of a step. steps: 1 in one call for each step, 0 in further calls for the same step."""
         for name, value in figures.items():
             self._sums[name] += value
         self._steps += steps
 
     def means(self) -> dict[str, float]:
-        """The means over the steps since the last call."""
+        """The means over all steps since the last call, for figures that only some of them have, too."""
         means = {name: value / self._steps for name, value in self._sums.items()}
         self._sums.clear()
         self._steps = 0

@@ -134,9 +134,13 @@ class Loop(ABC, Generic[_Batch]):
 
     @abstractmethod
     def step(self, batch: _Batch) -> dict[str, float]:
-        """Learn from a batch: one step of everything that learns. Returns the weighted terms of the objective by name.
+        """Learn from a batch: one step of everything that learns. Raises NotFiniteError.
 
-        It adds its figures to `figures`, counts `done` on, and keeps `intact`. NotFiniteError.
+        It adds what the log should have to `figures`, once with `steps=1`, with the same names in all processes; counts
+        `done` on; and keeps `intact`.
+
+        Returns:
+            The weighted terms of the objective by name, for callers that take single steps.
         """
 
     @abstractmethod

@@ -114,7 +114,7 @@ def check_changes(found: Sequence[Change], folder: object) -> None:
         more = f"; and {len(fixed) - _NAMED} more" if len(fixed) > _NAMED else ""
         named = "; ".join(map(str, fixed[:_NAMED])) + more
         raise UsageError(
-            f"'{folder}' holds a run of another recipe ({named}): give these as they were, or name another"
+            f"'{folder}' holds a run of another recipe ({named}): give these as they were, or another folder"
         )
 
 

@@ -16,7 +16,7 @@ from iqsr.io.atomic import write_bytes, write_errors, write_text
 from iqsr.io.tensor_files import serialized
 from iqsr.scoring.cache import content_hash
 from iqsr.training.engine.folder import other_data
-from iqsr.training.engine.identity import Difference, read_json
+from iqsr.training.engine.identity import Difference, read_json, renamed
 from iqsr.training.engine.settings import changes, check_changes
 from iqsr.training.predictor.recipe import DataRecipe
 from iqsr.training.predictor.sources import Source, crops_by_area, photos_within
@@ -24,7 +24,7 @@ from iqsr.training.predictor.teachers import Teachers
 from iqsr.training.predictor.versions import Upscalers, versions_of
 
 GRID = 8  # pixels of a picture to a place of its map, a side
-_ADVICE = "remove it to go on without a check that the work is as it was"
+_ADVICE = "remove the folder to make the data anew"
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,26 @@ def make_data(
 ) -> Difference:
     """Write one shard a photo into `out`; those that are there are kept, so a stopped run goes on where it was.
 
-    part: (i, n) makes every n-th photo, from the i-th: n processes share the work. Every photo has a random source of
-    its own, so the data depends on the recipe alone.
+    A photo's crops depend on the recipe, its content and its name, not on the other photos.
 
-    Returns which photos are not as they were. IqsrError where there are any, unless `accept` says that their shards are
-    to be made anew; of a photo that has no shard yet any repair will do. UsageError where `out` holds data of another
-    recipe.
+    Args:
+        photos: Files.
+        out: The folder of the data.
+        recipe: How versions are made.
+        part: (i, n) makes every n-th photo, from the i-th: n processes share the work.
+        accept: Whether shards of photos that changed, or that are gone, are deleted and made anew.
+        on_photo: Called with how many photos are done, and of how many.
+
+    Returns:
+        Which photos differ from those that `out` was made from.
+
+    Raises:
+        IqsrError: If any differ and `accept` is false. A photo that has no shard yet may have changed.
+        UsageError: If `out` holds data of another recipe.
     """
     chosen = photos_within(photos, recipe.photos)
     names = shard_names(chosen)
-    changed = _claim(out, recipe, {names[photo]: content_hash(photo) for photo in chosen}, accept=accept)
+    changed = _check_and_note(out, recipe, {names[photo]: content_hash(photo) for photo in chosen}, accept=accept)
     photos = chosen[part[0] :: part[1]]
     upscalers, teachers = Upscalers(recipe.generators), Teachers(fastest_dtype(torch.device("cpu")))
     for done, photo in enumerate(photos):
@@ -133,10 +143,11 @@ def write_shard(path: Path, shard: Shard) -> None:
     write_bytes(path, serialized(tensors, {"photo": shard.photo, "kinds": json.dumps(shard.kinds)}))
 
 
-def _claim(out: Path, recipe: DataRecipe, photos: Mapping[str, str], *, accept: bool) -> Difference:
-    """Note recipe and photos (hashes by shard) in the folder; what is not as noted.
+def _check_and_note(out: Path, recipe: DataRecipe, photos: Mapping[str, str], *, accept: bool) -> Difference:
+    """Compare recipe and photos with those that the folder was made from, then note them. Deletes outdated shards.
 
-    The trainings that follow go on from their checkpoints, so data that grew or shrank would be another run's.
+    Trainings continue from checkpoints that depend on all photos, so photos that came or went make another run.
+    photos: the SHA-256 of each by the name of its shard. Raises IqsrError for a difference that is not accepted.
     """
     with write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -146,15 +157,27 @@ def _claim(out: Path, recipe: DataRecipe, photos: Mapping[str, str], *, accept: 
     shards = {path.name for path in out.glob("*.safetensors")}
     noted: dict[str, str] = read_json(photos_note, _ADVICE) if photos_note.exists() else dict(photos)
     changed = [name for name in photos if name in noted and noted[name] != photos[name]]
+    added = [name for name in photos if name not in noted]
+    removed = [name for name in {**noted, **dict.fromkeys(sorted(shards))} if name not in photos]
     found = Difference(
-        added=[name for name in photos if name not in noted],
-        removed=[name for name in {**noted, **dict.fromkeys(sorted(shards))} if name not in photos],
+        added=added,
+        removed=removed,
         changed=[name for name in changed if name in shards],  # of the others nothing was made
+        renamed=renamed({name: photos[name] for name in added}, {name: noted.get(name) for name in removed}),
     )
     if found and not accept:
-        raise IqsrError(other_data(out, found, f"{len(noted)} photos"))
+        raise IqsrError(other_data(out.parent, _of_photos(found), f"{len(noted)} photos"))
     for name in {*found.removed, *found.changed} & shards:
         (out / name).unlink()
     write_text(recipe_note, recipe.model_dump_json())
     write_text(photos_note, json.dumps(dict(photos)))
     return found
+
+
+def _of_photos(found: Difference) -> Difference:
+    """The same with the photos' names in the place of their shards'."""
+    added, removed, changed = (
+        [Path(name).stem for name in names] for names in (found.added, found.removed, found.changed)
+    )
+    pairs = [(Path(before).stem, Path(now).stem) for before, now in found.renamed]
+    return Difference(added, removed, changed, renamed=pairs)

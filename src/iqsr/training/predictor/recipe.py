@@ -124,7 +124,8 @@ class PredictorRecipe(Recipe):
     gaming: Fixed[GamingRecipe | None] = None
     """How each later round's data is made: generators tuned against the predictor as it is then."""
     refining: Free[tuple[TrainingRecipe, ...]] = ()
-    """How the predictor learns in each of the later rounds, from all data there is by then."""
+    """How the predictor learns in each of the later rounds, from all data there is by then. A run that continues may
+    get more rounds; inside a round each setting has its own rule."""
 
     @model_validator(mode="after")
     def _fits(self) -> "PredictorRecipe":

@@ -55,7 +55,7 @@ def train_quality(
     Raises:
         UsageError: If there are no photos, where there is no run to continue, and for another recipe than the run's.
         PictureError: For photos that cannot be read.
-        IqsrError: If `out` holds a run already, or one on other photos; if another process works there.
+        IqsrError: If `out` holds a run already, or one on other photos (names count, too), or another works there.
         NotFiniteError: If a step makes something that is not finite.
         WriteError: If the disk does not take what is written.
         KeyboardInterrupt: When it was asked to stop; a training writes a checkpoint first.

