@@ -8,6 +8,7 @@ the tables are copied beside this file. RealSR runs in ncnn, from the package sr
 """
 
 import argparse
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -47,7 +48,10 @@ def main() -> None:
         models = ["bicubic", NETWORKS[0], f"realsr={realsr}", *NETWORKS[1:]]
         found = evaluate(originals, pipeline, folder, models)
         write_report(found, folder)
-        for table in write_tables(found, folder):
+        markdown, *others = sorted(write_tables(found, folder), key=lambda file: file.suffix != ".md")
+        demoted = re.sub(r"^#", "###", markdown.read_text("utf-8"), flags=re.MULTILINE)  # a part of a page of the docs
+        (HERE / f"{name}.md").write_text(demoted, "utf-8")
+        for table in others:
             shutil.copy(table, HERE / f"{name}{table.suffix}")
 
 

@@ -129,7 +129,7 @@ def test_a_network_that_cannot_be_converted_is_one_line_for_all_pictures(
     def failing(model: SRModel) -> None:
         raise ModelError(f"{model.name}: OpenVINO cannot convert this network")
 
-    monkeypatch.setattr("iqsr.engines.openvino.convert", failing)
+    monkeypatch.setattr("iqsr.engines.openvino_module.convert", failing)
     picture("in/a.png")
     picture("in/b.png")
     ended = iqsr("upscale", "in", "-o", "o", "--backend", "openvino", "--precision", "fp32", *FAST, *more)

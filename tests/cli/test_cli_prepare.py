@@ -141,9 +141,7 @@ def test_photos_of_which_none_can_be_read_are_no_small_ones(iqsr: Run) -> None:
     Path("bad.png").write_text("no picture")
     ended = iqsr("prepare", "bad.png", "-o", "sets", '--set=enhancers=[{kind="unsharp"}]')
     assert ended.code == 1
-    assert ended.err.splitlines()[-1] == (
-        "iqsr: no photo could be read or enhanced; what is wrong with each is told above"
-    )
+    assert ended.err.splitlines()[-1] == ("iqsr: no photo could be read or enhanced; the reasons stand above")
 
 
 def test_every_example_of_the_help_parses(iqsr: Run) -> None:

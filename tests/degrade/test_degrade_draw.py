@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from iqsr.degrade import OneStage, TwoStage, pipeline, pipeline_names
+from iqsr.degrade import OneStage, OneStageParameters, TwoStage, TwoStageParameters, pipeline, pipeline_names
 from iqsr.degrade.kernels import KERNEL_KINDS, Blur, FinalSinc, KernelMix
 from iqsr.degrade.noise import Noise
 from iqsr.degrade.parameters import RESIZE_MODES, StageParameters
@@ -25,7 +25,8 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "real-esrgan, first": lambda: two_stage("real-esrgan").first,
     "real-esrgan, second": lambda: two_stage("real-esrgan").second,
 }
-# The published figures, apart from the code: sizes, sinc, sigma, resize, up/down/keep, noise, scale, gray, JPEG.
+# The published figures of HGGT and Real-ESRGAN, apart from the code:
+# sizes, sinc, sigma, resize, up/down/keep, noise, scale, gray, JPEG.
 PUBLISHED = {
     "hggt-one-stage": ((3, 9), 0.01, (0.1, 1), (0.8, 1.2), (0.1, 0.85, 0.05), (1, 12), (0.05, 0.8), 0.2, (75, 95)),
     "hggt-two-stage, first": (
@@ -201,11 +202,53 @@ def test_order_is_a_fair_coin_and_the_last_interpolation_is_drawn(name: str) -> 
     assert has_frequencies([modes.count(mode) for mode in RESIZE_MODES], (1, 1, 1))
 
 
+def first_values(stage: StageParameters) -> tuple[float, int, float, float, int, float]:
+    """Of the first picture: the kernel's sigma and size, the resize, the noise's strength and seed, the quality."""
+    assert stage.blur is not None
+    kernel, noise = stage.blur, stage.noise
+    reals = (kernel.sigma[0, 0], noise.strength[0], stage.quality[0])
+    sigma, strength, quality = (value.item() for value in reals)
+    return sigma, int(kernel.size[0]), stage.resize.factor, strength, int(noise.seeds[0]), quality
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "last"),
+    [
+        ("hggt-one-stage", [(0.4615, 3, 0.853967, 0.012900, 2034131043, 91.3094)], None),
+        (
+            "hggt-two-stage",
+            [(0.3009, 3, 0.926983, 0.009635, 2034131043, 93.1547), (0.1725, 5, 0.994425, 0.009311, 657731430, 87.0411)],
+            ("bilinear", 5, 1.83083, True),
+        ),
+        (
+            "real-esrgan",
+            [
+                (1.3248, 9, 0.379359, 0.027591, 2034131043, 83.0055),
+                (0.5142, 17, 0.960972, 0.059788, 657731430, 30.3336),
+            ],
+            ("bilinear", 17, 1.83083, True),
+        ),
+    ],
+)
+def test_a_seed_draws_the_same_values_in_every_version(
+    name: str, stages: list[tuple[float, ...]], last: tuple[str, int, float, bool] | None
+) -> None:
+    """Values that were drawn when the order of draws was set: seeds of evaluations and trainings depend on it."""
+    drawn = pipeline(name).draw(2, 96, 128, seeded())
+    found = [drawn.stage] if isinstance(drawn, OneStageParameters) else [drawn.first, drawn.second]
+    assert [first_values(stage) for stage in found] == [pytest.approx(values, rel=1e-3) for values in stages]
+    if isinstance(drawn, TwoStageParameters):
+        final = (drawn.final_mode, int(drawn.sinc.size[0]), round(drawn.sinc.cutoff[0].item(), 5), drawn.jpeg_last)
+        assert final == last
+
+
 def test_definitions_are_frozen_and_unknown_names_tell_the_known_ones() -> None:
     with pytest.raises(AttributeError):
         pipeline("real-esrgan").scale = 2  # type: ignore[misc]
+    # Messages list the nearest name first: both that begin with "hggt" stand before "real-esrgan".
     with pytest.raises(UnknownNameError, match="known: hggt-one-stage, hggt-two-stage, real-esrgan"):
         pipeline("hggt-onestage")
+    # Mildest first; the help, the guide and the page list them so, and the first is the default of recipes.
     assert pipeline_names() == ["hggt-one-stage", "hggt-two-stage", "real-esrgan"]
 
 

@@ -8,6 +8,7 @@ import torch
 
 from iqsr.degrade.noise import add_noise, poisson_noise
 from iqsr.degrade.parameters import NoiseParameters
+from iqsr.errors import UnknownNameError
 from support.degrade_samples import smooth_pictures
 
 
@@ -76,3 +77,8 @@ def test_seeds_make_the_noise(kind: str) -> None:
     assert (first != other).flatten(1).float().mean(1).min() > 0.5
     alone = add_noise(x[1:], noise_draw(kind, 1, 0.1, gray=False, seed=1))
     assert torch.equal(alone, first[1:])  # each picture has a seed of its own
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown kind of noise 'salt-and-pepper'; known: .*gaussian"):
+        add_noise(torch.zeros(1, 3, 8, 8), noise_draw("salt-and-pepper", 1, 0.1, gray=False))

@@ -1,23 +1,31 @@
-"""Whole degradations: determinism, order, one picture against its batch, what is refused; and their page."""
+"""Whole degradations: determinism, order, one picture against its batch, what is refused; and where they are named."""
 
+import contextlib
+import inspect
+import io
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import torch
 from torch import Tensor
 
+from iqsr.cli.evaluate import command
 from iqsr.degrade import OneStage, OneStageParameters, TwoStage, TwoStageParameters, degrade, pipeline, pipeline_names
 from iqsr.degrade.jpeg import jpeg
-from iqsr.degrade.kernels import KERNEL_KINDS, blur, blur_kernels
+from iqsr.degrade.kernels import blur, blur_kernels
 from iqsr.degrade.noise import add_noise
-from iqsr.degrade.parameters import BlurParameters, NoiseParameters, ResizeParameters, StageParameters
 from iqsr.degrade.pipeline import resize, resize_by
 from iqsr.degrade.presets import presets_table
 from iqsr.errors import UsageError
+from iqsr.evaluation.evaluate import evaluate
+from support.degrade_samples import pulses, sincs, still
 
-DOC = Path(__file__).parents[2] / "docs" / "reference" / "degradations.md"
+DOCS = Path(__file__).parents[2] / "docs"
+DOC = DOCS / "reference" / "degradations.md"
 
 
 def pictures(n: int = 3, height: int = 96, width: int = 128) -> Tensor:
@@ -27,21 +35,6 @@ def pictures(n: int = 3, height: int = 96, width: int = 128) -> Tensor:
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def still(n: int, quality: float = 100.0, factor: float = 1.0) -> StageParameters:
-    """A stage that does next to nothing."""
-    noise = NoiseParameters("gaussian", torch.zeros(n), torch.zeros(n, dtype=torch.bool), torch.arange(n), 0)
-    return StageParameters(None, ResizeParameters(factor, "bicubic"), noise, torch.full((n,), quality))
-
-
-def pulses(n: int) -> BlurParameters:
-    kind = torch.full((n,), KERNEL_KINDS.index("pulse"))
-    return BlurParameters(kind, torch.full((n,), 3), torch.ones(n, 2), torch.zeros(n), torch.ones(n), torch.ones(n))
-
-
-def sincs(n: int) -> BlurParameters:
-    return replace(pulses(n), kind=torch.full((n,), KERNEL_KINDS.index("sinc")), size=torch.full((n,), 7))
 
 
 @pytest.mark.parametrize("name", pipeline_names())
@@ -122,6 +115,19 @@ def test_a_batch_without_second_blur_leaves_it_out() -> None:
     assert not torch.equal(degrade(x, without), degrade(x, blurred))
 
 
+def test_the_noise_of_each_of_two_stages_is_applied() -> None:
+    x = torch.full((2, 3, 96, 128), 0.5)
+    without = TwoStageParameters(96, 128, 24, 32, still(2), still(2), "area", pulses(2), jpeg_last=True)
+    noise = replace(without.first.noise, strength=torch.full((2,), 20 / 255))
+    first = replace(without, first=replace(without.first, noise=noise))
+    second = replace(without, second=replace(without.second, noise=noise))
+    assert degrade(x, without).std() < 1 / 255
+    assert (degrade(x, first) - degrade(x, without)).std() > 2 / 255  # the resize to 1/4 averages most of it away
+    added = degrade(x, second) - degrade(x, without)
+    luma = (added * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1)  # JPEG halves the chroma
+    assert luma.std() * 255 == pytest.approx(20 * math.sqrt(0.299**2 + 0.587**2 + 0.114**2), rel=0.1)
+
+
 def test_a_stage_that_does_nothing_is_a_resize() -> None:
     x = pictures(2)[:, :1].expand(-1, 3, -1, -1)  # gray: JPEG would halve the chroma of colours
     drawn = OneStageParameters(96, 128, 24, 32, still(2))
@@ -129,13 +135,14 @@ def test_a_stage_that_does_nothing_is_a_resize() -> None:
     assert error.abs().max() < 1 / 255
 
 
-def test_harder_definitions_lose_more() -> None:
+def test_names_are_in_the_order_of_what_is_lost() -> None:
     x = pictures(4)
     small = resize(x, (24, 32), "area")
     errors = {}
     for name in pipeline_names():
         found = [degrade(x, pipeline(name).draw(4, 96, 128, seeded(seed))) - small for seed in range(8)]
         errors[name] = torch.stack(found).square().mean().item()
+    assert sorted(errors, key=errors.__getitem__) == pipeline_names()
     assert errors["real-esrgan"] > 2 * max(errors["hggt-one-stage"], errors["hggt-two-stage"])
 
 
@@ -171,8 +178,25 @@ def test_scale_is_a_field() -> None:
     assert degrade(pictures(), replace(one, scale=1).draw(3, 96, 128, seeded(0))).shape == (3, 3, 96, 128)
 
 
-def test_the_page_holds_the_table_of_the_definitions() -> None:
-    assert presets_table() in DOC.read_text(encoding="utf-8")
+def test_the_page_holds_the_table_of_the_definitions_and_the_command_that_prints_it() -> None:
+    page = DOC.read_text(encoding="utf-8")
+    assert presets_table() in page, "the command in the comment above the table prints what belongs there"
+    printing = re.search(r"""<!-- .*: python -c "(.*)" -->""", page)
+    assert printing is not None
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(printing[1], {})
+    assert printed.getvalue() == presets_table()
+
+
+def test_every_page_and_help_that_lists_degradations_names_all() -> None:
+    help_of_option = get_type_hints(command, include_extras=True)["degradation"].__metadata__[0].help
+    row = re.search(r"^\| `hr` .*$", (DOCS / "guides" / "evaluate.md").read_text(encoding="utf-8"), re.MULTILINE)
+    pipelines = re.findall(r"^\| `([^`]+)` \|", DOC.read_text(encoding="utf-8"), re.MULTILINE)
+    assert row is not None
+    assert pipelines == pipeline_names()
+    for text in (help_of_option, inspect.getdoc(evaluate) or "", row[0]):
+        assert [name for name in pipeline_names() if name not in text] == []
 
 
 def test_the_example_of_the_page_runs() -> None:

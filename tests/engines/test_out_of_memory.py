@@ -120,7 +120,7 @@ upscaler.upscale(probe(32, 32))
 engine = upscaler._runner.engine()
 limited(240 << 20)
 out = upscaler.upscale(picture)
-print("halved", engine._most < 400, "error", float((out - expected).abs().max()) < 1e-5)
+print("halved", engine._most_pixels < 400, "error", float((out - expected).abs().max()) < 1e-5)
 """)
     assert said == ["halved True error True"]
 

@@ -2,6 +2,16 @@
 
 params = pipeline("hggt-one-stage").draw(8, 256, 256, torch.Generator().manual_seed(0))
 lr = degrade(hr, params)  # (8, 3, 256, 256) -> (8, 3, 64, 64)
+
+Users read "degradation": in options, messages and pages. In code, `pipeline` is the object that draws the parameters of
+one, a `OneStage` or `TwoStage`.
+
+* `presets`: the degradations that have a name, and the table of them in the docs
+* `pipeline`: `Stage`, `OneStage` and `TwoStage`, which draw parameters; `degrade`, which applies them; resizing
+* `parameters`: what is drawn (`StageParameters` and its kind), and how (`uniform`, `chance`, `pick`)
+* `kernels`, `noise`, `jpeg`: one operation each
+* `pool`: mixes batches, as most of what is drawn holds for a whole batch
+* `sharpen`: unsharp masking of targets, which is no part of a degradation
 """
 
 from iqsr.degrade.parameters import OneStageParameters, TwoStageParameters

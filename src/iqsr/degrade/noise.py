@@ -1,19 +1,21 @@
 """Gaussian and Poisson noise, in colour or the same in all channels (Real-ESRGAN, section 3.2)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from iqsr.degrade.parameters import NoiseParameters, Range, chance, check_probability, check_range, uniform
+from iqsr.errors import UnknownNameError
 
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Random noise.
+    """Additive Gaussian or Poisson noise; other kinds are operations of their own.
 
     gaussian: probability that a batch gets Gaussian noise, Poisson noise otherwise. sigma: standard deviation of
     Gaussian noise in 1/255. scale: factor of Poisson noise; 1 is that of one photon a grey level. gray: probability
@@ -37,15 +39,19 @@ class Noise:
         strength = uniform(n, self.sigma, rng) / 255 if gaussian else uniform(n, self.scale, rng)
         gray = torch.rand(n, generator=rng) < self.gray
         seeds = torch.randint(2**31, (n + 1,), generator=rng)
-        return NoiseParameters("gaussian" if gaussian else "poisson", strength, gray, seeds[:-1], int(seeds[-1]))
+        kind = "gaussian" if gaussian else "poisson"
+        return NoiseParameters(kind, strength, gray, seeds[:-1], int(seeds[-1]))
 
 
 def add_noise(x: Tensor, params: NoiseParameters) -> Tensor:
     """x: (N, 3, H, W) in [0, 1]. Returns the same with noise, clamped to [0, 1] and not rounded.
 
-    The pattern depends on the seeds and on x's device type and dtype, for Poisson noise on x itself too.
+    The pattern depends on the seeds and on x's device type and dtype, for Poisson noise on x itself too. Raises
+    UnknownNameError for another kind of noise.
     """
-    noise = gaussian_noise(x, params) if params.kind == "gaussian" else poisson_noise(x, params)
+    if params.kind not in _NOISES:
+        raise UnknownNameError("kind of noise", params.kind, list(_NOISES))
+    noise = _NOISES[params.kind](x, params)
     return (x + noise * params.strength.to(x)[:, None, None, None]).clamp_(0, 1)
 
 
@@ -71,6 +77,9 @@ def poisson_noise(x: Tensor, params: NoiseParameters) -> Tensor:
         drawn_photons = torch.poisson(exact * photons, torch.Generator(x.device).manual_seed(seed))
         noises.append((drawn_photons / photons - exact).expand_as(picture))
     return torch.stack(noises)
+
+
+_NOISES: dict[str, Callable[[Tensor, NoiseParameters], Tensor]] = {"gaussian": gaussian_noise, "poisson": poisson_noise}
 
 
 def _photons(levels: Tensor) -> int:

@@ -44,7 +44,10 @@ class BlurParameters(Parameters):
 
 @dataclass(frozen=True, eq=False)
 class ResizeParameters(Parameters):
-    """One resize for the whole batch: `factor` (1 = keep) and the interpolation."""
+    """One resize for the whole batch: `factor` (1 = keep) and the interpolation.
+
+    The factor is relative to the input in the first stage, and to lr_height x lr_width in the second.
+    """
 
     factor: float
     mode: ResizeMode

@@ -35,8 +35,9 @@ from iqsr.picture_checks import check_values
 class Resize:
     """A random change of size, the same for a whole batch.
 
-    range: lowest and highest factor, around 1. up, down, keep: relative weights of a factor in [1, high), in [low, 1)
-    and of exactly 1. The interpolation is area, bilinear or bicubic, equally often, without antialiasing.
+    Factors are relative to the input in the first stage, and to the 1/scale size in the second. range: lowest and
+    highest factor, around 1. up, down, keep: relative weights of a factor in [1, high), in [low, 1) and of exactly 1.
+    The interpolation is area, bilinear or bicubic, equally often, without antialiasing.
     """
 
     range: Range
@@ -56,12 +57,21 @@ class Resize:
         """One factor and one interpolation."""
         ranges: tuple[Range, ...] = ((1.0, self.range[1]), (self.range[0], 1.0), (1.0, 1.0))
         which = int(pick(1, (self.up, self.down, self.keep), rng))
-        return ResizeParameters(uniform(1, ranges[which], rng).item(), draw_mode(rng))
+        factor = uniform(1, ranges[which], rng).item()
+        mode = draw_mode(rng)
+        return ResizeParameters(factor, mode)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One round of blur, resize, noise and JPEG; jpeg: range of the quality, drawn for each picture."""
+    """One round of blur, resize, noise and JPEG, applied in this order.
+
+    blur: kernels, drawn for each picture; whether there is a blur at all is drawn for the batch.
+    resize: a factor and an interpolation, drawn for the batch. The factor is relative to the input in the first stage
+    of a pipeline, and to the 1/scale size in the second.
+    noise: Gaussian or Poisson, drawn for the batch; its strength is drawn for each picture.
+    jpeg: range of the quality, which is drawn for each picture.
+    """
 
     blur: Blur
     resize: Resize
@@ -73,10 +83,14 @@ class Stage:
 
     def draw(self, n: int, rng: torch.Generator) -> StageParameters:
         """Parameters for n pictures."""
+        # The order of the draws is a contract: seeds of evaluations and trainings depend on it. New draws come last,
+        # and only if the stage asks for them, or else what follows the stage changes for every pipeline.
         blurred = chance(self.blur.probability, rng)
-        kernels = self.blur.draw(n, rng)
-        resize, noise = self.resize.draw(rng), self.noise.draw(n, rng)
-        return StageParameters(kernels if blurred else None, resize, noise, uniform(n, self.jpeg, rng))
+        kernels = self.blur.draw(n, rng)  # also where there is no blur: what follows stays the same
+        resize = self.resize.draw(rng)
+        noise = self.noise.draw(n, rng)
+        quality = uniform(n, self.jpeg, rng)
+        return StageParameters(kernels if blurred else None, resize, noise, quality)
 
 
 @dataclass(frozen=True)
@@ -97,12 +111,17 @@ class OneStage:
         Raises UsageError where `scale` does not divide both, or one is below `minimum_size`.
         """
         lr_height, lr_width = _lr_size(height, width, self)
-        return OneStageParameters(height, width, lr_height, lr_width, self.stage.draw(n, rng))
+        stage = self.stage.draw(n, rng)
+        return OneStageParameters(height, width, lr_height, lr_width, stage)
 
 
 @dataclass(frozen=True)
 class TwoStage:
-    """Two stages, the second around 1/scale, and a final sinc filter before or after the second JPEG."""
+    """Two stages and a final sinc filter.
+
+    The first stage resizes relative to the input, the second to around 1/scale of it. Then come, in an order that is
+    drawn for the batch, the second stage's JPEG, and the resize to 1/scale with the sinc filter.
+    """
 
     first: Stage
     second: Stage
@@ -123,11 +142,12 @@ class TwoStage:
         Raises UsageError where `scale` does not divide both, or one is below `minimum_size`.
         """
         lr_height, lr_width = _lr_size(height, width, self)
-        first, second = self.first.draw(n, rng), self.second.draw(n, rng)
-        mode, sinc = draw_mode(rng), self.final_sinc.draw(n, rng)
-        return TwoStageParameters(
-            height, width, lr_height, lr_width, first, second, mode, sinc, jpeg_last=chance(0.5, rng)
-        )
+        first = self.first.draw(n, rng)  # the order is a contract, as in Stage.draw
+        second = self.second.draw(n, rng)
+        mode = draw_mode(rng)
+        sinc = self.final_sinc.draw(n, rng)
+        jpeg_last = chance(0.5, rng)
+        return TwoStageParameters(height, width, lr_height, lr_width, first, second, mode, sinc, jpeg_last)
 
 
 def degrade(x: Tensor, params: OneStageParameters | TwoStageParameters) -> Tensor:
@@ -169,24 +189,26 @@ def draw_mode(rng: torch.Generator) -> ResizeMode:
 
 
 def _one_stage(x: Tensor, params: OneStageParameters) -> Tensor:
-    y = _apply_stage(x, params.stage)
+    y = jpeg(_before_jpeg(x, params.stage), params.stage.quality)
     return resize(y, (params.lr_height, params.lr_width), params.stage.resize.mode)
 
 
 def _two_stage(x: Tensor, params: TwoStageParameters) -> Tensor:
-    y = _blurred(_apply_stage(x, params.first), params.second.blur)
+    y = jpeg(_before_jpeg(x, params.first), params.first.quality)
     factor = params.second.resize.factor
     size = (max(1, int(params.lr_height * factor)), max(1, int(params.lr_width * factor)))
-    y = add_noise(resize(y, size, params.second.resize.mode), params.second.noise)
+    y = _before_jpeg(y, params.second, size)
     if not params.jpeg_last:
         y = jpeg(y.clamp(0, 1), params.second.quality)
     y = _blurred(resize(y, (params.lr_height, params.lr_width), params.final_mode), params.sinc)
     return jpeg(y.clamp(0, 1), params.second.quality) if params.jpeg_last else y
 
 
-def _apply_stage(x: Tensor, params: StageParameters) -> Tensor:
-    y = add_noise(resize_by(_blurred(x, params.blur), params.resize), params.noise)
-    return jpeg(y, params.quality)
+def _before_jpeg(x: Tensor, params: StageParameters, size: tuple[int, int] | None = None) -> Tensor:
+    """A stage's blur, resize and noise. The result has `size`; without one, that of x times the resize factor."""
+    y = _blurred(x, params.blur)
+    y = resize_by(y, params.resize) if size is None else resize(y, size, params.resize.mode)
+    return add_noise(y, params.noise)
 
 
 def _blurred(x: Tensor, params: BlurParameters | None) -> Tensor:

@@ -12,6 +12,7 @@ def training_packages() -> Generator[None]:
     try:
         yield
     except ImportError as error:
-        if str(error.name).partition(".")[0] not in ("accelerate", "peft", "tensorboard"):
+        package = str(error.name).partition(".")[0]
+        if package not in ("accelerate", "peft", "tensorboard"):
             raise
-        raise ModelError(f"training needs the package {error.name}: pip install 'iqsr[train]'") from error
+        raise ModelError(f"training needs the package {package}: pip install 'iqsr[train]'") from error

@@ -11,7 +11,7 @@ Words that the modules of this package share:
 | row | one row of pixels, with all columns and channels |
 | band | consecutive rows over the whole width; what goes through the network at one time |
 | strip | consecutive columns over the whole height; very wide pictures are computed strip by strip |
-| stage | one operation of the network and the changes to its result in place (`program.Stage`) |
+| stage | one operation of the network and the changes to its result in place (`program.ProgramStage`) |
 | value | what a stage makes, or the picture; other stages read it (`program.Value`) |
 | program | the network as stages in order (`program.RowProgram`) |
 | trunk | the stages before the first change of size; they may run in a faster way of their own |

@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from iqsr.engines.streaming.bicubic import Resample
 from iqsr.engines.streaming.graph import NotStreamableError, argument, copy_module, trace_graph
 from iqsr.engines.streaming.ops import Convolve, EnlargeConvolve, Identity, PReLU, Rearrange, RowOp
-from iqsr.engines.streaming.program import Joined, RowProgram, Source, Stage, Value
+from iqsr.engines.streaming.program import Joined, ProgramStage, RowProgram, Source, Value
 from iqsr.models.packaged import BicubicReduce
 
 
@@ -49,7 +49,7 @@ class _Compiler:
 
     def __init__(self, modules: dict[str, nn.Module]) -> None:
         self.modules = modules
-        self.stages: list[Stage] = []
+        self.stages: list[ProgramStage] = []
         self.sources: dict[fx.Node, Source] = {}
 
     def compile(self, graph: fx.Graph) -> RowProgram:
@@ -146,7 +146,7 @@ class _Compiler:
             return self._stage(EnlargeConvolve.from_convolution(weight, bias), before.source)
         return self._stage(Convolve(weight, bias, (dilation[0], dilation[1]), module.groups), source)
 
-    def _enlargement_before(self, input_node: fx.Node, source: Source) -> Stage | None:
+    def _enlargement_before(self, input_node: fx.Node, source: Source) -> ProgramStage | None:
         """The nearest-neighbour x2 enlargement that only this convolution reads, if there is one."""
         if not self.stages or source != Value(len(self.stages) - 1) or len(input_node.users) != 1:
             return None
@@ -215,7 +215,7 @@ class _Compiler:
         return Value(len(self.stages) - 1)
 
     def _stage(self, op: RowOp, source: Source) -> Value:
-        self.stages.append(Stage(op, source))
+        self.stages.append(ProgramStage(op, source))
         return Value(len(self.stages) - 1)
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from iqsr.engines.streaming.ops import Convolve
-from iqsr.engines.streaming.program import INPUT, Joined, RowProgram, Source, Stage, Value, leaves
+from iqsr.engines.streaming.program import INPUT, Joined, ProgramStage, RowProgram, Source, Value, leaves
 from iqsr.engines.streaming.stream import plus
 from iqsr.kernels.fused_convolution import FusedConvolution
 from iqsr.kernels.stacks import Stack, plan_stacks
@@ -105,7 +105,7 @@ class FusedTrunk:
             report((number + 1) / len(self._program.stages))
         return result
 
-    def _run(self, number: int, stage: Stage, values: dict[Value, Tensor], stacks: dict[int, Tensor]) -> Tensor:
+    def _run(self, number: int, stage: ProgramStage, values: dict[Value, Tensor], stacks: dict[int, Tensor]) -> Tensor:
         changes = stage.then
         if number in self._stack_read_by:
             first = changes[0] if changes else None
@@ -156,7 +156,7 @@ def _with_depth(op: Convolve, block: int) -> FusedConvolution:
     return FusedConvolution(weight.contiguous(memory_format=torch.channels_last_3d), op.bias, (1, *op.dilation))
 
 
-def _convolution(stage: Stage) -> Convolve:
+def _convolution(stage: ProgramStage) -> Convolve:
     assert isinstance(stage.op, Convolve)
     return stage.op
 
@@ -172,7 +172,7 @@ def _stacks_of(program: RowProgram) -> list[_BlockStack]:
     return stacks
 
 
-def _joined_values(program: RowProgram, stage: Stage) -> tuple[Value, ...] | None:
+def _joined_values(program: RowProgram, stage: ProgramStage) -> tuple[Value, ...] | None:
     """What a stage reads, if it is a convolution over joined values that can lie on a stack; else None."""
     if not isinstance(stage.source, Joined) or not isinstance(stage.op, Convolve) or stage.op.groups != 1:
         return None

@@ -39,7 +39,7 @@ Source = Value | Joined
 
 
 @dataclass
-class Stage:
+class ProgramStage:
     """One operation and the changes to its result in place."""
 
     op: RowOp
@@ -51,20 +51,20 @@ class Stage:
         """All that this stage reads."""
         return [self.source, *(t for t in self.then if isinstance(t, Value | Joined))]
 
-    def renumbered(self, count: int) -> Stage:
+    def renumbered(self, count: int) -> ProgramStage:
         """The same stage in a program without the first `count` stages.
 
         The last one's value becomes the input, and the former input the side input.
         """
         then = [_renumbered(t, count) if isinstance(t, Value | Joined) else t for t in self.then]
-        return Stage(self.op, _renumbered(self.source, count), then)
+        return ProgramStage(self.op, _renumbered(self.source, count), then)
 
 
 @dataclass
 class RowProgram:
     """Stages in an order in which each reads only earlier ones; the last one's rows are the output."""
 
-    stages: list[Stage]
+    stages: list[ProgramStage]
     input_channels: int | None = None
     """None: as many as the first convolution reads."""
     side_channels: int = 0
@@ -115,13 +115,13 @@ class RowProgram:
         """
         last = self._last_convolutions()
         last -= self._corrections(last)
-        stages: list[Stage] = []
+        stages: list[ProgramStage] = []
         for number, stage in enumerate(self.stages):
             op = stage.op
             if isinstance(op, Convolve | EnlargeConvolve):
                 op = op.to(device, torch.float32 if number in last else dtype)
             then = [change.to(device) if isinstance(change, PReLU) else change for change in stage.then]
-            stages.append(Stage(op, stage.source, then))
+            stages.append(ProgramStage(op, stage.source, then))
         return RowProgram(stages, self.input_channels, self.side_channels)
 
     def without_pixel_unshuffle(self) -> tuple[int, RowProgram]:
@@ -154,7 +154,7 @@ class RowProgram:
         return RowProgram(self.stages[:count], self.input_channels), RowProgram(rest, self._channels[count - 1], side)
 
     @staticmethod
-    def _read_by(stages: list[Stage]) -> set[int]:
+    def _read_by(stages: list[ProgramStage]) -> set[int]:
         """The numbers of the values that stages read."""
         return {leaf.stage for stage in stages for source in stage.sources() for leaf in leaves(source)}
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from iqsr.engines.streaming.buffers import LongDelay, RowBuffer, ShortHistory, as_rows
-from iqsr.engines.streaming.program import SIDE_INPUT, Joined, RowProgram, Source, Stage, Value, leaves
+from iqsr.engines.streaming.program import SIDE_INPUT, Joined, ProgramStage, RowProgram, Source, Value, leaves
 
 
 @dataclass
@@ -131,11 +131,11 @@ class RowStream:
     def _done(self, source: Source) -> int:
         return min(self._values[leaf.stage].done for leaf in leaves(source))
 
-    def _ready(self, stage: Stage) -> int:
+    def _ready(self, stage: ProgramStage) -> int:
         rows = stage.op.ready(self._done(stage.source), self._total(stage.source))
         return min([rows, *(self._done(source) for source in stage.sources()[1:])])
 
-    def _run(self, stage: Stage, start: int, stop: int) -> Tensor:
+    def _run(self, stage: ProgramStage, start: int, stop: int) -> Tensor:
         total = self._total(stage.source)
         first, last = stage.op.span(start, stop, total)
         if self._whole:

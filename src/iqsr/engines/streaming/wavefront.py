@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iqsr.engines.streaming.ops import Convolve, PReLU
-from iqsr.engines.streaming.program import Joined, Source, Stage, Value, leaves
+from iqsr.engines.streaming.program import Joined, ProgramStage, Source, Value, leaves
 from iqsr.engines.streaming.winograd_trunk import Plan, WinogradTrunk
 from iqsr.kernels.winograd import PRODUCTS, TILE_PIXELS, TILE_SIDE
 from iqsr.kernels.winograd_tiling import WinogradTiling, run_steps
@@ -99,7 +99,7 @@ class Wavefront:
         out = tiling.cut(x, self._acquire(TILE_PIXELS, x.shape[1], tiling))
         return self._apply(stage.then, out, at)
 
-    def _convolve(self, number: int, stage: Stage, at: int) -> Tensor:
+    def _convolve(self, number: int, stage: ProgramStage, at: int) -> Tensor:
         """A convolution by Winograd; what is added to its result first is added in the output transform."""
         assert isinstance(stage.op, Convolve)
         trunk, tiling, kernel = self._trunk, self._tilings[at], self._trunk.kernels[number]

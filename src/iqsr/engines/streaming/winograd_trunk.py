@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from iqsr.engines.streaming.ops import Convolve
-from iqsr.engines.streaming.program import INPUT, RowProgram, Stage, Value, leaves
+from iqsr.engines.streaming.program import INPUT, ProgramStage, RowProgram, Value, leaves
 from iqsr.kernels.stacks import Stack, channel_spans, plan_stacks
 from iqsr.kernels.winograd import INPUT_SIDE, PRODUCTS, TILE_PIXELS, TILE_SIDE, transform_kernel_with_bias
 from iqsr.kernels.winograd_tiling import WinogradTiling
@@ -238,7 +238,7 @@ def _reads_of(program: RowProgram) -> list[tuple[int, tuple[Value, ...]]]:
     return [(number, values) for number, values in found if values is not None]
 
 
-def _read_by_winograd(program: RowProgram, stage: Stage) -> tuple[Value, ...] | None:
+def _read_by_winograd(program: RowProgram, stage: ProgramStage) -> tuple[Value, ...] | None:
     """What a stage reads, oldest first, if it is a convolution that Winograd's algorithm is good for; else None.
 
     The one that reads only the picture and the last one count, although they have few channels: their other side is in

@@ -13,6 +13,7 @@ from iqsr.device import fastest_dtype
 from iqsr.models import load_model
 from iqsr.training.predictor.defects import DEFECTS
 
+# Fixed, apart from `pipeline_names()`: a change of names or order would change the data of the predictor that ships.
 _DEGRADATIONS = ("hggt-one-stage", "hggt-two-stage", "real-esrgan", "bicubic")
 _INTERPOLATIONS = ("bicubic", "bilinear", "nearest-exact", "lanczos")
 
