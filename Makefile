@@ -29,7 +29,7 @@ test: $(READY) $(TOOLS) lint  ## Lint, types, and all tests that are fast
 test-slow: $(READY) $(TOOLS)  ## The slow tests
 	$(BIN)/python -m pytest -m slow
 
-lint: $(READY)  ## ruff, pyright (strict on src), import-linter
+lint: $(READY)  ## ruff, pyright (strict on src, standard on tests), import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright

@@ -5,12 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
 
-from iqsr.cli import app
 from iqsr.errors import ModelError
 from iqsr.models import SRModel
 from support.cli_pictures import ESCAPE, FAST, everything, picture, process, size_of
+from support.command_lines import app_group
 from support.commands import Run
 
 
@@ -158,7 +157,7 @@ def test_every_output_may_begin_with_the_home_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, option: str
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    parser = typer.main.get_command(app).commands[command]
+    parser = app_group().commands[command]
     for text, path in [("~/b", tmp_path / "b"), ("a/~/b", Path("a/~/b")), ("b", Path("b"))]:
         context = parser.make_context(command, [f"{option}={text}"], resilient_parsing=True)
         assert path in context.params.values()

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,8 @@ def test_init_writes_every_setting_with_a_comment(iqsr: Run) -> None:
     assert (ended.code, ended.err) == (0, "")
     assert "run: iqsr evaluate new/evaluation.toml" in ended.out
     text = Path("new/evaluation.toml").read_text()
-    settings = [*EvaluationRecipe.model_fields, *EvaluationRecipe.model_fields["data"].annotation.model_fields]
+    data: Any = EvaluationRecipe.model_fields["data"].annotation
+    settings = [*EvaluationRecipe.model_fields, *data.model_fields]
     for name in settings:
         assert re.search(rf"^(\[+)?{name}\b", text, re.MULTILINE), name
     recipe = read_evaluation_recipe(Path("new/evaluation.toml"))

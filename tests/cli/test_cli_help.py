@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from iqsr.cli import app
 from iqsr.models import model_names
 from support.cli_pictures import picture
-from support.command_lines import parse
+from support.command_lines import app_group, parse
 from support.commands import Run
 
 
@@ -84,7 +83,7 @@ def test_the_docs_name_every_model() -> None:
 def test_the_reference_has_the_help_of_every_command() -> None:
     text = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text()
     shown = set(re.findall(r"<!-- help: (.+) -->", text))
-    commands = typer.main.get_command(app).commands
+    commands = app_group().commands
     below = {f"{name} {sub}" for name, command in commands.items() for sub in getattr(command, "commands", {})}
     assert shown == set(commands) | below
 

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import typer
 from PIL import Image
 
-from iqsr.cli import app
 from iqsr.datasets import check
 from iqsr.preparation import (
     PrepareRecipe,
@@ -18,6 +16,7 @@ from iqsr.preparation import (
     prepare,
 )
 from iqsr.recipes import read_recipe
+from support.command_lines import app_group
 from support.commands import Run
 from support.prepare_samples import RECIPE, SETTINGS, save_photos, tree
 
@@ -149,9 +148,10 @@ def test_every_example_of_the_help_parses(iqsr: Run) -> None:
     found = re.findall(r"^\s+iqsr (prepare .*\S)\s*$", text, re.MULTILINE)
     assert len(found) == 3
     for line in found:
-        command = typer.main.get_command(app)
+        command = app_group()
         context = command.make_context("iqsr", shlex.split(line))
         name, below, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert below is not None
         below.make_context(name, rest, parent=context)
 
 

@@ -1,6 +1,7 @@
 """The formats of data sets, and HDR, in every command that reads pictures, from files and from folders."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,8 @@ def test_agreement_reads_pairs_of_them(suffix: str) -> None:
 def test_sets_are_prepared_from_them(suffix: str) -> None:
     Path("photos").mkdir()
     photo = Image.fromarray(skimage.data.astronaut()[:300, 100:360])
-    photo.save(f"photos/a.{suffix}", **({"irreversible": False} if suffix == "jp2" else {}))
+    lossless: dict[str, Any] = {"irreversible": False} if suffix == "jp2" else {}
+    photo.save(f"photos/a.{suffix}", **lossless)
     photo.save("a.png")
     made = [prepare([photos], Path(out), RECIPE) for photos, out in (("photos", "one"), ("a.png", "two"))]
     assert made[0].sets == made[1].sets > 0
@@ -94,7 +96,8 @@ def told(name: str | Path) -> str:
 
 
 def test_score_tells_of_hdr_once_a_file_and_also_where_scores_are_remembered(iqsr: Run) -> None:
-    hdr("sr/a.png"), hdr("gt/a.png")
+    hdr("sr/a.png")
+    hdr("gt/a.png")
     Image.fromarray(skimage.data.astronaut()[:300, 100:360]).save("sr/b.png")
     Image.fromarray(skimage.data.astronaut()[:300, 100:360]).save("gt/b.png")
     for folder in (Path(), Path.cwd()):  # a line is told once a process
@@ -105,7 +108,8 @@ def test_score_tells_of_hdr_once_a_file_and_also_where_scores_are_remembered(iqs
 
 
 def test_agree_tells_of_hdr(iqsr: Run) -> None:
-    hdr("sharp.png"), save("flat.png", contrast=20)
+    hdr("sharp.png")
+    save("flat.png", contrast=20)
     Path("pairs.csv").write_text("first,second,share_first\nsharp.png,flat.png,0.9\n")
     ended = iqsr("agree", "pairs.csv", "-m", "laplacian")
     assert (ended.code, ended.err.count(told("sharp.png")), ended.err.count("HDR")) == (0, 1, 1)

@@ -5,17 +5,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
-import typer
-from typer.core import TyperOption
+from typer.core import TyperCommand, TyperOption
 
-from iqsr.cli import app
+from support.command_lines import app_group
 from support.commands import Run
 
 
-def commands() -> dict[str, typer.core.TyperCommand]:
+def commands() -> dict[str, TyperCommand]:
     """Every command and subcommand, by what one types."""
     found = {}
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in app_group().commands.items():
         found[name] = command
         found |= {f"{name} {below}": sub for below, sub in getattr(command, "commands", {}).items()}
     return found

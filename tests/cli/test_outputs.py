@@ -5,12 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-import typer
 
-from iqsr.cli import app
 from iqsr.io.weights import locate
 from support.agreement_samples import save_noise
 from support.cli_pictures import FAST
+from support.command_lines import app_group
 from support.commands import Run
 from support.hggt_samples import N, P, S, add_set
 from support.report_samples import run_folder
@@ -48,7 +47,7 @@ WRITERS = {
 def test_every_command_that_writes_is_held_to_the_rule() -> None:
     options = {
         name: {text for option in command.params for text in option.opts}
-        for name, command in typer.main.get_command(app).commands.items()
+        for name, command in app_group().commands.items()
     }
     writers = {name for name, given in options.items() if "--output" in given}
     assert {name for name in writers if "--overwrite" not in options[name]} == GO_ON

@@ -69,6 +69,7 @@ def test_realsr_tells_what_is_left_out(tmp_path: Path) -> None:
 def test_pairs(tmp_path: Path) -> None:
     pairs(tmp_path, ("a", "b"), suffix="x4")
     folders = pair_folders(tmp_path)
+    assert folders is not None
     assert folders == (tmp_path / "HR", tmp_path / "LR")
     found = open_pairs(*folders)
     assert [(item.name, item.lr) for item in found.items] == [(n, tmp_path / "LR" / f"{n}x4.png") for n in "ab"]

@@ -31,9 +31,9 @@ def reference_jpeg(x: np.ndarray, quality: float) -> np.ndarray:
         decoded = np.empty_like(plane)
         for top in range(0, plane.shape[0], 8):
             for left in range(0, plane.shape[1], 8):
-                block = fft.dctn(plane[top : top + 8, left : left + 8] - 128, norm="ortho")
+                block = np.asarray(fft.dctn(plane[top : top + 8, left : left + 8] - 128, norm="ortho"))
                 block = np.round(block / tables[min(i, 1)]) * tables[min(i, 1)]
-                decoded[top : top + 8, left : left + 8] = fft.idctn(block, norm="ortho") + 128
+                decoded[top : top + 8, left : left + 8] = np.asarray(fft.idctn(block, norm="ortho")) + 128
         planes[i] = decoded if i == 0 else decoded.repeat(2, 0).repeat(2, 1)
     luma, cb, cr = planes
     red, blue = luma + 1.402 * (cr - 128), luma + 1.772 * (cb - 128)

@@ -238,6 +238,8 @@ def test_a_page_that_cannot_be_written_is_one_clear_line_and_leaves_nothing(tmp_
 @pytest.fixture(scope="module")
 def demo() -> ModuleType:
     spec = importlib.util.spec_from_file_location("demo", DEMO)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -260,7 +262,9 @@ README_METRICS = ("psnr", "ssim", "stlpips", "srq", "srq-holdout", "piqe")
 
 def readme_means() -> list[list[float]]:
     """The means of bicubic and of the network in README's table, in the order of its columns."""
-    head, *rows = re.search(r"^ +psnr .*\n(?:\S.*\n){2}", README.read_text("utf-8"), re.MULTILINE)[0].splitlines()
+    table = re.search(r"^ +psnr .*\n(?:\S.*\n){2}", README.read_text("utf-8"), re.MULTILINE)
+    assert table is not None
+    head, *rows = table[0].splitlines()
     assert tuple(re.findall(r"[\w-]+", head)) == README_METRICS
     return [[float(value) for value in row.split()[1:]] for row in rows]
 

@@ -75,7 +75,9 @@ def test_the_python_lines_of_readme_run(tmp_path: Path) -> None:
     with Image.open(tmp_path / "photo.jpg") as photo:
         small = photo.resize((24, 16))
     small.save(tmp_path / "photo.jpg")
-    lines = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)[1]
+    found = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    lines = found[1]
     given = "import numpy, torch\narray, pictures = numpy.zeros((16, 24, 3), 'uint8'), torch.rand(2, 3, 64, 64)\n"
     shown = "print(larger.shape, len(scores), list(table.columns))"
     ended = subprocess.run([sys.executable, "-c", given + lines + shown], cwd=tmp_path, capture_output=True, text=True)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from spandrel import ModelLoader
+from spandrel import ImageModelDescriptor, ModelLoader
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import nn
 
@@ -62,6 +62,7 @@ def saved(module: nn.Module, folder: Path) -> Path:
 def test_the_output_is_that_of_the_forward_pass(name: str, tmp_path: Path) -> None:
     file = saved(network(name), tmp_path)
     plain = ModelLoader("cpu").load_from_file(file)
+    assert isinstance(plain, ImageModelDescriptor)
     upscaler = Upscaler(file, precision="fp32", device="cpu")
     for size in ((40, 48), (37, 50)):
         picture = probe(*size)

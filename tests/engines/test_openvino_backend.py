@@ -102,7 +102,7 @@ def test_other_input_is_refused(both, x):
 
 def test_unknown_settings_are_refused():
     with pytest.raises(UsageError, match="unknown precision 'int4' for OpenVINO; known: fp32, bf16, int8"):
-        OpenVinoModule(small_compact(), precision="int4")
+        OpenVinoModule(small_compact(), precision="int4")  # pyright: ignore[reportArgumentType]
     with pytest.raises(UsageError, match="at least 1 thread, got 0"):
         OpenVinoModule(small_compact(), threads=0)
 

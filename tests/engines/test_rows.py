@@ -1,7 +1,7 @@
 """Pictures as streams of rows: whatever happens to the bands, the picture stays the picture."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import chain, pairwise, repeat
 from pathlib import Path
 
@@ -165,6 +165,7 @@ def test_strips_leave_no_files_behind(tmp_path: Path, monkeypatch: pytest.Monkey
     bands = row_streams.side_by_side([good, good]).bands(1)
     next(bands)
     assert list(tmp_path.iterdir())
+    assert isinstance(bands, Generator)
     bands.close()
     assert not list(tmp_path.iterdir())
 

@@ -1,6 +1,7 @@
 """Protocols: PSNR and SSIM under each equal what independent programs give for the same pictures, to 4 digits."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,8 +44,9 @@ def by_skimage(x: np.ndarray, y: np.ndarray, shave: int, *, luma: bool) -> tuple
         x, y = rgb2ycbcr(x)[..., 0], rgb2ycbcr(y)[..., 0]
     x, y = (p[shave : len(p) - shave, shave : p.shape[1] - shave] for p in (x, y))
     psnr = peak_signal_noise_ratio(y, x, data_range=255)
-    options = {**SKIMAGE, "data_range": 255, "channel_axis": None if luma else 2}
-    _, full = structural_similarity(x, y, full=True, **options)
+    options: dict[str, Any] = {**SKIMAGE, "data_range": 255, "channel_axis": None if luma else 2}
+    found: Any = structural_similarity(x, y, full=True, **options)
+    _, full = found
     return psnr, float(full[5:-5, 5:-5].mean())
 
 

@@ -102,7 +102,9 @@ def test_latex_is_balanced_and_escaped() -> None:
     table = to_latex(renamed, summarise_evaluation(renamed))
     assert r"a\_b\&c &" in table
     body = [line for line in table.splitlines() if not line.startswith("%")]
-    columns = len(re.fullmatch(r"\\begin\{tabular\}\{l(r+)\}", body[0])[1]) + 1
+    begin = re.fullmatch(r"\\begin\{tabular\}\{l(r+)\}", body[0])
+    assert begin is not None
+    columns = len(begin[1]) + 1
     rows = [line for line in body if line.endswith(r"\\") and "multicolumn" not in line]
     assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {columns}
     assert all(line.count("{") == line.count("}") for line in body)

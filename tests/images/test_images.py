@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pyvips
 import tifffile
 import torch
 from PIL import Image, ImageCms
+from PIL.JpegImagePlugin import JpegImageFile
 
 from iqsr.images import check_output, open_picture, resample, write_picture
 from support import heic_samples
@@ -74,7 +76,9 @@ def test_16_bit_becomes_8_only_where_the_format_has_no_more(tmp_path: Path, suff
 @pytest.mark.parametrize(("quality", "halved"), [(89, True), (90, False)])
 def test_jpeg_keeps_full_colour_resolution_from_quality_90(tmp_path: Path, quality: int, halved: bool) -> None:
     out = copy(write_vips(tmp_path / "in.png", smooth()), tmp_path / "out.jpg", quality=quality)
-    assert Image.open(out).layer[0][1:3] == ((2, 2) if halved else (1, 1))
+    jpeg = Image.open(out)
+    assert isinstance(jpeg, JpegImageFile)
+    assert jpeg.layer[0][1:3] == ((2, 2) if halved else (1, 1))
 
 
 @pytest.mark.parametrize("depth", [8, 16])
@@ -130,7 +134,7 @@ def test_cmyk_comes_out_as_srgb_that_looks_like_the_ink(tmp_path: Path, suffix: 
         Image.new("CMYK", (32, 32), ink).save(tmp_path / f"in{suffix}")
         out = copy(tmp_path / f"in{suffix}", tmp_path / "out.png")
         assert np.abs(values(out)[16, 16].astype(int) - expected).max() < 45, ink
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(open_picture(out).info.icc or b""))
+        profile: Any = ImageCms.ImageCmsProfile(io.BytesIO(open_picture(out).info.icc or b""))
         assert profile.profile.xcolor_space.strip() == "RGB"
 
 

@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,8 @@ def test_a_truncated_file_is_an_error_and_leaves_nothing(tmp_path: Path, suffix:
     elif suffix == "front.tif":  # the directory stands in front, so the header reads well
         tifffile.imwrite(path, np.asarray(photo()), photometric="rgb")
     else:
-        photo().save(path, **({"progressive": True} if suffix == "progressive.jpg" else {}))
+        options: dict[str, Any] = {"progressive": True} if suffix == "progressive.jpg" else {}
+        photo().save(path, **options)
     read(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
 

@@ -1,6 +1,7 @@
 """What the channels of a picture are: TIFF says it in tags, JPEG 2000 in boxes. Their number says nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ SHAPE = (41, 67)
 MASK = np.repeat(np.array([0, 255], np.uint8), [20, 21])[:, None] * np.ones(67, np.uint8)
 
 
-def write(path: Path, channels: list[np.ndarray], photometric: str, meanings: list[str], **options: object) -> Path:
+def write(path: Path, channels: list[np.ndarray], photometric: str, meanings: list[str], **options: Any) -> Path:
     pixels = np.dstack(channels)
     if options.get("planarconfig") == "separate":
         pixels = np.moveaxis(pixels, 2, 0)

@@ -3,6 +3,7 @@
 import struct
 import zlib
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def lab(deep: bool, icc: bool) -> np.ndarray:
 @pytest.mark.parametrize("icc", [False, True])
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_every_kind_of_lab_comes_out_as_srgb(tmp_path: Path, deep: bool, icc: bool, order: str) -> None:
+def test_every_kind_of_lab_comes_out_as_srgb(tmp_path: Path, deep: bool, icc: bool, order: Literal["<", ">"]) -> None:
     photometric = "icclab" if icc else "cielab"
     tifffile.imwrite(tmp_path / "in.tif", lab(deep, icc), photometric=photometric, byteorder=order)
     check(tmp_path / "in.tif", smooth(), 1, 16 if deep else 8, SRGB)
@@ -68,7 +69,7 @@ def test_lab_with_alpha_keeps_it(tmp_path: Path, deep: bool) -> None:
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg"])
 def test_ycbcr_comes_out_as_rgb(tmp_path: Path, compression: str | None) -> None:
-    options = {"quality": 95} if compression == "jpeg" else {}
+    options: dict[str, Any] = {"quality": 95} if compression == "jpeg" else {}
     Image.fromarray(smooth()).convert("YCbCr").save(tmp_path / "in.tif", compression=compression, **options)
     check(tmp_path / "in.tif", smooth(), 2, 8, None)
 
@@ -92,7 +93,7 @@ def test_unusual_ycbcr_is_refused(tmp_path: Path, kind: str) -> None:
     tifffile.imwrite(path, smooth(), photometric="ycbcr", extratags=[tag] if tag else [])
     if not tag:
         with tifffile.TiffFile(path) as file:
-            at = file.pages[0].tags["YCbCrSubSampling"].valueoffset
+            at = file.pages.first.tags["YCbCrSubSampling"].valueoffset
         data = bytearray(path.read_bytes())
         data[at : at + 4] = b"\2\0\1\0"
         path.write_bytes(data)
@@ -109,7 +110,7 @@ def png_with_cicp(path: Path, picture: Image.Image, numbers: tuple[int, ...]) ->
     path.write_bytes(data[:33] + chunk + data[33:])  # behind the header
 
 
-def avif_with_primaries(path: Path, picture: Image.Image, number: int, **options: object) -> None:
+def avif_with_primaries(path: Path, picture: Image.Image, number: int, **options: Any) -> None:
     picture.save(path, quality=95, **options)
     data = path.read_bytes()
     at = data.index(b"nclx") + 4

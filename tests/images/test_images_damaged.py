@@ -74,7 +74,7 @@ def test_a_compression_of_tiff_that_nobody_knows_is_told_by_its_number(tmp_path:
     textured().save(path)
     data = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as file:
-        at = file.pages[0].tags["Compression"].valueoffset
+        at = file.pages.first.tags["Compression"].valueoffset
     data[at : at + 2] = (12345).to_bytes(2, "little")
     path.write_bytes(data)
     assert "its compression (number 12345) is not supported" in the_error(lambda: read_rgb(path))

@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,8 @@ def test_the_gain_map_of_a_heic_is_told(tmp_path: Path, caplog: pytest.LogCaptur
 @pytest.mark.parametrize("how", ["xmp", "iso"])
 def test_the_gain_map_of_a_jpeg_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str) -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/"/></x:xmpmeta>'
-    Image.fromarray(smooth()).save(tmp_path / "in.jpg", **({"xmp": xmp} if how == "xmp" else {}))
+    options: dict[str, Any] = {"xmp": xmp} if how == "xmp" else {}
+    Image.fromarray(smooth()).save(tmp_path / "in.jpg", **options)
     if how == "iso":  # ISO 21496-1
         data, name = (tmp_path / "in.jpg").read_bytes(), b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0"
         segment = b"\xff\xe2" + struct.pack(">H", len(name) + 2) + name

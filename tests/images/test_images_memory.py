@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ except PictureError as error:
         ("avif", {"speed": 10}),
     ],
 )
-def test_too_little_memory_is_told_as_that(tmp_path: Path, suffix: str, options: dict[str, object]) -> None:
+def test_too_little_memory_is_told_as_that(tmp_path: Path, suffix: str, options: dict[str, Any]) -> None:
     patch = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     small, large = tmp_path / f"small.{suffix}", tmp_path / f"large.{suffix}"
     Image.fromarray(patch).save(small, **options)

@@ -4,6 +4,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -51,7 +52,10 @@ def apples(path: Path) -> None:
 
 
 def content(data: bytes) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(data.ljust(600, b"\1")) and None
+    def write(path: Path) -> None:
+        path.write_bytes(data.ljust(600, b"\1"))
+
+    return write
 
 
 UNREAD: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -132,7 +136,7 @@ def test_the_reason_comes_with_what_to_do(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_bigtiff_is_read(tmp_path: Path, order: str) -> None:
+def test_a_bigtiff_is_read(tmp_path: Path, order: Literal["<", ">"]) -> None:
     tifffile.imwrite(tmp_path / "in.tif", RGB, photometric="rgb", bigtiff=True, byteorder=order)
     assert np.array_equal((read_rgb(tmp_path / "in.tif") * 255)[0].permute(1, 2, 0).round().numpy(), RGB)
     assert np.array_equal(values(tmp_path / "in.tif"), RGB)

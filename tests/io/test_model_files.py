@@ -4,6 +4,7 @@ import random
 import re
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -196,7 +197,8 @@ def test_checkpoints_without_checksums_are_read(tmp_path: Path) -> None:
 
 def test_a_flipped_bit_in_googles_arrays_is_seen(tmp_path: Path) -> None:
     file = BytesIO()
-    np.savez(file, **{"opt/target/head/kernel": np.ones((384, 1), np.float32)})
+    arrays: dict[str, Any] = {"opt/target/head/kernel": np.ones((384, 1), np.float32)}
+    np.savez(file, **arrays)
     data = file.getvalue()
     with pytest.raises(WeightsError, match="Bad CRC-32"):
         Musiq().load(write(tmp_path, "m.npz", flipped(data, data.index(np.float32(1).tobytes()), 0)))

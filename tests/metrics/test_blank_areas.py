@@ -37,6 +37,7 @@ def ramp(side: int) -> Tensor:
 
 
 def empty_pictures(side: int) -> dict[str, Tensor]:
+    colours: dict[str, tuple[float, float, float]]
     colours = {"black": (0, 0, 0), "white": (1, 1, 1), "gray": (0.5, 0.5, 0.5), "dark": (0.05, 0.05, 0.06)}
     colours |= {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "skin": (0.8, 0.6, 0.5)}
     half = flat(0, 0, 0, side)

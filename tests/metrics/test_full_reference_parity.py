@@ -7,6 +7,7 @@ the official implementations.
 import importlib.util
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,7 +182,8 @@ def test_dists_equals_pyiqas_architecture_with_the_same_weights(no_download):
     from pyiqa.archs.dists_arch import DISTS
 
     torch.manual_seed(3)
-    ours, theirs = DistsNetwork(), DISTS(pretrained=False)
+    ours = DistsNetwork()
+    theirs: Any = DISTS(pretrained=False)
     copy_convolutions(theirs, [p for stage in ours.stages for p in stage.parameters()])
     theirs.alpha.data.copy_(ours.alpha.data.view(1, -1, 1, 1))
     theirs.beta.data.copy_(ours.beta.data.view(1, -1, 1, 1))

@@ -127,7 +127,8 @@ def test_files_that_are_not_musiqs_weights(musiq_file, google_file, tmp_path):
     (tmp_path / "cut.npz").write_bytes(google_file.read_bytes()[:100_000])
     (tmp_path / "empty.npz").write_bytes(b"")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    np.savez(tmp_path / "pickled.npz", **{"opt/target/head/kernel": np.array([Bomb()], dtype=object)})
+    pickled: dict[str, Any] = {"opt/target/head/kernel": np.array([Bomb()], dtype=object)}
+    np.savez(tmp_path / "pickled.npz", **pickled)
     (tmp_path / "old.pth").write_bytes(pickle.dumps({"head.weight": Bomb()}, protocol=2))
     for path in sorted(tmp_path.iterdir()):
         with pytest.raises(WeightsError, match=path.name) as error:

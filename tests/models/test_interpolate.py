@@ -84,7 +84,7 @@ def test_two_adapters_give_the_nearest_of_the_larger_rank(runs, tmp_path):
     made = interpolate(one, other, tmp_path / "out.safetensors", share=0.25)
     assert read_adapter(made.path).rank == 4
     ends = [with_adapter(base, folder / "adapter.safetensors") for folder in (one, other)]
-    found, start, exact = with_adapter(base, made.path), weights(base), mean(*ends, 0.25)
+    found, start, exact = with_adapter(base, made.path), weights(base), mean(*ends, share=0.25)
     name = "model.1.sub.0.RDB2.conv3.0.weight"
     change, wanted = ((end[name] - start[name]).flatten(1).double() for end in (found, exact))
     u, s, v = torch.linalg.svd(wanted)
@@ -92,6 +92,7 @@ def test_two_adapters_give_the_nearest_of_the_larger_rank(runs, tmp_path):
     assert (change - u[:, :4] * s[:4] @ v[:4]).abs().max() < 2e-3
     kept = [(end[name] - start[name]).square().sum() for end in (found, exact) for name in start]
     half = len(kept) // 2
+    assert made.energy_kept is not None
     assert made.energy_kept == pytest.approx(float(sum(kept[:half]) / sum(kept[half:])), abs=1e-3)
     assert 0.5 < made.energy_kept < 0.99
 
@@ -105,12 +106,13 @@ def test_layers_smaller_than_the_rank_are_exact(make, targets, tmp_path):
     for seed, path in enumerate(paths):
         made = trained(load_model(base), targets, rank=4, seed=seed)
         save_adapter(made.module, path, base=made.name, targets=targets)
-    made = interpolate(*paths, tmp_path / "out.safetensors", share=-0.5)
-    wanted = mean(*[with_adapter(base, path) for path in paths], -0.5)
+    made = interpolate(paths[0], paths[1], tmp_path / "out.safetensors", share=-0.5)
+    wanted = mean(*[with_adapter(base, path) for path in paths], share=-0.5)
     found = with_adapter(base, made.path)
     small = [name for name, value in wanted.items() if value.ndim > 1 and value.shape[0] <= 4]
     assert far({name: found[name] for name in small}, {name: wanted[name] for name in small}) < 5e-3
     assert small
+    assert made.energy_kept is not None
     assert 0.5 < made.energy_kept < 1
 
 
@@ -124,7 +126,7 @@ def test_of_one_training_nothing_is_lost(runs, tmp_path):
     made = interpolate(folder, tmp_path / "later.safetensors", tmp_path / "out.safetensors")
     assert made.energy_kept == pytest.approx(1, abs=1e-6)
     ends = [with_adapter(base, path) for path in (folder / "adapter.safetensors", tmp_path / "later.safetensors")]
-    assert far(with_adapter(base, made.path), mean(*ends, 0.5)) < 2e-3
+    assert far(with_adapter(base, made.path), mean(*ends, share=0.5)) < 2e-3
 
 
 def test_adapters_on_different_networks_give_a_plain_checkpoint(runs, tmp_path):

@@ -107,7 +107,7 @@ def test_reduce_keeps_a_flat_picture(kept, of):
 
 def test_fp16_and_fp32_values_are_read_with_their_padding(tmp_path):
     """A file written by hand from the format's description: 3 fp16 values need 2 bytes of padding."""
-    half, single, bias = np.float16([1, -2, 0.5]), np.float32([3, 4, 5]), np.float32([7])
+    half, single, bias = np.array([1, -2, 0.5], np.float16), np.array([3, 4, 5], np.float32), np.array([7], np.float32)
     file = tmp_path / "hand.bin"
     file.write_bytes(b"\x47\x6b\x30\x01" + half.tobytes() + b"\0\0" + bias.tobytes() + b"\0\0\0\0" + single.tobytes())
     arrays = read_ncnn(file, {"a.weight": (1, 3, 1, 1), "a.bias": (1,), "b.weight": (3, 1, 1, 1)})

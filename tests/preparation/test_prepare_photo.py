@@ -8,7 +8,7 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
-from spandrel import ModelLoader
+from spandrel import ImageModelDescriptor, ModelLoader
 from spandrel.architectures.Compact import Compact
 from spandrel.architectures.DnCNN import DnCNN
 
@@ -151,7 +151,9 @@ def test_restorers_of_scale_one_work_on_the_photo_itself(tmp_path: Path) -> None
         rng = load_enhancer(str(tmp_path / name))
         assert rng.scale == 1
         (version,) = Enhancers([ModelEnhancer(model=str(tmp_path / name))]).versions(photo)
-        expected = ModelLoader("cpu").load_from_file(tmp_path / name)(photo)
+        plain = ModelLoader("cpu").load_from_file(tmp_path / name)
+        assert isinstance(plain, ImageModelDescriptor)
+        expected = plain(photo)
         assert torch.allclose(version, expected, atol=1e-4)
         assert not torch.equal(version, photo)
 

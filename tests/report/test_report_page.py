@@ -221,6 +221,7 @@ def test_a_hundred_images_of_four_models_are_below_15_mb(tmp_path):
 
 def test_the_headline_is_not_a_metric_that_the_model_was_trained_on():
     headline = ReportData(evaluation()).headline()
+    assert headline is not None
     assert (headline.model, headline.other, headline.metric.name) == ("other", "base", "stlpips")
 
 

@@ -56,7 +56,7 @@ def test_a_score_of_a_file_is_what_others_compute_from_its_pixels() -> None:
     picture("gt/a.png", seed=2)
     table = score_files(["sr"], ["psnr"], reference=Path("gt"))
     expected = peak_signal_noise_ratio(noise(seed=2), noise(seed=1))
-    assert table["psnr"][0] == pytest.approx(expected, abs=1e-4)
+    assert table.loc[0, "psnr"] == pytest.approx(expected, abs=1e-4)
     facts = {"path": "sr/a.png", "width": 48, "height": 40, "reference": "gt/a.png"}
     assert records(table) == [{**facts, "psnr": table["psnr"][0]}]
 
@@ -72,7 +72,7 @@ def test_batches_score_as_single_pictures_do() -> None:
     ]
     for name, tolerance in {"psnr": 1e-5, "ssim": 1e-5, "stlpips": 1e-5, "laplacian": 1e-2}.items():
         np.testing.assert_allclose(together[name], pd.concat(alone)[name], rtol=1e-5, atol=tolerance)
-        assert together[name].nunique() == len(sizes)
+        assert len(set(together[name])) == len(sizes)
 
 
 def test_files_and_tensors_score_the_same() -> None:
@@ -87,7 +87,7 @@ def test_16_bits_are_not_cut_to_8() -> None:
     Image.fromarray(deep).save("a.png")
     Image.fromarray(deep + np.uint16(20)).save("b.png")
     assert open_picture(Path("a.png")).info.depth == 16
-    scored = score_files(["a.png"], ["psnr"], reference=Path("b.png"))["psnr"][0]
+    scored = score_files(["a.png"], ["psnr"], reference=Path("b.png")).loc[0, "psnr"]
     assert scored == pytest.approx(20 * np.log10(65535 / 20), abs=1e-2)
 
 
@@ -95,7 +95,7 @@ def test_gray_is_three_equal_channels() -> None:
     gray = picture("gray.png", mode="L")
     Image.open(gray).convert("RGB").save("rgb.png")
     table = score_files(["gray.png", "rgb.png"], ["laplacian"])
-    assert table["laplacian"][0] == table["laplacian"][1]
+    assert table.loc[0, "laplacian"] == table.loc[1, "laplacian"]
 
 
 def test_cmyk_is_scored() -> None:
@@ -111,7 +111,7 @@ def test_colour_that_transparency_hides_has_no_say_and_opaque_alpha_none_either(
     for name, hidden in {"black": 0, "white": 255}.items():
         pixels[10:30, 10:30, :3] = hidden
         Image.fromarray(pixels).save(f"{name}.png")
-    scores = score_files(["opaque.png", "without.png", "black.png", "white.png"], ["laplacian"])["laplacian"]
+    scores = score_files(["opaque.png", "without.png", "black.png", "white.png"], ["laplacian"])["laplacian"].tolist()
     assert scores[0] == pytest.approx(scores[1], rel=1e-6)
     assert scores[2] == pytest.approx(scores[3], rel=1e-6)
     assert scores[2] < scores[0]
@@ -121,7 +121,7 @@ def test_a_sideways_photo_is_compared_upright() -> None:
     Image.fromarray(np.rot90(noise())).save("sideways.png", exif=bytes.fromhex(
         "45786966000049492a0008000000010012010300010000000600000000000000"))  # fmt: skip
     picture("upright.png")
-    assert score_files(["sideways.png"], ["psnr"], reference=Path("upright.png"))["psnr"][0] == 100
+    assert score_files(["sideways.png"], ["psnr"], reference=Path("upright.png")).loc[0, "psnr"] == 100
 
 
 # One decode, one computation
@@ -174,12 +174,12 @@ def test_another_metric_computes_only_itself_and_a_moved_picture_nothing(decoded
 def test_changed_bytes_mean_a_new_score() -> None:
     picture("a.png", seed=1)
     picture("gt.png", seed=5)
-    cache, options = Path("c.sqlite"), {"reference": Path("gt.png")}
-    before = score_files(["a.png"], ["psnr"], cache=cache, **options)["psnr"][0]
+    cache, original = Path("c.sqlite"), Path("gt.png")
+    before = score_files(["a.png"], ["psnr"], cache=cache, reference=original).loc[0, "psnr"]
     picture("a.png", seed=2)
-    changed = score_files(["a.png"], ["psnr"], cache=cache, **options)["psnr"][0]
+    changed = score_files(["a.png"], ["psnr"], cache=cache, reference=original).loc[0, "psnr"]
     picture("gt.png", seed=6)
-    other_original = score_files(["a.png"], ["psnr"], cache=cache, **options)["psnr"][0]
+    other_original = score_files(["a.png"], ["psnr"], cache=cache, reference=original).loc[0, "psnr"]
     assert len({before, changed, other_original}) == 3
     assert changed == pytest.approx(peak_signal_noise_ratio(noise(seed=5), noise(seed=2)), abs=1e-4)
     assert other_original == pytest.approx(peak_signal_noise_ratio(noise(seed=6), noise(seed=2)), abs=1e-4)
@@ -255,9 +255,9 @@ def test_pictures_that_cannot_be_scored_are_told_and_the_rest_goes_on() -> None:
         "sr/text.png": "cannot read 'sr/text.png': it is a text file, not a picture; "
         "PNG, JPEG, WebP, TIFF, HEIC, AVIF, BMP, GIF, PPM and JPEG 2000 are read",
     }
-    scored = table["laplacian"].notna()
-    assert set(scored[scored].index) == {"sr/good.png", "sr/lonely.png", "sr/resized.png", "sr/small.png"}
-    assert table["stlpips"].notna().sum() == 1
+    scored = table.dropna(subset=["laplacian"])
+    assert set(scored.index) == {"sr/good.png", "sr/lonely.png", "sr/resized.png", "sr/small.png"}
+    assert table["stlpips"].notna().tolist().count(True) == 1
     assert table.loc["sr/text.png", "width"] is pd.NA
 
 
@@ -267,7 +267,7 @@ def test_a_damaged_original_costs_only_the_scores_that_need_it() -> None:
     Path("gt/00.png").write_bytes(Path("gt/00.png").read_bytes()[:3000])
     table = score_files(["sr"], ["psnr", "laplacian"], reference=Path("gt"))
     assert table["psnr"].isna().tolist() == [True, False]
-    assert table["laplacian"].notna().all()
+    assert all(table["laplacian"].notna())
     assert "'sr/00.png': cannot read 'gt/00.png'" in table["error"][0]
 
 

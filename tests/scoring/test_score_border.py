@@ -37,12 +37,12 @@ def test_a_border_is_left_out_where_metrics_compare_and_such_scores_are_remember
     assert scores(0) == whole
     pair = [torch.from_numpy(noise(seed=seed)).permute(2, 0, 1) / 255 for seed in (1, 2)]
     in_memory = score_pictures(pair[:1], ["psnr"], references=pair[1:], crop_border=4)
-    assert in_memory["psnr"][0] == pytest.approx(expected, abs=1e-4)
+    assert in_memory.loc[0, "psnr"] == pytest.approx(expected, abs=1e-4)
     with pytest.raises(UsageError, match="picture 0: psnr needs at least 101 x 101 pixels with 50 left out"):
         score_pictures(pair[:1], ["psnr"], references=pair[1:], crop_border=50)
     table = score_files(["sr"], ["ssim"], reference=Path("gt"), crop_border=15)
     assert (
-        table["error"][0]
+        table.loc[0, "error"]
         == "'sr/a.png': ssim needs at least 41 x 41 pixels with 15 left out on each side, this has 48 x 40"
     )
 

@@ -120,7 +120,7 @@ def test_tensors_of_any_size_come_back_in_their_order() -> None:
     scores = score_pictures(pictures, COMPARING, references=originals)
     assert list(scores.columns) == COMPARING
     for i, (x, y) in enumerate(zip(pictures, originals, strict=True)):
-        assert scores["psnr"][i] == pytest.approx(-10 * (x - y).square().mean().log10().item(), abs=1e-5)
+        assert scores.loc[i, "psnr"] == pytest.approx(-10 * (x - y).square().mean().log10().item(), abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,6 @@ def the_error(work: Callable[[], object], kind: type[IqsrError] = PictureError) 
     return message
 
 
-def run_python(code: str, *arguments: object, **options: object) -> subprocess.Popen[str]:
+def run_python(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from skimage.data import astronaut
@@ -51,6 +52,6 @@ class Sketch(nn.Module):
         return self._forward(self, x)
 
 
-def conv(given: int, made: int, size: int = 3, **options: object) -> nn.Conv2d:
+def conv(given: int, made: int, size: int = 3, **options: Any) -> nn.Conv2d:
     options = {"padding": (size - 1) // 2, **options}
     return nn.Conv2d(given, made, size, **options)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -35,7 +36,7 @@ def sr_recipes() -> list[str]:
     return plain + [f"{name}+{overlay}" for name in tuned for overlay in overlay_names("paper")]
 
 
-def lines(run: Path) -> list[dict[str, object]]:
+def lines(run: Path) -> list[dict[str, Any]]:
     """The log without what time it took."""
     found = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k != "seconds"} for line in found]

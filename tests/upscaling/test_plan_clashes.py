@@ -4,6 +4,7 @@ import subprocess
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from iqsr import Upscaler
 from iqsr.errors import UsageError
-from iqsr.upscaling.jobs import UpscaleOptions, upscale_batch
+from iqsr.upscaling.jobs import Existing, UpscaleOptions, upscale_batch
 from iqsr.upscaling.plan import plan
 from support.cli_pictures import FAST, names, picture
 from support.commands import Run
@@ -27,7 +28,7 @@ def upscaler() -> Upscaler:
     return Upscaler("realesr-animevideov3", precision="fp32")
 
 
-def planned(*inputs: str, out: str | None = "o", **options: object) -> dict[str, str]:
+def planned(*inputs: str, out: str | None = "o", **options: Any) -> dict[str, str]:
     """By source, the result or why there is none."""
     jobs = plan(inputs, out, UpscaleOptions(**options))
     return {job.source.as_posix(): job.refused or job.out.as_posix() for job in jobs}
@@ -181,7 +182,8 @@ def folding(tmp_path: Path) -> Iterator[Path]:
 def test_where_the_disk_folds_names_nothing_is_replaced(upscaler: Upscaler, folding: Path, other: str) -> None:
     picture("x/ä.png")
     picture(f"y/{other}", (20, 20))
-    for existing, state in (("replace", "done"), ("skip", "skipped")):
+    states: dict[Existing, str] = {"replace": "done", "skip": "skipped"}
+    for existing, state in states.items():
         jobs = plan(["x", "y"], str(folding / "results"), UpscaleOptions(existing=existing))
         done = list(upscale_batch(lambda: upscaler, jobs))
         assert [result.state for result in done] == [state, "failed"]

@@ -1,5 +1,7 @@
 """Which size a target gives, which targets are refused, and how many passes of a network a ratio takes."""
 
+from typing import Any
+
 import pytest
 
 from iqsr.errors import UsageError
@@ -45,7 +47,7 @@ def test_a_target_and_a_picture_give_a_size(target: TargetSize, picture: tuple[i
     ({"width": 0}, "at least 1 pixel"),
     ({"height": -5}, "at least 1 pixel"),
 ])  # fmt: skip
-def test_impossible_target_is_refused(target: dict[str, float], message: str):
+def test_impossible_target_is_refused(target: dict[str, Any], message: str):
     with pytest.raises(UsageError) as error:
         TargetSize(**target)
     assert message in str(error.value)

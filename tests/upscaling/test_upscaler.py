@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,7 +144,7 @@ def test_wrong_input_is_named(image: object, message: str):
         ({"backend": "openvino", "precision": "fp16"}, "OpenVINO computes in fp32, bf16 or int8"),
     ],
 )
-def test_wrong_options_are_named(options: dict[str, object], message: str):
+def test_wrong_options_are_named(options: dict[str, Any], message: str):
     with pytest.raises(UsageError) as error:
         Upscaler(COMPACT, **options)
     assert message in str(error.value)

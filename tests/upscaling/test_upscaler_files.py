@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_result_tells_what_was_done(tmp_path: Path):
     ({"height": 100}, (133, 100)),
     ({"width": 20, "height": 90}, (20, 90)),
 ])  # fmt: skip
-def test_file_has_the_size_that_was_asked_for(tmp_path: Path, target: dict[str, float], size: tuple[int, int]):
+def test_file_has_the_size_that_was_asked_for(tmp_path: Path, target: dict[str, Any], size: tuple[int, int]):
     Image.fromarray(noise(9, 12, 3)).save(tmp_path / "in.png")
     assert upscaler().upscale_file(tmp_path / "in.png", tmp_path / "out.png", **target).size == size
     assert Image.open(tmp_path / "out.png").size == size

@@ -175,7 +175,10 @@ def test_compiling_leaves_the_module_as_it_was():
 
 
 def hooked(module: nn.Module) -> nn.Module:
-    module.register_forward_hook(lambda module, given, out: out * 2)
+    def doubled(module: nn.Module, given: object, out: torch.Tensor) -> torch.Tensor:
+        return out * 2
+
+    module.register_forward_hook(doubled)
     return module
 
 
@@ -206,7 +209,10 @@ NOT_STREAMABLE = {
     "fixed size": (nn.Sequential(nn.Upsample(size=(32, 32))), "fixed size"),
     "two factors": (nn.Sequential(nn.Upsample(scale_factor=(2, 3))), "fixed size"),
     "nearest x1.5": (nn.Sequential(nn.Upsample(scale_factor=1.5)), "nearest interpolation by 3/2"),
-    "two outputs": (Sketch(lambda m, x: (m.a(x), x), a=conv(3, 3)), "something else than one picture"),
+    "two outputs": (
+        Sketch(lambda m, x: (m.a(x), x), a=conv(3, 3)),  # pyright: ignore[reportArgumentType]
+        "something else than one picture",
+    ),
     "hook": (nn.Sequential(hooked(conv(3, 3))), "Conv2d with hooks"),
     "changed in place, read later": (
         Sketch(lambda m, x: m.r(h := m.a(x)) + h, a=conv(3, 3), r=nn.ReLU(inplace=True)),
@@ -233,7 +239,7 @@ def test_a_layer_that_is_shared_and_written_to_keeps_what_it_had():
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             self.seen = x
             self.act.seen = x
-            self.body[0].padding_mode = "zeros"
+            self.body[0].padding_mode = "zeros"  # pyright: ignore[reportArgumentType]
             return self.act(self.body(x))
 
     module, picture = Writing(), probe(12, 12)

@@ -50,6 +50,7 @@ def spread(module: nn.Module) -> nn.Module:
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, 1 / layer.weight[0].numel(), 0.02)
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)
     return module
 

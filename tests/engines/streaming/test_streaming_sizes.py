@@ -1,6 +1,7 @@
 """Networks that begin with a pixel-unshuffle, or that keep the size: they run as those that only enlarge."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -99,7 +100,7 @@ def test_a_picture_that_is_read_again_is_not_lost(adds: bool, bends: bool) -> No
 def test_dense_connections_that_read_the_changed_picture(dtype: torch.dtype) -> None:
     """Behind a pixel-unshuffle the picture has as many channels as values that lie in stacks."""
 
-    def forward(s: Sketch, x: Tensor) -> Tensor:
+    def forward(s: Any, x: Tensor) -> Tensor:
         small = s.shrink(x)
         changed = small * 2
         dense = s.second(torch.cat([changed, s.first(changed)], 1))

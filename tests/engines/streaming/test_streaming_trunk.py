@@ -1,6 +1,8 @@
 """The part before the enlargement at once, and fused convolutions: the same output, whatever the device offers."""
 
+from collections.abc import Generator
 from itertools import accumulate
+from typing import Any
 
 import pytest
 import torch
@@ -100,7 +102,7 @@ def test_a_picture_that_does_not_fit_streams_to_the_same_output():
     module = Dense(nn.LeakyReLU(0.2))
     picture = noise(1, 3, 50, 60)
     small = engine(module, memory_bytes=2_000_000)
-    assert small.trunk is not None
+    assert isinstance(small.trunk, FusedTrunk)
     assert small.trunk.bytes_needed(50, 60) > 2_000_000
     assert (enlarged(small, picture) - module(picture)).abs().max() <= 1e-5
 
@@ -155,7 +157,7 @@ def test_trunk_holds_no_more_than_it_says(monkeypatch):
     height, width = 16, 24
     most = 0
 
-    def watch(self: FusedTrunk, number: int, stage: object, held: dict, stacked: dict) -> Tensor:
+    def watch(self: FusedTrunk, number: int, stage: Any, held: dict, stacked: dict) -> Tensor:
         nonlocal most
         alive = {t.data_ptr(): t.numel() * 4 for t in [*held.values(), *stacked.values()]}
         most = max(most, sum(alive.values()))
@@ -176,8 +178,10 @@ def test_trunk_holds_nothing_but_its_result_while_that_is_read():
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         running = trunk.run([picture], lambda done: None)
         result = next(running)
-    changes = [event.nbytes() for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    profiler: Any = seen.profiler
+    changes = [event.nbytes() for event in profiler.kineto_results.events() if event.name() == "[memory]"]
     assert sum(changes) <= 1.1 * result.nbytes < 0.3 * max(accumulate(changes))
+    assert isinstance(running, Generator)
     running.close()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,7 +55,7 @@ def plan_of(trunk: WinogradTrunk, size: tuple[int, int], tiles: int, cut: bool =
 
 
 def through(trunk: WinogradTrunk, picture: Tensor, tiles: int, cut: bool = False) -> Tensor:
-    plan = plan_of(trunk, picture.shape[2:], tiles, cut)
+    plan = plan_of(trunk, (picture.shape[2], picture.shape[3]), tiles, cut)
     bands = picture.split(plan.bands[0][0].stop, 2)
     reported: list[float] = []
     out = torch.cat(list(Wavefront(trunk, plan).run(bands, reported.append)), 2)
@@ -68,6 +69,13 @@ def through(trunk: WinogradTrunk, picture: Tensor, tiles: int, cut: bool = False
 
 class Branched(nn.Module):
     """Reads in another order, a part of a list, the picture too; without a bias, without neighbours; skips."""
+
+    first: nn.Conv2d
+    second: nn.Conv2d
+    third: nn.Conv2d
+    alone: nn.Conv2d
+    late: nn.Conv2d
+    last: nn.Conv2d
 
     def __init__(self, activation: nn.Module) -> None:
         super().__init__()
@@ -170,7 +178,7 @@ def test_rows_leave_before_the_last_ones_come() -> None:
 # Memory
 
 
-def fused(m: nn.Module, x: Tensor) -> Tensor:
+def fused(m: Any, x: Tensor) -> Tensor:
     """A dense block whose values a convolution without neighbours reads, all at once."""
     values = [m.a(x)]
     for layer in (m.b, m.c, m.d):
@@ -198,7 +206,8 @@ def test_no_more_memory_is_held_than_was_planned(name: str, size: tuple[int, int
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         for _ in Wavefront(trunk, plan).run(bands, lambda share: None):
             pass
-    changes = [event.nbytes() for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    profiler: Any = seen.profiler
+    changes = [event.nbytes() for event in profiler.kineto_results.events() if event.name() == "[memory]"]
     planned = trunk.bytes_needed(plan)
     assert 0.5 * planned < max(accumulate(changes)) < planned
 
@@ -232,11 +241,13 @@ def gigabytes(trunk: WinogradTrunk, height: int, width: int) -> float:
 
 def test_the_plan_that_needs_less_is_taken_in_bands_as_thin_as_memory_asks_for() -> None:
     deep, flat = (trunk_of(load_model(name).module) for name in (RRDBNET, COMPACT))
-    groups = [trunk.plan(1000, 1000, 1 << 40).groups for trunk in (deep, flat)]
-    assert [len(found) for found in groups] == [len(deep._groups_between_stacks()), 1]
+    plans = [trunk.plan(1000, 1000, 1 << 40) for trunk in (deep, flat)]
+    assert [len(found.groups) for found in plans if found is not None] == [len(deep._groups_between_stacks()), 1]
     assert flat.plan(512, 512, 1000) is None
     plan = flat.plan(512, 512, 1 << 40)
+    assert plan is not None
     thinner = flat.plan(512, 512, flat.bytes_needed(plan) - 1)
+    assert thinner is not None
     assert len(thinner.bands) > len(plan.bands)
     assert flat.bytes_needed(thinner) < flat.bytes_needed(plan)
 

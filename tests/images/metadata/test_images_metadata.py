@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ def test_orientation_is_applied_and_then_reset(tmp_path: Path, orientation: int,
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = Image.fromarray(smooth())
-    stored.save(tmp_path / f"in{suffix}", exif=exif, **({"quality": 100} if suffix == ".jpg" else {}))
+    options: dict[str, Any] = {"quality": 100} if suffix == ".jpg" else {}
+    stored.save(tmp_path / f"in{suffix}", exif=exif, **options)
     shown = np.asarray(stored if turned is None else stored.transpose(Image.Transpose(turned)))
 
     info = open_picture(tmp_path / f"in{suffix}").info
@@ -64,7 +66,7 @@ def test_exif_survives_with_new_dimensions(tmp_path: Path, read: str, written: s
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("big", [False, True])
-def test_exif_of_every_kind_of_tiff(tmp_path: Path, order: str, big: bool) -> None:
+def test_exif_of_every_kind_of_tiff(tmp_path: Path, order: Literal["<", ">"], big: bool) -> None:
     tags = [(271, "s", 0, "Acme", True), (33432, "s", 0, "(c) Jemand", True)]
     tifffile.imwrite(tmp_path / "in.tif", smooth(), photometric="rgb", byteorder=order, bigtiff=big, extratags=tags)
     for suffix in ("jpg", "tif"):
@@ -78,7 +80,7 @@ def test_a_tiff_with_exif_is_still_read_by_others(tmp_path: Path) -> None:
     out = copy(tmp_path / "in.png", tmp_path / "out.tif")
     assert np.array_equal(tifffile.imread(out), np.rot90(pixels, -1))
     with tifffile.TiffFile(out) as file:
-        assert file.pages[0].tags["ExifTag"].value["DateTimeOriginal"] == "2021:02:03 04:05:06"
+        assert file.pages.first.tags["ExifTag"].value["DateTimeOriginal"] == "2021:02:03 04:05:06"
 
 
 def test_the_embedded_thumbnail_is_dropped(tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_a_value_too_long_for_jpeg_does_not_cost_the_others(
 @pytest.mark.parametrize("written", ["jpg", "png", "webp", "tif"])
 def test_a_display_p3_photo_keeps_its_profile_and_its_values(tmp_path: Path, read: str, written: str) -> None:
     pixels = smooth()
-    options = {"quality": 100} if read in ("jpg", "webp") else {}
+    options: dict[str, Any] = {"quality": 100} if read in ("jpg", "webp") else {}
     Image.fromarray(pixels).save(tmp_path / f"in.{read}", icc_profile=P3, **options)
     out = copy(tmp_path / f"in.{read}", tmp_path / f"out.{written}")
     assert Image.open(out).info["icc_profile"] == P3
@@ -149,7 +151,7 @@ def test_a_gray_profile_stays_with_gray_and_not_with_rgb(tmp_path: Path) -> None
     gray = pyvips.Image.new_from_array(noise(1)).copy(interpretation="b-w")
     profile = bytes(pyvips.Operation.call("profile_load", "srgb"))
     profile = profile[:16] + b"GRAY" + profile[20:]
-    gray.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    gray.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)  # pyright: ignore[reportArgumentType]
     gray.tiffsave(str(tmp_path / "in.tif"))
     picture = open_picture(tmp_path / "in.tif")
     assert picture.info.gray
@@ -160,10 +162,11 @@ def test_a_gray_profile_stays_with_gray_and_not_with_rgb(tmp_path: Path) -> None
 def test_xmp_and_resolution_are_kept(tmp_path: Path) -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6" dc:title="Titel"/></x:xmpmeta>'
     image = pyvips.Image.new_from_array(smooth()).copy(interpretation="srgb", xres=11.811, yres=5.9055)
-    image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
+    image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)  # pyright: ignore[reportArgumentType]
     for read in ("jpg", "png", "tif"):
         image.write_to_file(str(tmp_path / f"in.{read}"))
         for written in ("jpg", "png", "tif"):
             out = pyvips.Image.new_from_file(str(copy(tmp_path / f"in.{read}", tmp_path / f"out.{written}")))
-            assert bytes(out.get("xmp-data")).rstrip(b"\0") == xmp.replace(b'"6"', b'"1"')
+            kept: Any = out.get("xmp-data")
+            assert bytes(kept).rstrip(b"\0") == xmp.replace(b'"6"', b'"1"')
             assert (out.xres, out.yres) == pytest.approx((11.811, 5.9055), rel=0.01)

@@ -3,6 +3,7 @@
 import io
 import struct
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def profile_of(path: Path) -> ImageCms.ImageCmsProfile:
 
 
 def colorants(path: Path) -> list[tuple[float, ...]]:
-    profile = profile_of(path).profile
+    profile: Any = profile_of(path).profile
     return [colour[0] for colour in (profile.red_colorant, profile.green_colorant, profile.blue_colorant)]
 
 
@@ -88,7 +89,7 @@ def test_hdr_stays_in_png_and_is_refused_elsewhere(tmp_path: Path, numbers: tupl
         assert not out.exists()
 
 
-def avif(path: Path, primaries: int, transfer: int, **options: object) -> Path:
+def avif(path: Path, primaries: int, transfer: int, **options: Any) -> Path:
     """Lossless, with its numbers put where Pillow writes those of sRGB."""
     Image.fromarray(smooth()).save(path, quality=100, subsampling="4:4:4", **options)
     data = path.read_bytes()
@@ -164,7 +165,7 @@ def test_a_cicp_that_makes_no_sense_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bands", [1, 3])
 def test_gama_becomes_a_profile_that_shows_the_same(tmp_path: Path, result: str, bands: int) -> None:
     write_png(tmp_path / "in.png", smooth()[..., :bands], [gama(1.0)])
-    options = {} if result == "tif" else {"quality": 100}
+    options: dict[str, Any] = {} if result == "tif" else {"quality": 100}
     shown = in_srgb(copy(tmp_path / "in.png", tmp_path / f"out.{result}", **options)).astype(float)
     light = smooth()[..., :bands] / 255
     expected = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
@@ -217,7 +218,7 @@ def test_what_is_srgb_or_makes_no_sense_gets_no_profile(tmp_path: Path, kind: st
 
 @pytest.mark.parametrize("result", RESULTS)
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_primaries_of_a_tiff_become_a_profile(tmp_path: Path, result: str, order: str) -> None:
+def test_primaries_of_a_tiff_become_a_profile(tmp_path: Path, result: str, order: Literal["<", ">"]) -> None:
     numbers = lambda values: tuple(part for value in values for part in (round(value * 10000), 10000))  # noqa: E731
     tags = [(318, "2I", 2, numbers(D65), True), (319, "2I", 6, numbers(ADOBE_RGB), True)]
     tifffile.imwrite(tmp_path / "in.tif", smooth(), photometric="rgb", byteorder=order, extratags=tags)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from support.exiftool import ExifTool
 from support.picture_files import copy, smooth
@@ -72,7 +73,9 @@ def test_what_exif_says_itself_stays(tmp_path: Path, order: str, caplog: pytest.
 def test_the_comment_of_a_jpeg(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Image.fromarray(smooth()).save(tmp_path / "in.jpg", comment="Grüße")
     assert Image.open(copy(tmp_path / "in.jpg", tmp_path / "out.jpg")).info["comment"].decode() == "Grüße"
-    assert Image.open(copy(tmp_path / "in.jpg", tmp_path / "out.png")).text["Comment"] == "Grüße"
+    png = Image.open(copy(tmp_path / "in.jpg", tmp_path / "out.png"))
+    assert isinstance(png, PngImageFile)
+    assert png.text["Comment"] == "Grüße"
     assert Image.open(copy(tmp_path / "out.png", tmp_path / "back.jpg")).info["comment"].decode() == "Grüße"
     for result in ("webp", "tif"):
         detail = Image.open(copy(tmp_path / "in.jpg", tmp_path / f"out.{result}")).getexif().get_ifd(0x8769)

@@ -4,6 +4,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def test_size_and_orientation_are_those_of_the_result(
 @pytest.mark.parametrize(("kind", "size"), [("B", 1), ("s", 1), ("H", 2), ("I", 4)])
 @pytest.mark.parametrize("result", ["webp", "tif"])
 def test_a_tiffs_xmp_is_read_whatever_type_its_tag_has(
-    exiftool: ExifTool, tmp_path: Path, order: str, kind: str, size: int, result: str
+    exiftool: ExifTool, tmp_path: Path, order: Literal["<", ">"], kind: str, size: int, result: str
 ) -> None:
     xmp = HEAD + description(source="a label") + TAIL
     xmp += bytes(-len(xmp) % 4)

@@ -150,7 +150,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def judged(photo: str, *_: object) -> Shard:
         pictures = torch.zeros(1, 1, 3, 1, 1, dtype=torch.uint8)
-        return Shard(photo, [["original"]], pictures, *(torch.zeros(1, 1) for _ in "av"), torch.zeros(1, 1, 1, 1))
+        return Shard(photo, [["original"]], pictures, torch.zeros(1, 1), torch.zeros(1, 1), torch.zeros(1, 1, 1, 1))
 
     def trained(stage: str, model: object, recipe: object, training: TrainingRecipe, *rest: object) -> Path:
         out = rest[2]

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from iqsr.errors import IqsrError, UsageError
 from iqsr.finite import NotFiniteError, first_not_finite
 from iqsr.io.locks import locked
-from iqsr.metrics.dense import DenseHead, Prediction, quality_of
+from iqsr.metrics.dense import DenseHead, Prediction, Predictor, quality_of
 from iqsr.metrics.efficientnet_lite import CHANNELS, EfficientNetLite0
 from iqsr.metrics.srq import Srq, load_srq
 from iqsr.training.predictor import loop
@@ -55,6 +56,8 @@ def test_the_trunk_is_timms_with_its_batch_norms_folded(size: tuple[int, int]) -
     whole = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     for module in whole.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             module.running_mean.uniform_(-0.5, 0.5)
             module.running_var.uniform_(0.5, 2)
     ours = EfficientNetLite0()
@@ -89,12 +92,21 @@ def test_the_weights_of_places_add_up_to_one_and_the_score_is_between_the_places
     assert (found.score >= places.min(1).values).all()
 
 
-def small(steps: int, **changes: object) -> TrainingRecipe:
-    settings = {"steps": steps, "crops": 2, "versions": 4, "warmup": 1, "bf16": False, "check_every": 100}
-    return TrainingRecipe(**(settings | {"checkpoint_every": 2} | changes))
+def small(steps: int, **changes: Any) -> TrainingRecipe:
+    settings: dict[str, Any] = {
+        "steps": steps,
+        "crops": 2,
+        "versions": 4,
+        "warmup": 1,
+        "bf16": False,
+        "check_every": 100,
+        "checkpoint_every": 2,
+        **changes,
+    }
+    return TrainingRecipe(**settings)
 
 
-class Tiny(nn.Module):
+class Tiny(Predictor):
     """A predictor of 200 parameters."""
 
     def __init__(self) -> None:
@@ -104,9 +116,6 @@ class Tiny(nn.Module):
 
     def predict(self, x: Tensor) -> Prediction:
         return self.head([torch.relu(self.trunk(x - 0.5))], (x.shape[2] // 8, x.shape[3] // 8))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.predict(x).score
 
 
 def tiny() -> Tiny:

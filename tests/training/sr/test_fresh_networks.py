@@ -1,5 +1,7 @@
 """Networks with random weights: from their seed alone, for pictures of any size."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -35,7 +37,7 @@ def test_a_new_swinir_takes_pictures_of_any_size_from_16(height, width):
 
 def test_swinir_drops_branches_in_training_only():
     module = new_swinir(depths=(4, 4), dim=12, heads=(2, 2), seed=0).module
-    rates = [part.drop_prob for part in module.modules() if type(part).__name__ == "DropPath"]
+    rates: list[Any] = [part.drop_prob for part in module.modules() if type(part).__name__ == "DropPath"]
     assert max(rates) == pytest.approx(0.1)
     assert torch.equal(module(picture()), module(picture()))
     module.train()

@@ -73,18 +73,19 @@ def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_average_is_the_exponential_one_of_what_is_trained() -> None:
-    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    trained = nn.Linear(2, 2)
+    module = nn.Sequential(trained, nn.Linear(2, 2))
     module[1].requires_grad_(False)
     average = Average({n: p for n, p in module.named_parameters() if p.requires_grad}, 0.9)
-    start = module[0].weight.detach().clone()
+    start = trained.weight.detach().clone()
     with torch.no_grad():
-        module[0].weight.add_(1)
+        trained.weight.add_(1)
     average.update(1)
     assert set(average.values) == {"0.weight", "0.bias"}
     assert torch.allclose(average.values["0.weight"], start + 0.1)
     with average.applied():
-        assert torch.allclose(module[0].weight, start + 0.1)
-    assert torch.equal(module[0].weight, start + 1)
+        assert torch.allclose(trained.weight, start + 0.1)
+    assert torch.equal(trained.weight, start + 1)
 
 
 def look(

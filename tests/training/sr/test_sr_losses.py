@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -194,7 +195,7 @@ def test_flat_areas_ask_for_no_grain_where_the_recipe_says_so(photo: Tensor) -> 
 def test_vgg19_gives_its_named_layers_before_the_rectifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = vgg19(weights=None)
+        network: Any = vgg19(weights=None)
     path = tmp_path / "vgg19.pth"
     torch.save(network.state_dict(), path)
     monkeypatch.setattr("iqsr.io.weights.locate", lambda name: path)

@@ -37,7 +37,11 @@ def test_the_averaged_network_does_not_lend_its_weights(sets: Path, tmp_path: Pa
     computed: dict[str, list[torch.dtype]] = {"model": [], "discriminator": []}
     for name, module in (("model", training.module), ("discriminator", training.discriminator.module)):
         layer = next(layer for layer in module.modules() if isinstance(layer, torch.nn.Conv2d))
-        layer.register_forward_hook(lambda _, given, made, name=name: computed[name].append(made.dtype))
+
+        def remember(_: object, given: object, made: torch.Tensor, name: str = name) -> None:
+            computed[name].append(made.dtype)
+
+        layer.register_forward_hook(remember)
     training.step(training.draw())
     ((output, averaged),) = seen
     assert float(averaged.abs().max()) == 0
