@@ -1,4 +1,4 @@
-"""Models on photos that nothing here was trained on, at mild and at hard damage; docs/experiments/photos.md shows it.
+"""Models on photos that nothing here was trained on, at mild and at hard damage.
 
     python evaluation/photos/run.py PHOTOS OUT [--count 40]
 
@@ -17,9 +17,8 @@ from PIL import Image
 from torchvision.transforms.v2.functional import to_pil_image
 
 import iqsr
-from iqsr.evaluation.report import write_report
 from iqsr.evaluation.result import Evaluation
-from iqsr.evaluation.tables import write_tables
+from iqsr.evaluation.tables import TABLES
 from iqsr.images import read_rgb
 
 HERE = Path(__file__).parent
@@ -46,13 +45,11 @@ def main() -> None:
         evaluate(originals, pipeline, folder, ["bicubic"])  # makes the inputs
         realsr = write_realsr(folder / "inputs", options.out / f"realsr-{name}")
         models = ["bicubic", NETWORKS[0], f"realsr={realsr}", *NETWORKS[1:]]
-        found = evaluate(originals, pipeline, folder, models)
-        write_report(found, folder)
-        markdown, *others = sorted(write_tables(found, folder), key=lambda file: file.suffix != ".md")
-        demoted = re.sub(r"^#", "###", markdown.read_text("utf-8"), flags=re.MULTILINE)  # a part of a page of the docs
-        (HERE / f"{name}.md").write_text(demoted, "utf-8")
-        for table in others:
-            shutil.copy(table, HERE / f"{name}{table.suffix}")
+        evaluate(originals, pipeline, folder, models)
+        for table in map(Path, TABLES):
+            shutil.copy(folder / table, HERE / table.with_stem(name))
+        page = HERE / f"{name}.md"  # a part of a page of the docs
+        page.write_text(re.sub(r"^#", "###", page.read_text("utf-8"), flags=re.MULTILINE), "utf-8")
 
 
 def write_originals(photos: Path, folder: Path, count: int) -> Path:

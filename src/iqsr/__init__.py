@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         WeightsError,
         WriteError,
     )
-    from iqsr.evaluation.evaluate import evaluate
+    from iqsr.evaluation.api import evaluate
     from iqsr.metrics import load_metric
     from iqsr.metrics import metric_names as list_metrics
     from iqsr.models import SRModel, load_model
@@ -55,7 +55,7 @@ _HOME = {
     "SRModel": "iqsr.models:SRModel",
     "Upscaler": "iqsr.upscaling.upscaler:Upscaler",
     "agree": "iqsr.agreement:agreement",
-    "evaluate": "iqsr.evaluation.evaluate:evaluate",
+    "evaluate": "iqsr.evaluation.api:evaluate",
     "list_metrics": "iqsr.metrics:metric_names",
     "load_metric": "iqsr.metrics:load_metric",
     "load_model": "iqsr.models:load_model",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from iqsr.evaluation import evaluate
 from iqsr.evaluation.recipe import EvaluationRecipe, read_evaluation_recipe
 from iqsr.evaluation.result import read_evaluation
 from support.commands import Run
@@ -49,6 +50,42 @@ def test_the_file_it_writes_runs_it_again(iqsr: Run) -> None:
     found = read_evaluation(Path("deep/out"))
     assert (found.baseline, found.protocol.name) == ("ours", "luma-shave4")
     assert [model.name for model in found.models if model.kind != "gold"] == ["bicubic", "mine", "ours"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--seed", "3"),
+        ("--protocol", "rgb"),
+        ("--no-gold-standard",),
+        ("--baseline", "ours"),
+        ("--scores", "x.csv"),
+        ("--init", "other"),
+    ],
+)
+def test_options_that_the_recipe_decides_are_refused_beside_it(iqsr: Run, options: tuple[str, ...]) -> None:
+    iqsr("evaluate", "--init", "new", "--data", "set", "--models", "ours", "-m", "psnr")
+    ended = iqsr("evaluate", "new/evaluation.toml", *options, "--scale", "4")
+    assert ended.code == 2
+    told = "--gold-standard" if len(options) == 1 else options[0]
+    assert "'new/evaluation.toml' says what is evaluated: change it there, not with" in ended.err
+    assert told in ended.err
+    assert "--scale" in ended.err
+    assert not Path("new/scores.parquet").exists()
+
+
+def test_how_it_is_computed_may_stand_beside_a_recipe(iqsr: Run) -> None:
+    iqsr("evaluate", "--init", "new", "--data", "set", "--models", "ours", "-m", "psnr")
+    ended = iqsr("evaluate", "new/evaluation.toml", "--device", "cpu", "--strict", "--no-cache", "-o", "out")
+    assert ended.code == 0
+    assert "tables: out/table.md; report: out/report.html" in ended.out
+
+
+def test_python_writes_the_files_of_the_command(iqsr: Run) -> None:
+    assert iqsr("evaluate", "--data", "set", "--models", "ours", "-m", "psnr", "--paper", "7", "-o", "out").code == 0
+    evaluate("set", ["ours"], ["psnr"], paper=7, out="same")
+    files = [{path.name: path.read_bytes() for path in Path(d).iterdir() if path.is_file()} for d in ("out", "same")]
+    assert files[0] == files[1]
 
 
 def test_init_writes_every_setting_with_a_comment(iqsr: Run) -> None:
@@ -102,7 +139,12 @@ def test_strict_makes_a_problem_fatal(iqsr: Run) -> None:
         (["--data", "set", "--models", "ours", "--layout", "x", "-o", "out"], "data.layout should be 'auto'"),
         (["--data", "set/HR", "--models", "ours", "--layout", "hr", "-o", "out"], "need a degradation"),
         (["--data", "set/HR", "--degradation", "x", "--models", "ours", "-o", "out"], "unknown degradation 'x'"),
-        (["--data", "set", "--models", "ours", "--baseline", "x", "-m", "psnr", "-o", "out"], "unknown baseline"),
+        (
+            ["--data", "set", "--models", "ours", "--baseline", "x", "-m", "psnr", "-o", "out"],
+            "no model 'x' for --baseline",
+        ),
+        (["--data", "set/HR", "--models", "ours", "-m", "psnr", "-o", "out"], "'HR' was taken as inputs alone"),
+        (["--data", "set", "--models", "ours", "--paper", "6", "-o", "out"], "choose 7 or 8"),
         (["none.toml"], "cannot read recipe 'none.toml'"),
     ],
 )

@@ -21,7 +21,7 @@ from iqsr.degrade.noise import add_noise
 from iqsr.degrade.pipeline import resize, resize_by
 from iqsr.degrade.presets import presets_table
 from iqsr.errors import UsageError
-from iqsr.evaluation.evaluate import evaluate
+from iqsr.evaluation.api import evaluate
 from support.degrade_samples import pulses, sincs, still
 
 DOCS = Path(__file__).parents[2] / "docs"

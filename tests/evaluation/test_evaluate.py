@@ -1,5 +1,6 @@
 """Evaluations of tiny sets in every layout, their scores computed by hand."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +144,8 @@ def test_originals_alone_are_degraded_by_a_seed() -> None:
 
 def test_the_bicubic_degradation_is_pillows() -> None:
     save(Path("hr/a.png"), smooth(0, (64, 48)))
-    iqsr.evaluate("hr", ["bicubic"], ["psnr"], degradation="bicubic", out="out")
+    found = iqsr.evaluate("hr", ["bicubic"], ["psnr"], degradation="bicubic", out="out")
+    assert found.set.name == "hr (bicubic x4)"
     theirs = reduced(smooth(0, (64, 48))).astype(int)
     assert np.abs(np.asarray(Image.open("out/inputs/a.png")).astype(int) - theirs).max() <= 1
 
@@ -153,7 +155,8 @@ def test_inputs_alone_have_metrics_without_a_reference() -> None:
     found = iqsr.evaluate("lr", ["bicubic"], ["psnr", "laplacian", "lr-consistency"], out="out")
     assert found.set.layout == "lr"
     assert sorted(found.scores["metric"]) == ["laplacian", "lr-consistency"]
-    assert [problem.metric for problem in found.problems] == ["psnr"]
+    assert [problem.metric for problem in found.problems] == ["psnr", ""]
+    assert "if these are originals, give --degradation bicubic, " in found.problems[1].text
     assert GOLD_STANDARD not in [model.name for model in found.models]
 
 
@@ -203,6 +206,33 @@ def test_a_metric_that_is_named_twice_is_one_column() -> None:
     pairs(Path("set"), ("a",))
     found = iqsr.evaluate("set", ["bicubic"], ["PSNR", "psnr", "lpips_st", "stlpips"], out="out")
     assert [metric.name for metric in found.metrics] == ["psnr", "stlpips"]
+
+
+def test_the_gold_standard_needs_a_metric_without_a_reference() -> None:
+    pairs(Path("set"), ("a",))
+    found = iqsr.evaluate("set", ["bicubic"], ["psnr"], out="out")
+    assert [model.name for model in found.models] == ["bicubic"]
+    found = iqsr.evaluate("set", ["bicubic"], ["laplacian"], gold_standard=False, out="out")
+    assert [model.name for model in found.models] == ["bicubic"]
+
+
+def test_cameras_are_chosen() -> None:
+    realsr(Path("RealSR"))
+    found = iqsr.evaluate("RealSR", ["bicubic"], ["psnr"], cameras=["Nikon"], out="out")
+    assert found.scores["image"].tolist() == ["Nikon_001", "Nikon_002"]
+
+
+def test_a_baseline_that_is_no_model_ends_before_any_work() -> None:
+    pairs(Path("set"))
+    with pytest.raises(UsageError, match="no model 'bogus' for --baseline; models: bicubic"):
+        iqsr.evaluate("set", ["bicubic"], ["psnr"], baseline="bogus", out="out")
+    assert not Path("out").exists()
+
+
+def test_a_recipe_says_what_is_evaluated() -> None:
+    Path("a.toml").write_text('[data]\npath = "set"\n', encoding="utf-8")
+    with pytest.raises(UsageError, match=r"'a\.toml' says what is evaluated: change it there"):
+        iqsr.evaluate("a.toml", seed=3, out="out")
 
 
 # Bad input: a line each, nothing silently dropped
@@ -331,6 +361,10 @@ def test_scores_made_elsewhere_are_joined() -> None:
         "'theirs.csv' has scores of 'z' (1 such), which the set does not have"
     ]
     assert found.scores.loc[found.scores["model"] == "theirs", "origin"].str.startswith("theirs.csv ").all()
+    table = csv.DictReader(Path("out/table.csv").read_text("utf-8").splitlines())
+    rows = {(row["model"], row["metric"]): row["origin"] for row in table}
+    assert rows["ours", "psnr"] == "measured"
+    assert rows["theirs", "reasoner"].startswith("theirs.csv ")
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import iqsr
+from iqsr.errors import UsageError
 from iqsr.evaluation.recipe import checked
 from iqsr.evaluation.run import Setting, run
 from support.evaluation_samples import hggt, outputs, pairs, psnr_of, save, smooth
@@ -68,6 +70,37 @@ def test_a_further_model_or_metric_is_all_that_is_measured(measured: list[str]) 
     found = iqsr.evaluate("set", ["bicubic", "ours"], ["psnr", "ssim"], out="out")
     assert measured == ["ssim"] * 4
     assert len(found.scores) == 8
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"protocol": "hggt"}, "another protocol (rgb; now hggt)"),
+        ({"seed": 4}, "another seed (3; now 4)"),
+        ({"degradation": "real-esrgan"}, "another degradation (hggt-one-stage; now real-esrgan)"),
+        ({"scale": 2, "seed": 4}, "another scale (4; now 2), another seed (3; now 4)"),
+        ({"data": "other"}, "another data ("),
+    ],
+)
+def test_results_of_something_else_are_never_replaced(changed: dict[str, Any], told: str) -> None:
+    for folder in ("hr", "other"):
+        save(Path(folder, "a.png"), smooth(0, (64, 64)))
+    options: dict[str, Any] = {
+        "data": "hr",
+        "metrics": ["psnr"],
+        "degradation": "hggt-one-stage",
+        "seed": 3,
+        "out": "out",
+    }
+    iqsr.evaluate(models=["bicubic"], **options)
+    before = everything_in(Path("out"))
+    with pytest.raises(UsageError) as raised:
+        iqsr.evaluate(models=["bicubic"], **options | changed)
+    assert told in str(raised.value)
+    assert str(raised.value).endswith(": name another folder")
+    assert everything_in(Path("out")) == before
+    options["data"] = Path("hr").absolute()
+    iqsr.evaluate(models=["bicubic"], **options)
 
 
 def test_a_picture_that_changed_is_measured_again(measured: list[str]) -> None:
@@ -154,6 +187,7 @@ def test_each_picture_is_decoded_once_for_all_metrics_and_positives(monkeypatch:
 _PROGRAM = """
 import sys
 from pathlib import Path
+from typing import Any
 import iqsr
 iqsr.evaluate("set", ["bicubic"], ["psnr", "laplacian"], out="out", cache=Path("cache.sqlite"), degradation="bicubic",
               layout="hr")

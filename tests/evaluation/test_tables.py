@@ -2,15 +2,22 @@
 
 import csv
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
+from math import nan
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from iqsr.errors import UsageError
 from iqsr.evaluation.published import published
+from iqsr.evaluation.result import Evaluation
+from iqsr.evaluation.statistics import Comparison, Summary
 from iqsr.evaluation.summary import Cell, groups, summarise_evaluation
-from iqsr.evaluation.tables import decimals, to_csv, to_latex, to_markdown, write_tables
+from iqsr.evaluation.table_latex import to_latex
+from iqsr.evaluation.table_markdown import to_markdown
+from iqsr.evaluation.table_text import decimals, legend
+from iqsr.evaluation.tables import to_csv, write_tables
 from support.evaluations import METRICS, evaluation
 
 
@@ -94,6 +101,51 @@ def test_csv_has_every_figure_and_empty_cells_for_none() -> None:
     assert rows["base", "psnr"]["difference"] == rows["base", "psnr"]["p_holm"] == ""
     assert (rows["third", "srq"]["n"], rows["third", "srq"]["mean"]) == ("0", "")
     assert "nan" not in table.lower()
+
+
+def test_csv_has_a_column_for_each_figure() -> None:
+    columns = set(to_csv(evaluation(), summarise_evaluation(evaluation())).splitlines()[0].split(","))
+    of_summary = {field.name for field in fields(Summary)} - {"interval"} | {"mean_low", "mean_high"}
+    of_comparison = {field.name for field in fields(Comparison)} - {"n", "interval"}
+    assert of_summary <= columns
+    assert of_comparison | {"difference_low", "difference_high"} <= columns
+
+
+def test_missing_values_are_one_sign() -> None:
+    table = to_markdown(evaluation(), summarise_evaluation(evaluation()))
+    rows = [line.strip("|").split("|")[1:] for line in table.splitlines() if line.startswith("| third |")]
+    assert [row[2].strip() for row in rows] == ["–"] * 3
+
+
+def test_few_images_limit_p() -> None:
+    table = to_markdown(evaluation(), summarise_evaluation(evaluation()))
+    assert "With 4 images, p before the correction is never below 0.12." in table
+
+
+def lacking(found: Evaluation, count: int, metric: str) -> Evaluation:
+    """Without the scores of `third` by that metric, of the first images."""
+    scores = found.scores.copy()
+    scores.loc[(scores.model == "third") & (scores.metric == metric) & (scores.image < f"img{count}"), "score"] = nan
+    return replace(found, scores=scores)
+
+
+@pytest.mark.parametrize(("count", "is_told"), [(0, False), (1, True), (3, True), (4, False)])
+def test_a_mean_over_fewer_images_is_told(count: int, is_told: bool) -> None:
+    """Also one over a single image; a mean over none is told by its sign."""
+    found = lacking(evaluation(), count, "psnr")
+    assert (
+        "Some means are over fewer than the set's 4 images" in "\n".join(legend(found, summarise_evaluation(found)))
+    ) == is_told
+
+
+def test_a_score_of_all_images_together_lacks_none() -> None:
+    found = evaluation()
+    scores = found.scores[found.scores.metric != "psnr"]
+    together = found.scores[(found.scores.metric == "psnr") & (found.scores.image == "img0")].assign(image="")
+    found = replace(found, scores=pd.concat([scores, together]))
+    cells = summarise_evaluation(found)
+    assert cells["base", "psnr"].of_all_images
+    assert not any("fewer" in line for line in legend(found, cells))
 
 
 def test_latex_is_balanced_and_escaped() -> None:

@@ -23,11 +23,11 @@ HELP = """Compare models on a data set: outputs, scores, and what each number is
 The set is HGGT's Test-100, RealSR v3, folders of inputs and originals (HR and LR),
 originals alone (--degradation makes the inputs), or inputs alone. Models are
 names, bicubic, checkpoints, adapters, runs, and folders of pictures made
-elsewhere, which are matched by name. Scores go to DIR/scores.parquet, one row a
-picture, model and metric. The same command goes on where it was stopped, and
-computes only what is new.
-What cannot be had is reported and the rest goes on; the exit code is 1 then, 2 for
-wrong arguments. --strict ends it at once.
+elsewhere, which are matched by name. DIR gets report.html, the tables table.csv,
+table.md and table.tex, and scores.parquet, one row a picture, model and metric.
+The same command goes on where it was stopped, and computes only what is new.
+Names that do not exist end it (2); a missing picture, a metric without weights
+is reported and the rest goes on (1). --strict ends it at the first of these.
 
 [bold]Examples[/bold]
 
@@ -42,11 +42,14 @@ wrong arguments. --strict ends it at once.
   iqsr evaluate results/evaluation.toml
 """
 
+_BESIDE_RECIPE = {"recipe", "output", "device", "strict", "cache", "no_cache", "paper"}
+"""What may be given with a recipe: where results go and how they are computed, not what is evaluated."""
 _GO_ON = "the same command goes on from here"
 _SET = "The set"
 
 
 def command(
+    context: typer.Context,
     recipe: Annotated[
         Path | None, typer.Argument(metavar="[RECIPE]", help="A file that --init wrote: the whole evaluation.")
     ] = None,
@@ -94,16 +97,18 @@ def command(
             rich_help_panel=_SET,
         ),
     ] = 4,
-    cameras: Annotated[str, typer.Option(metavar="A,B", help="Of RealSR.", rich_help_panel=_SET)] = "Canon,Nikon",
+    cameras: Annotated[
+        str, typer.Option(metavar="A,B", help="RealSR's cameras to use.", rich_help_panel=_SET)
+    ] = "Canon,Nikon",
     degradation: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="Of originals alone: bicubic, hggt-one-stage, hggt-two-stage, real-esrgan.",
+            help="What makes the inputs of originals: bicubic, hggt-one-stage, hggt-two-stage, real-esrgan.",
             rich_help_panel=_SET,
         ),
     ] = "",
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the degradation.", rich_help_panel=_SET)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of a random degradation.", rich_help_panel=_SET)] = 0,
     scores: Annotated[
         list[str] | None,
         typer.Option("--scores", metavar="FILE", help="Scores made elsewhere: .csv, .parquet.", rich_help_panel=FILES),
@@ -142,8 +147,7 @@ def command(
 
     how = _Options(device, strict, score_cache(cache, no_cache), paper or paper_table)
     if recipe is not None:
-        if data is not None or models is not None or metrics is not None or init is not None:
-            raise UsageError(f"'{recipe}' says what is evaluated: change it there, and give -o, --strict or --device")
+        _refuse_beside(recipe, context)
         _evaluate(read_evaluation_recipe(recipe), output or recipe.parent, how)
         return
     settings: dict[str, Any] = {
@@ -170,6 +174,19 @@ def command(
     if data is None or output is None or not (settings["models"] or scores):
         raise UsageError("give --data SET, --models A,B,... and -o DIR; or a file that --init wrote")
     _evaluate(checked(settings), output, how)
+
+
+def _refuse_beside(recipe: Path, context: typer.Context) -> None:
+    """UsageError for options that the recipe decides."""
+    given = [
+        parameter.opts[-1]
+        for parameter in context.command.params
+        if (name := str(parameter.name)) not in _BESIDE_RECIPE
+        and (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
+    ]
+    if given:
+        raise UsageError(f"'{recipe}' says what is evaluated: change it there, not with {', '.join(given)}")
 
 
 def _split(text: str | None) -> list[str]:
@@ -218,17 +235,16 @@ class _Options:
 
 def _evaluate(recipe: EvaluationRecipe, out: Path, options: _Options) -> None:
     from iqsr.cli.progress import StageBars
-    from iqsr.evaluation.published import published
-    from iqsr.evaluation.report import write_report
-    from iqsr.evaluation.run import Setting, run
-    from iqsr.evaluation.tables import write_tables
+    from iqsr.evaluation.api import evaluate_recipe
+    from iqsr.evaluation.report import REPORT_FILE
+    from iqsr.evaluation.run import Setting
+    from iqsr.evaluation.tables import MARKDOWN_FILE
 
     def report(problem: Problem) -> None:
         print(printable(f"iqsr: {problem.text}"), file=sys.stderr)
 
-    rows = published(options.paper) if options.paper is not None else []
     with interruptible(_GO_ON), StageBars() as bars:
-        found = run(
+        found = evaluate_recipe(
             recipe,
             out,
             Setting(
@@ -238,10 +254,10 @@ def _evaluate(recipe: EvaluationRecipe, out: Path, options: _Options) -> None:
                 on_progress=lambda what, done, total: bars.stage(what, done, total, {}),
                 on_problem=report,
             ),
+            paper=options.paper,
         )
-        write_tables(found, out, rows)
-        write_report(found, out, rows, on_progress=lambda what, done, total: bars.stage(what, done, total, {}))
     print_table(found)
+    typer.echo(printable(f"tables: {out / MARKDOWN_FILE}; report: {out / REPORT_FILE}"))
     if found.problems:
         raise typer.Exit(1)
 
@@ -274,6 +290,6 @@ def print_table(found: Evaluation) -> None:
 
 def _cell(mean: Any, count: Any, found: Evaluation, reference: str) -> str:
     if mean != mean:
-        return "-"
+        return "–"
     of_all = reference == "derived" or count == len(found.set.items)
     return f"{mean:.4f}" + ("" if of_all else f" (n={int(count)})")

@@ -28,7 +28,7 @@ def interruptible(advice: str) -> Generator[None]:
 def how_to_go_on(*, no_cache: bool, files_written: bool = False) -> str:
     """Advice for a command that remembers scores.
 
-    no_cache: it was told to remember none. files_written: some of its results may be there already.
+    no_cache: it caches no scores. files_written: some of its results may be there already.
     """
     if no_cache:
         return "with --no-cache nothing is remembered"

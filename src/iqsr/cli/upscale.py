@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HELP = """Enlarge pictures: files, patterns, folders with all below them.
 
 8 and 16 bit, gray, transparency, colour profile and EXIF are kept.
-A result appears whole or not at all. A picture that cannot be read is told
+A result appears whole or not at all. A picture that cannot be read is reported
 and the rest goes on; the exit code is 1 then, 2 for wrong arguments.
 
 [bold]Examples[/bold]
@@ -43,8 +43,6 @@ and the rest goes on; the exit code is 1 then, 2 for wrong arguments.
   iqsr upscale drawings/ -o out/ --model realesr-animevideov3 --skip-existing
 
   iqsr upscale gloss.png -o gloss_x4.png --alpha straight
-
-  iqsr upscale a.jpg -m realesrgan-x4plus,realesr-animevideov3 --compare a.html
 """
 
 _GO_ON = "the same command with --skip-existing goes on from here"

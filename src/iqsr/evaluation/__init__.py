@@ -5,6 +5,7 @@
 >>> found.means()
 """
 
+from iqsr.evaluation.api import evaluate
 from iqsr.evaluation.contestants import BICUBIC, GOLD_STANDARD, Contestant
 from iqsr.evaluation.problems import Problem
 from iqsr.evaluation.protocols import Derived, Protocol, protocol, protocol_names
@@ -22,6 +23,7 @@ __all__ = [
     "EvaluationRecipe",
     "Problem",
     "Protocol",
+    "evaluate",
     "protocol",
     "protocol_names",
 ]

@@ -30,6 +30,10 @@ _ROWS = {
 """By table: the end of a row's name in the paper, and the recipe behind `paper/NETWORK-` with what is set besides."""
 
 
+PAPER_TABLES = tuple(_ROWS)
+"""Tables of the paper whose rows are models."""
+
+
 @dataclass(frozen=True)
 class MissingRun:
     """A row that no run is there for."""

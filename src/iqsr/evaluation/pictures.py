@@ -11,7 +11,7 @@ from iqsr._version import __version__
 from iqsr.datasets.evaluation_set import EvaluationItem
 from iqsr.errors import IqsrError, UsageError
 from iqsr.evaluation.contestants import Contestant, load_network
-from iqsr.evaluation.made import Made
+from iqsr.evaluation.made_files import MadeFiles
 from iqsr.evaluation.problems import Problems
 from iqsr.scoring import content_hash
 
@@ -40,7 +40,7 @@ def with_pictures(
     """
     if contestant.kind not in ("bicubic", "network"):
         return contestant
-    made, found = Made(folder), dict[str, Path]()
+    made, found = MadeFiles(folder), dict[str, Path]()
     enlarge = _enlarger(contestant, scale, precision, device)
     for done, item in enumerate(items):
         out = folder / f"{item.name}.png"

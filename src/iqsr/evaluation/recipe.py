@@ -104,10 +104,10 @@ def read_evaluation_recipe(path: Path) -> EvaluationRecipe:
 def relative_to(recipe: EvaluationRecipe, folder: Path) -> EvaluationRecipe:
     """The recipe as it stands in a file in `folder`: paths that are not absolute begin there."""
 
-    def told(text: str) -> str:
+    def rewritten(text: str) -> str:
         return text if not text or in_home(text).is_absolute() else Path(os.path.relpath(text, folder)).as_posix()
 
-    return _with_paths(recipe, told)
+    return _with_paths(recipe, rewritten)
 
 
 def _with_paths(recipe: EvaluationRecipe, change: Callable[[str], str]) -> EvaluationRecipe:

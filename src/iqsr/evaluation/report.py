@@ -12,7 +12,7 @@ from iqsr.evaluation.report_data import LEVELS, ReportData, check_known
 from iqsr.evaluation.report_pictures import INSET_SIDE, ORIGINAL, ReportPictures, report_pictures
 from iqsr.evaluation.report_runs import curves_section, is_run, read_run
 from iqsr.evaluation.report_tables import differences_table, means_table, worst_table
-from iqsr.evaluation.tables import decimals, provenance
+from iqsr.evaluation.table_text import decimals, provenance
 from iqsr.images.find import in_home
 from iqsr.io.atomic import write_text
 from iqsr.report.charts import StripChart, strip_chart

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from iqsr.errors import UnknownNameError
 from iqsr.evaluation.contestants import GOLD_STANDARD, Contestant
 from iqsr.evaluation.summary import ALL_IMAGES, Cell, summarise_evaluation
-from iqsr.evaluation.tables import decimals
+from iqsr.evaluation.table_text import decimals
 
 if TYPE_CHECKING:
     from iqsr.evaluation.result import Evaluation

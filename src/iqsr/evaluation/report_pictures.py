@@ -87,7 +87,7 @@ def _lr(item: EvaluationItem) -> Pixels | None:
 
 
 def _read(paths: Iterable[Any]) -> Pixels | None:
-    """None where there is no file, or none that can be read: the evaluation has told that."""
+    """None where there is no file, or none that can be read: the evaluation has reported that."""
     from iqsr.images import read_rgb
 
     for path in paths:

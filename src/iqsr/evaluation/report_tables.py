@@ -11,7 +11,7 @@ from iqsr.evaluation.published import PublishedRow
 from iqsr.evaluation.report_data import ReportData
 from iqsr.evaluation.statistics import WORST_PERCENTILE
 from iqsr.evaluation.summary import Cell, groups
-from iqsr.evaluation.tables import decimals, legend
+from iqsr.evaluation.table_text import decimals, legend, smallest_p_note
 
 if TYPE_CHECKING:
     from iqsr.evaluation.scores import EvaluatedMetric
@@ -99,6 +99,7 @@ def differences_table(data: ReportData) -> ReportTable | None:
         "Mean difference over images; in small type its 95 % interval, and p of Wilcoxon's signed-rank test, "
         "Holm-corrected over all of them.",
         "* p below 0.05.",
+        *smallest_p_note(data.cells),
     ]
     label = f"Differences to {data.evaluation.baseline}"
     return ReportTable(label, _heads(data), [ReportBody(_rows(data, names, _difference))], notes)

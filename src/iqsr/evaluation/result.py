@@ -5,6 +5,8 @@ DIR/evaluation.json      models, metrics, protocol, items, problems: all that ta
 DIR/scores.parquet       a row an image, model and metric
 DIR/pictures/MODEL/      outputs that were made here
 DIR/inputs/              of sets of originals alone: the degraded inputs
+DIR/table.csv, .md, .tex  see `iqsr.evaluation.tables`
+DIR/report.html          see `iqsr.evaluation.report`
 """
 
 from __future__ import annotations
@@ -95,6 +97,37 @@ def write_evaluation(found: Evaluation, recipe: EvaluationRecipe, out: Path) -> 
     write_text(out / FACTS_FILE, text)
     if not _is_there(recipe, out / RECIPE_FILE):
         write_text(out / RECIPE_FILE, commented_toml(relative_to(recipe, out)))
+
+
+def check_same_evaluation(recipe: EvaluationRecipe, out: Path) -> None:
+    """UsageError where the folder has results of other data, degradation, seed or protocol: they would be replaced."""
+    from iqsr.errors import IqsrError, UsageError
+    from iqsr.evaluation.recipe import read_evaluation_recipe
+
+    if not (out / FACTS_FILE).is_file():
+        return
+    try:
+        before = read_evaluation_recipe(out / RECIPE_FILE)
+    except IqsrError:
+        return
+    old, new = _what_scores_are_of(before), _what_scores_are_of(recipe)
+    other = [f"{name} ({old[name]}; now {new[name]})" for name in old if old[name] != new[name]]
+    if other:
+        raise UsageError(f"'{out}' has results of another {', another '.join(other)}: name another folder")
+
+
+def _what_scores_are_of(recipe: EvaluationRecipe) -> dict[str, object]:
+    """The settings that all results of a folder share, by their names in messages."""
+    data = recipe.data
+    return {
+        "data": in_home(data.path).resolve().as_posix(),
+        "lr": in_home(data.lr).resolve().as_posix() if data.lr else "none",
+        "scale": data.scale,
+        "cameras": ", ".join(data.cameras),
+        "degradation": data.degradation or "none",
+        "seed": data.seed,
+        "protocol": recipe.protocol,
+    }
 
 
 def _is_there(recipe: EvaluationRecipe, file: Path) -> bool:

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iqsr.datasets.evaluation_set import EvaluationSet
-from iqsr.errors import IqsrError, UnknownNameError, UsageError, WeightsError
+from iqsr.errors import IqsrError, UsageError, WeightsError
 from iqsr.evaluation.contestants import GOLD_STANDARD, Contestant, contestants
-from iqsr.evaluation.joined import Joined, join_scores
-from iqsr.evaluation.measure import Cell, Outcome, cells, measure
+from iqsr.evaluation.joined_scores import JoinedScores, join_scores
+from iqsr.evaluation.measurements import Measurement, Outcome, measure, measurements
 from iqsr.evaluation.pictures import with_pictures
 from iqsr.evaluation.problems import Problem, Problems
 from iqsr.evaluation.protocols import Protocol, protocol
 from iqsr.evaluation.recipe import EvaluationRecipe
-from iqsr.evaluation.result import INPUTS, PICTURES, Evaluation, write_evaluation
-from iqsr.evaluation.rows import derived, empty_row, is_same, row_of
+from iqsr.evaluation.result import INPUTS, PICTURES, Evaluation, check_same_evaluation, write_evaluation
+from iqsr.evaluation.score_rows import derived, empty_row, is_same, row_of
 from iqsr.evaluation.scores import COLUMNS, SCORES_FILE, EvaluatedMetric, Row, evaluated, known_rows, sorted_scores
-from iqsr.evaluation.sets import open_set, with_inputs
+from iqsr.evaluation.sets import degradation_names, open_set, with_inputs
 from iqsr.io.locks import locked
 from iqsr.metrics import availability, card
 from iqsr.scoring import MetricSet
@@ -36,7 +36,7 @@ OnProgress = Callable[[str, int, int], None]
 class Setting:
     """How an evaluation runs; none of it changes a score."""
 
-    device: str = "cpu"
+    device: str = "auto"
     cache: Path | None = None
     """file that remembers scores, so that what was stopped goes on"""
     strict: bool = False
@@ -48,14 +48,16 @@ class Setting:
 
 
 def run(recipe: EvaluationRecipe, out: Path, setting: Setting | None = None) -> Evaluation:
-    """Evaluate as the recipe says, and write the results to the folder `out`.
+    """Evaluate as the recipe says, and write pictures, scores, facts and the recipe to the folder `out`.
 
     What is there and still right is kept: pictures of the same network and input, scores of the same pictures. Raises
-    UsageError for settings that cannot be right, IqsrError for the first problem where `strict` is set.
+    UsageError for settings that cannot be right and for a folder of other results, IqsrError for the first problem
+    where `strict` is set.
     """
     how = setting or Setting()
     problems = Problems(how.strict, how.on_problem)
     chosen = protocol(recipe.protocol)
+    check_same_evaluation(recipe, out)
     data = open_set(recipe.data)
     for line in data.findings:
         problems.add(line)
@@ -63,6 +65,8 @@ def run(recipe: EvaluationRecipe, out: Path, setting: Setting | None = None) -> 
     models = contestants(recipe.models, [item.name for item in data.items], problems)
     if not models and not recipe.scores:
         raise UsageError("there is no model to evaluate")
+    joined = [join_scores(file, [item.name for item in data.items], problems) for file in recipe.scores]
+    baseline = _baseline(recipe, models, joined)
     with locked(out, "iqsr evaluate"):
         data = with_inputs(data, recipe.data, out / INPUTS, problems, lambda d, n: how.on_progress("inputs", d, n))
         made = [
@@ -78,12 +82,12 @@ def run(recipe: EvaluationRecipe, out: Path, setting: Setting | None = None) -> 
             )
             for model in models
         ]
-        shown = [_gold(), *made] if recipe.gold_standard and data.has_references else made
+        alone = any(one.reference == "none" for one in metric_set.cards.values())
+        shown = [_gold(), *made] if recipe.gold_standard and data.has_references and alone else made
         rows = _scored(data, shown, metric_set, named, chosen, out, how, problems)
         metrics = [evaluated(metric_set, name, named[name]) for name in metric_set.names]
-        joined = [join_scores(file, [item.name for item in data.items], problems) for file in recipe.scores]
-        found = _together(recipe, chosen, data, shown, metrics, rows, joined)
-        found = replace(found, problems=tuple(problems.found), folder=out)
+        found = _together(chosen, data, shown, metrics, rows, joined)
+        found = replace(found, problems=tuple(problems.found), baseline=baseline, folder=out)
         write_evaluation(found, recipe, out)
     return found
 
@@ -103,11 +107,23 @@ def _metrics(
     for own in (card(name).name for name in recipe.metrics or chosen.metrics):
         named.setdefault(card(chosen.variant(own)).name, own)
     metric_set = MetricSet(list(named), device=device)
+    hint = _hint_of_inputs(recipe, data, metric_set)
     here = {name: one for name, one in metric_set.cards.items() if _is_here(one, data, metric_set, named, problems)}
     if not here:
-        raise UsageError(f"none of the metrics can be had: {', '.join(named.values())}")
+        raise UsageError(f"none of the metrics can be had: {', '.join(named.values())}{hint and f'; {hint}'}")
+    if hint:
+        problems.add(hint)
     border = chosen.crop_border if any(one.reference == "full" for one in here.values()) else 0
     return MetricSet(list(here), device=device, crop_border=border), {name: named[name] for name in here}
+
+
+def _hint_of_inputs(recipe: EvaluationRecipe, data: EvaluationSet, metric_set: MetricSet) -> str:
+    """What to do where originals may have been taken as inputs, and a metric lacks them; empty elsewhere."""
+    compares = any(one.reference == "full" for one in metric_set.cards.values())
+    if not compares or data.layout != "lr" or recipe.data.layout != "auto":
+        return ""
+    choices = ", ".join(degradation_names())
+    return f"'{data.name}' was taken as inputs alone; if these are originals, give --degradation {choices}"
 
 
 def _is_here(
@@ -137,48 +153,47 @@ def _scored(
     how: Setting,
     problems: Problems,
 ) -> list[Row]:
-    """A row for each cell: from the table that is there where nothing has changed, else measured."""
+    """A row for each measurement: from the table that is there where nothing has changed, else measured."""
     known = known_rows(out / SCORES_FILE)
     facts = {name: evaluated(metric_set, name, named[name]) for name in metric_set.names}
     by_name = {model.name: model for model in models}
     rows: dict[int, Row] = {}
-    listed = cells(data.items, models, metric_set.cards.values())
-    to_do: dict[int, Cell] = {}
-    for place, cell in enumerate(listed):
+    listed = measurements(data.items, models, metric_set.cards.values())
+    to_do: dict[int, Measurement] = {}
+    for place, measurement in enumerate(listed):
         try:
-            fingerprint = metric_set.fingerprint(cell.card.name)
-            row = row_of(cell, by_name[cell.model], facts[cell.card.name], fingerprint, chosen)
+            fingerprint = metric_set.fingerprint(measurement.card.name)
+            row = row_of(measurement, by_name[measurement.model], facts[measurement.card.name], fingerprint, chosen)
         except IqsrError as error:  # a picture has vanished, or cannot be read
-            problems.add(error, model=cell.model, image=cell.image)
+            problems.add(error, model=measurement.model, image=measurement.image)
             continue
         rows[place] = row
         before = known.get((row["image"], row["model"], row["metric"]))
         if before is not None and is_same(row, before):
             row["score"] = before["score"]
         else:
-            to_do[place] = cell
+            to_do[place] = measurement
     outcomes = measure(
         list(to_do.values()), metric_set, cache=how.cache, pixels=how.pixels, on_progress=how.on_progress
     )
-    for place, (cell, outcome) in zip(to_do, outcomes, strict=True):
-        _fill(rows[place], cell, outcome, named, problems)
+    for place, (measurement, outcome) in zip(to_do, outcomes, strict=True):
+        _fill(rows[place], measurement, outcome, named, problems)
     return list(rows.values())
 
 
-def _fill(row: Row, cell: Cell, outcome: Outcome, named: dict[str, str], problems: Problems) -> None:
+def _fill(row: Row, measurement: Measurement, outcome: Outcome, named: dict[str, str], problems: Problems) -> None:
     row["score"], row["error"] = outcome.score, "; ".join(outcome.errors)
     for line in outcome.errors:
-        problems.add(line, model=cell.model, image=cell.image, metric=named[cell.card.name])
+        problems.add(line, model=measurement.model, image=measurement.image, metric=named[measurement.card.name])
 
 
 def _together(
-    recipe: EvaluationRecipe,
     chosen: Protocol,
     data: EvaluationSet,
     models: Sequence[Contestant],
     metrics: Sequence[EvaluatedMetric],
     rows: Sequence[Row],
-    joined: Sequence[Joined],
+    joined: Sequence[JoinedScores],
 ) -> Evaluation:
     """Measured scores, those of files, and what is derived, as one table."""
     from pandas import DataFrame
@@ -194,10 +209,10 @@ def _together(
     more, derived_rows = derived(chosen, shown, all_rows)
     ordered = sorted(columns.values(), key=_place_in_taxonomy)
     table = sorted_scores(DataFrame([*all_rows, *derived_rows], columns=list(COLUMNS)))
-    return Evaluation(table, data, chosen, (*ordered, *more), tuple(shown), (), _baseline(recipe, shown))
+    return Evaluation(table, data, chosen, (*ordered, *more), tuple(shown), ())
 
 
-def _check_new(part: Joined, rows: Sequence[Row]) -> None:
+def _check_new(part: JoinedScores, rows: Sequence[Row]) -> None:
     there = {(row["image"], row["model"], row["metric"]) for row in rows}
     for row in part.rows:
         if (row["image"], row["model"], row["metric"]) in there:
@@ -207,10 +222,12 @@ def _check_new(part: Joined, rows: Sequence[Row]) -> None:
             )
 
 
-def _baseline(recipe: EvaluationRecipe, models: Sequence[Contestant]) -> str | None:
-    names = [model.name for model in models if model.kind != "gold"]
+def _baseline(recipe: EvaluationRecipe, models: Sequence[Contestant], joined: Sequence[JoinedScores]) -> str | None:
+    """The model that the others are tested against. UsageError for one that is none of the models."""
+    names = [model.name for model in models] + [row["model"] for part in joined for row in part.rows]
     if recipe.baseline and recipe.baseline not in names:
-        raise UnknownNameError("baseline among the models", recipe.baseline, names)
+        listed = ", ".join(dict.fromkeys(names))
+        raise UsageError(f"no model '{recipe.baseline}' for --baseline; models: {listed}")
     return recipe.baseline or next(iter(names), None)
 
 

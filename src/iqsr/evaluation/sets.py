@@ -15,7 +15,7 @@ from iqsr.datasets.names import pictures_in
 from iqsr.datasets.pairs import open_inputs, open_originals, open_pairs, pair_folders
 from iqsr.datasets.realsr import is_realsr, open_realsr
 from iqsr.errors import IqsrError, UnknownNameError, UsageError
-from iqsr.evaluation.made import Made
+from iqsr.evaluation.made_files import MadeFiles
 from iqsr.evaluation.problems import Problems
 from iqsr.evaluation.recipe import DataRecipe
 from iqsr.images.find import in_home
@@ -72,10 +72,15 @@ def _layout(recipe: DataRecipe, folder: Path) -> Layout:
     return "hr" if recipe.degradation else "lr"
 
 
-def _check_degradation(name: str) -> None:
+def degradation_names() -> list[str]:
+    """All that can make the inputs of originals alone."""
     from iqsr.degrade import pipeline_names
 
-    known = [BICUBIC_REDUCTION, *pipeline_names()]
+    return [BICUBIC_REDUCTION, *pipeline_names()]
+
+
+def _check_degradation(name: str) -> None:
+    known = degradation_names()
     if not name:
         raise UsageError(f"originals alone need a degradation that makes the inputs: {', '.join(known)}")
     if name not in known:
@@ -96,7 +101,7 @@ def with_inputs(
     """
     if data.layout != "hr":
         return data
-    made, items = Made(folder), []
+    made, items = MadeFiles(folder), []
     for done, item in enumerate(data.items):
         try:
             items.append(_degraded(item, recipe, made))
@@ -105,11 +110,12 @@ def with_inputs(
             items.append(item)
         on_progress(done + 1, len(data.items))
     made.close()
-    how = f"{recipe.degradation} x{recipe.scale}, seed {recipe.seed}"
+    drawn = "" if recipe.degradation == BICUBIC_REDUCTION else f", seed {recipe.seed}"
+    how = f"{recipe.degradation} x{recipe.scale}{drawn}"
     return replace(data, name=f"{data.name} ({how})", items=tuple(items))
 
 
-def _degraded(item: EvaluationItem, recipe: DataRecipe, made: Made) -> EvaluationItem:
+def _degraded(item: EvaluationItem, recipe: DataRecipe, made: MadeFiles) -> EvaluationItem:
     from iqsr.images import open_picture, read_rgb
 
     (original,) = item.references

@@ -29,6 +29,9 @@ class Summary:
     n: int
     """images with a score"""
     mean: float
+    """over these images; NaN where there is none, as all that follows"""
+    median: float
+    """over these images"""
     interval: tuple[float, float]
     """of the mean: 95 %, percentile bootstrap over images; both ends are NaN below two images"""
     worst: float
@@ -55,9 +58,15 @@ def summarise(values: Values, *, higher_is_better: bool) -> Summary:
     """The summary of one model's scores, (n,); NaN stands for an image without a score and does not count."""
     known = values[~np.isnan(values)]
     if not len(known):
-        return Summary(0, nan, (nan, nan), nan)
+        return Summary(n=0, mean=nan, median=nan, interval=(nan, nan), worst=nan)
     percentile = WORST_PERCENTILE if higher_is_better else 100 - WORST_PERCENTILE
-    return Summary(len(known), float(known.mean()), mean_interval(known), float(np.percentile(known, percentile)))
+    return Summary(
+        n=len(known),
+        mean=float(known.mean()),
+        median=float(np.median(known)),
+        interval=mean_interval(known),
+        worst=float(np.percentile(known, percentile)),
+    )
 
 
 def compare(values: Values, baseline: Values) -> Comparison:
@@ -67,10 +76,20 @@ def compare(values: Values, baseline: Values) -> Comparison:
     differences = values - baseline
     differences = differences[~np.isnan(differences)]
     if not len(differences):
-        return Comparison(0, nan, (nan, nan), nan)
+        return Comparison(n=0, difference=nan, interval=(nan, nan), p_value=nan)
     test: Any = wilcoxon(differences) if differences.any() else None
     p_value = 1.0 if test is None else float(test.pvalue)
-    return Comparison(len(differences), float(differences.mean()), mean_interval(differences), p_value)
+    return Comparison(
+        n=len(differences),
+        difference=float(differences.mean()),
+        interval=mean_interval(differences),
+        p_value=p_value,
+    )
+
+
+def smallest_p(n: int) -> float:
+    """The smallest p that Wilcoxon's test, two-sided and exact, can give for n images: all differences of one sign."""
+    return float(2 / 2**n) if n else 1.0
 
 
 def mean_interval(values: Values) -> tuple[float, float]:

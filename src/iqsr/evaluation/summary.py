@@ -36,6 +36,8 @@ class Cell:
     no score"""
     trained_on: bool = False
     """whether the model's training optimised this metric"""
+    of_all_images: bool = False
+    """whether it is one score of all images together, as FID, and no mean over images"""
 
     @property
     def is_significant(self) -> bool:
@@ -75,7 +77,9 @@ def _scores(evaluation: Evaluation) -> dict[tuple[str, str], dict[str, float]]:
 def _cell(model: str, metric: EvaluatedMetric, scores: Mapping[str, float], baseline: Mapping[str, float]) -> Cell:
     """Without rank and correction. A score of all images together has no interval: there are no images to vary."""
     if ALL_IMAGES in scores:
-        return Cell(model, metric.name, Summary(1, scores[ALL_IMAGES], (nan, nan), nan))
+        score = scores[ALL_IMAGES]
+        summary = Summary(n=1, mean=score, median=nan, interval=(nan, nan), worst=nan)
+        return Cell(model, metric.name, summary, of_all_images=True)
     summary = summarise(np.array(list(scores.values())), higher_is_better=metric.higher_is_better)
     both = sorted(scores.keys() & baseline.keys())
     if not both:

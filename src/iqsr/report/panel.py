@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KINDS = (".png", ".pdf", ".svg")
 _COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7")
-"""Of frames, a box each: told apart with any colour vision (Okabe & Ito, 2008)."""
+"""Colours of frames, one for each box, distinct for any colour vision (Okabe & Ito, 2008)."""
 _GAP_MM, _HEAD_MM, _FOOT_MM = 1.5, 4.0, 1.0
 _LINE_MM, _POINTS = 2.7, 6.5
 """Height of a line of text, and its size."""

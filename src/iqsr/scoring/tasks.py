@@ -105,7 +105,7 @@ def _task(
             task.scored.add_error(error)
             task.wanted = [name for name in task.wanted if not metric_set.cards[name].compares]
         else:
-            task.wanted = _comparable(task, metric_set, (other.width, other.height))
+            task.wanted = _comparable(task, names, metric_set, (other.width, other.height))
     return task
 
 
@@ -116,10 +116,10 @@ def _large_enough(scored: PictureScores, metric_set: MetricSet, name: str) -> bo
     return why is None
 
 
-def _comparable(task: Task, metric_set: MetricSet, other: tuple[int, int]) -> list[str]:
-    """The wanted metrics that accept a reference of that (width, height). Adds an error if any does not."""
+def _comparable(task: Task, names: Sequence[str], metric_set: MetricSet, other: tuple[int, int]) -> list[str]:
+    """The wanted metrics that accept a reference of that (width, height). Adds an error if any of `names` does not."""
     size = (task.scored.width or 0, task.scored.height or 0)
-    cards = {name: metric_set.cards[name] for name in task.wanted}
+    cards = {name: metric_set.cards[name] for name in names}
     unfit = [card for card in cards.values() if card.compares and not card.fits(size, other)]
     if unfit:
         inputs = ", ".join(card.name for card in unfit if card.reference == "input")

@@ -43,7 +43,7 @@ def join() -> Accelerator:
     The precision stays fp32 here: accelerate's would be that of the whole process, and each run has its own. Buffers
     are not shared, because spectral norms change theirs in every process.
     """
-    cpu = choose_device("auto").type == "cpu"  # accelerate joins processes on CPUs only when it is told so
+    cpu = choose_device("auto").type == "cpu"  # accelerate joins processes on CPUs only on request
     handlers: list[KwargsHandler] = [DistributedDataParallelKwargs(broadcast_buffers=False)]
     accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=handlers)
     check_launch(accelerator.num_processes)

@@ -22,7 +22,7 @@ _FACTS = ("higher_is_better", "reference", "level", "title")
 
 
 @dataclass(frozen=True)
-class Joined:
+class JoinedScores:
     """The rows of one file."""
 
     file: str
@@ -30,7 +30,7 @@ class Joined:
     metrics: list[EvaluatedMetric]
 
 
-def join_scores(file: str, images: Collection[str], problems: Problems) -> Joined:
+def join_scores(file: str, images: Collection[str], problems: Problems) -> JoinedScores:
     """Read a CSV or Parquet file: `image, model, metric, score`, or `image, model` and a column a metric.
 
     A metric that iqsr does not know needs a column `higher_is_better` (in the first form); `reference` (full, none),
@@ -56,7 +56,7 @@ def join_scores(file: str, images: Collection[str], problems: Problems) -> Joine
         if error:
             problems.add(error, model=model, image=image, metric=metric)
         rows.append({**row, "origin": origin, "error": error})
-    return Joined(file, rows, metrics)
+    return JoinedScores(file, rows, metrics)
 
 
 def _read(path: Path) -> DataFrame:

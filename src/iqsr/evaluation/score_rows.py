@@ -7,7 +7,7 @@ from math import inf, isnan
 
 from iqsr._version import __version__
 from iqsr.evaluation.contestants import Contestant
-from iqsr.evaluation.measure import Cell, sha256_of
+from iqsr.evaluation.measurements import Measurement, sha256_of
 from iqsr.evaluation.protocols import Derived, Protocol
 from iqsr.evaluation.scores import EvaluatedMetric, Row
 
@@ -30,22 +30,24 @@ def empty_row(chosen: Protocol) -> Row:
     return {**dict.fromkeys(_TEXTS, ""), **numbers, "protocol": chosen.name, "iqsr_version": __version__}
 
 
-def row_of(cell: Cell, model: Contestant, facts: EvaluatedMetric, fingerprint: str, chosen: Protocol) -> Row:
+def row_of(
+    measurement: Measurement, model: Contestant, facts: EvaluatedMetric, fingerprint: str, chosen: Protocol
+) -> Row:
     """A row that has no score yet. PictureError where a file cannot be read."""
     return {
         **empty_row(chosen),
-        "image": cell.image,
-        "model": cell.model,
+        "image": measurement.image,
+        "model": measurement.model,
         "metric": facts.name,
         "score": float("nan"),
-        "n_references": len(cell.references),
+        "n_references": len(measurement.references),
         "metric_variant": facts.variant,
         "crop_border": facts.crop_border,
         "metric_fingerprint": fingerprint,
         "weights_sha256": facts.weights_sha256,
         "toolbox_version": facts.toolbox_version,
-        "picture_sha256": sha256_of(cell.pictures),
-        "references_sha256": sha256_of(cell.references),
+        "picture_sha256": sha256_of(measurement.pictures),
+        "references_sha256": sha256_of(measurement.references),
         "model_sha256": model.model_sha256,
         "origin": "measured",
     }

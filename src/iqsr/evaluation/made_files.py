@@ -12,10 +12,10 @@ from iqsr.scoring import content_hash
 _JOURNAL = "made.jsonl"
 
 
-class Made:
+class MadeFiles:
     """The files in a folder. A line is added to its journal when a file is there whole.
 
-    >>> made = Made(Path("pictures/mine"))
+    >>> made = MadeFiles(Path("pictures/mine"))
     >>> if not made.has("0801.png", of):
     ...     write(folder / "0801.png")
     ...     made.add("0801.png", of)

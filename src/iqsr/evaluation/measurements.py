@@ -24,7 +24,7 @@ OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Cell:
+class Measurement:
     """One image of one model by one metric."""
 
     image: str
@@ -43,49 +43,51 @@ class Cell:
 
 @dataclass
 class Outcome:
-    """What was found for a cell."""
+    """What was found for a measurement."""
 
     score: float = float("nan")
     errors: list[str] = field(default_factory=list[str])
     """why there is no score, one line each"""
 
 
-def cells(items: Sequence[EvaluationItem], models: Sequence[Contestant], cards: Iterable[MetricCard]) -> list[Cell]:
+def measurements(
+    items: Sequence[EvaluationItem], models: Sequence[Contestant], cards: Iterable[MetricCard]
+) -> list[Measurement]:
     """All that can be measured: an image after another, so that its models are together."""
-    found: list[Cell] = []
+    found: list[Measurement] = []
     listed = list(cards)
     for item in items:
         for model in models:
             for card in listed:
-                cell = _cell(item, model, card)
-                if cell is not None:
-                    found.append(cell)
+                measurement = _measurement(item, model, card)
+                if measurement is not None:
+                    found.append(measurement)
     return found
 
 
-def _cell(item: EvaluationItem, model: Contestant, card: MetricCard) -> Cell | None:
+def _measurement(item: EvaluationItem, model: Contestant, card: MetricCard) -> Measurement | None:
     """None where there is nothing to compare, or to compare with."""
     if model.kind == "gold":
         gold = item.ground_truths if card.reference == "none" else ()
-        return Cell(item.name, GOLD_STANDARD, card, gold) if gold else None
+        return Measurement(item.name, GOLD_STANDARD, card, gold) if gold else None
     picture = model.pictures.get(item.name)
     if picture is None:
         return None
     references = {"full": item.references, "input": (item.lr,) if item.lr else ()}.get(card.reference, ())
     if card.compares and not references:
         return None
-    return Cell(item.name, model.name, card, (picture,), references)
+    return Measurement(item.name, model.name, card, (picture,), references)
 
 
 def measure(
-    wanted: Sequence[Cell],
+    wanted: Sequence[Measurement],
     metric_set: MetricSet,
     *,
     cache: Path | None = None,
     pixels: int = BATCH_PIXELS,
     on_progress: OnProgress = lambda what, done, total: None,
-) -> Iterator[tuple[Cell, Outcome]]:
-    """The score of each cell, in their order: the mean over its references, the best over its pictures.
+) -> Iterator[tuple[Measurement, Outcome]]:
+    """The score of each measurement, in their order: the mean over its references, the best over its pictures.
 
     One that lacks a part has no score, and the reasons. cache: a file that remembers the parts, so that what was
     stopped goes on. pixels: of pictures that are measured together.
@@ -107,11 +109,11 @@ def measure(
         )
         for done, (place, one) in enumerate(scored, 1):
             parts[order[place]] = (one.scores, one.errors)
-            on_progress("scores", done, len(order))
-    yield from ((cell, _outcome(cell, parts, first)) for cell in wanted)
+            on_progress("pictures scored", done, len(order))
+    yield from ((measurement, _outcome(measurement, parts, first)) for measurement in wanted)
 
 
-def _parts(wanted: Sequence[Cell]) -> tuple[dict[Part, set[str]], dict[Path, Part]]:
+def _parts(wanted: Sequence[Measurement]) -> tuple[dict[Part, set[str]], dict[Path, Part]]:
     """What is to be scored and by which metrics, an image after another; and of each picture its first part.
 
     Metrics that compare with nothing are measured together with the picture's first comparison where it has one.
@@ -119,34 +121,36 @@ def _parts(wanted: Sequence[Cell]) -> tuple[dict[Part, set[str]], dict[Path, Par
     first: dict[Path, Part] = {}
     metrics: dict[Part, set[str]] = {}
     image: dict[Part, int] = {}
-    images = {name: place for place, name in enumerate(dict.fromkeys(cell.image for cell in wanted))}
-    for cell in sorted(wanted, key=lambda cell: not cell.card.compares):
-        for part in cell.parts:
+    images = {name: place for place, name in enumerate(dict.fromkeys(measurement.image for measurement in wanted))}
+    for measurement in sorted(wanted, key=lambda measurement: not measurement.card.compares):
+        for part in measurement.parts:
             at = first.setdefault(part[0], part) if part[1] is None else part
             first.setdefault(part[0], part)
-            metrics.setdefault(at, set()).add(cell.card.name)
-            image.setdefault(at, images[cell.image])
+            metrics.setdefault(at, set()).add(measurement.card.name)
+            image.setdefault(at, images[measurement.image])
     return {part: metrics[part] for part in sorted(metrics, key=lambda part: image[part])}, first
 
 
 def _outcome(
-    cell: Cell, found: Mapping[Part, tuple[Mapping[str, float], Sequence[str]]], first: Mapping[Path, Part]
+    measurement: Measurement,
+    found: Mapping[Part, tuple[Mapping[str, float], Sequence[str]]],
+    first: Mapping[Path, Part],
 ) -> Outcome:
     """The mean over references, the best over pictures."""
-    name, of_pictures, errors = cell.card.name, list[float](), list[str]()
-    for picture in cell.pictures:
+    name, of_pictures, errors = measurement.card.name, list[float](), list[str]()
+    for picture in measurement.pictures:
         values: list[float] = []
-        for reference in cell.references or (None,):
+        for reference in measurement.references or (None,):
             scores, said = found[(picture, reference) if reference else first[picture]]
             if name in scores:
                 values.append(scores[name])
             else:
                 errors += [line for line in said if line not in errors]
-        if len(values) == max(1, len(cell.references)):
+        if len(values) == max(1, len(measurement.references)):
             of_pictures.append(sum(values) / len(values))
     if errors or not of_pictures:
         return Outcome(errors=errors or [f"{name} gave no score"])
-    return Outcome((max if cell.card.higher_is_better else min)(of_pictures))
+    return Outcome((max if measurement.card.higher_is_better else min)(of_pictures))
 
 
 def sha256_of(paths: Sequence[Path]) -> str:
