@@ -210,3 +210,11 @@ def test_compare_takes_one_picture_and_models_that_exist(iqsr: Run) -> None:
     ended = iqsr("upscale", "a.png", "-m", "realesr-animevideov3,realesr-x9", "--compare", "page.html")
     assert (ended.code, ended.err[:30]) == (2, "iqsr: unknown model 'realesr-x")
     assert not Path("page.html").exists()
+
+
+def test_compare_refuses_what_it_would_ignore(iqsr: Run) -> None:
+    picture("a.png")
+    ended = iqsr("upscale", "a.png", "-o", "b.png", "--dry-run", "--quality", "90", "--compare", "page.html")
+    line = "iqsr: --compare writes a page alone: leave out -o, --quality, --dry-run\n"
+    assert (ended.code, ended.err) == (2, line)
+    assert sorted(path.name for path in Path().iterdir()) == ["a.png"]

@@ -119,7 +119,7 @@ def test_missing_values_are_one_sign() -> None:
 
 def test_few_images_limit_p() -> None:
     table = to_markdown(evaluation(), summarise_evaluation(evaluation()))
-    assert "With 4 images, p before the correction is never below 0.12." in table
+    assert "With 4 images, p before the correction is never below 0.125." in table
 
 
 def lacking(found: Evaluation, count: int, metric: str) -> Evaluation:

@@ -19,7 +19,7 @@ from iqsr.models.registry import model_names
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from iqsr.upscaling.jobs import UpscaleOptions
+    from iqsr.upscaling.jobs import Job, UpscaleOptions
     from iqsr.upscaling.upscaler import Upscaler
 
 HELP = """Enlarge pictures: files, patterns, folders with all below them.
@@ -142,7 +142,7 @@ def command(
     """Enlarge pictures (see HELP)."""
     from iqsr.device import check_device_name
     from iqsr.images.alpha import ALPHAS
-    from iqsr.upscaling.jobs import UpscaleOptions, preview_batch, upscale_batch
+    from iqsr.upscaling.jobs import UpscaleOptions
     from iqsr.upscaling.plan import plan
     from iqsr.upscaling.target_size import TargetSize
 
@@ -172,10 +172,24 @@ def command(
         return Upscaler(name, precision=precision, device=device, backend=backend, tile=tile, memory_gb=memory)
 
     if compare is not None:
+        given = {"-o": out, "--format": format != "auto", "--suffix": suffix, "--quality": quality}
+        given |= {"--skip-existing": skip_existing, "--dry-run": dry_run, "--json": as_json}
+        if unused := [name for name, value in given.items() if value]:
+            raise UsageError(f"--compare writes a page alone: leave out {', '.join(unused)}")
         _compare(inputs, model.split(","), compare, options, upscaler)
         return
     unread: list[OSError] = []
     jobs = plan(inputs, out, options, on_unread=unread.append)
+    if _upscale(jobs, upscaler, unread, dry_run=dry_run, as_json=as_json):
+        raise typer.Exit(1)
+
+
+def _upscale(
+    jobs: list[Job], upscaler: Callable[[], Upscaler], unread: list[OSError], *, dry_run: bool, as_json: bool
+) -> bool:
+    """Enlarge the pictures, or say what would be done. Returns whether anything failed."""
+    from iqsr.upscaling.jobs import preview_batch, upscale_batch
+
     reporter = _reporter(len(jobs), dry_run=dry_run, as_json=as_json)
     with nullcontext() if dry_run else interruptible(_GO_ON), reporter:
         reporter.unread_folders(unread)
@@ -187,8 +201,7 @@ def command(
         for result in results:
             reporter.finished(result)
             failed |= result.state == "failed"
-    if failed:
-        raise typer.Exit(1)
+    return failed
 
 
 def _compare(
@@ -205,13 +218,15 @@ def _compare(
         raise UsageError(f"--compare takes one picture, got {len(found)}")
     check_outputs([page], overwrite=options.existing == "replace")
     (source, _), target = found[0], options.target
+    upscalers = {name: upscaler(name) for name in models}  # before any work: a name may be wrong
 
     def upscale(name: str, file: Path) -> None:
-        upscaler(name).upscale_file(
+        upscalers[name].upscale_file(
             source, file, scale=target.scale, width=target.width, height=target.height, alpha=options.alpha
         )
 
-    compare_models(source, models, page, upscale)
+    with interruptible("nothing was written"):
+        compare_models(source, models, page, upscale)
     typer.echo(printable(f"{page}: {len(models)} models"))
 
 

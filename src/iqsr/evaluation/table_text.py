@@ -64,7 +64,7 @@ def smallest_p_note(cells: Cells) -> list[str]:
     if not 0 < n < _FEW_IMAGES:
         return []
     images = "1 image" if n == 1 else f"{n} images"
-    return [f"With {images}, p before the correction is never below {smallest_p(n):.2g}."]
+    return [f"With {images}, p before the correction is never below {smallest_p(n):.3g}."]
 
 
 def provenance(evaluation: Evaluation) -> list[str]:
