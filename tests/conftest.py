@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from iqsr.metrics.musiq import Musiq
+    from iqsr.preparation import Summary
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -121,3 +122,21 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from support.sets import write_photos
 
     return write_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="session")
+def five_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five photos for `iqsr prepare`. Tests that change them take a copy."""
+    from support.prepare_samples import save_photos
+
+    return save_photos(tmp_path_factory.mktemp("from") / "photos")
+
+
+@pytest.fixture(scope="session")
+def prepared(five_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, Summary]":
+    """The data set made of them in one go by one process. Tests that change it take a copy."""
+    from iqsr.preparation import prepare
+    from support.prepare_samples import RECIPE
+
+    out = tmp_path_factory.mktemp("made") / "sets"
+    return out, prepare([five_photos], out, RECIPE)

@@ -7,7 +7,7 @@ import pytest
 from iqsr.datasets import open_sets
 from iqsr.preparation import prepare
 from support.commands import Run
-from support.prepare_samples import RECIPE, save_photos
+from support.prepare_samples import RECIPE
 
 
 @pytest.fixture(autouse=True)
@@ -15,13 +15,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_photos(tmp_path_factory.mktemp("from") / "photos")
-
-
-def test_a_check_has_a_line_for_everything_wrong(iqsr: Run, photos: Path) -> None:
-    prepare([photos / "cat-1.jpg"], Path("sets"), RECIPE)
+def test_a_check_has_a_line_for_everything_wrong(iqsr: Run, five_photos: Path) -> None:
+    prepare([five_photos / "cat-1.jpg"], Path("sets"), RECIPE)
     first, second, *_ = open_sets(Path("sets"))
     first.paths[2].unlink()
     second.paths[1].write_bytes(second.paths[1].read_bytes()[:-50])

@@ -13,12 +13,11 @@ from iqsr.preparation import (
     PrepareRecipe,
     Summary,
     patch_positions,
-    prepare,
 )
 from iqsr.recipes import read_recipe
 from support.command_lines import app_group
 from support.commands import Run
-from support.prepare_samples import RECIPE, SETTINGS, save_photos, tree
+from support.prepare_samples import SETTINGS, tree
 
 
 @pytest.fixture(autouse=True)
@@ -26,53 +25,41 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_photos(tmp_path_factory.mktemp("from") / "photos")
-
-
-@pytest.fixture(scope="module")
-def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
-    """A data set made in one go by one process."""
-    out = tmp_path_factory.mktemp("made") / "sets"
-    return out, prepare([photos], out, RECIPE)
-
-
 # What is said
 
 
 def test_the_command_tells_what_it_made_and_check_sets_finds_it_well(
-    iqsr: Run, photos: Path, made: tuple[Path, Summary]
+    iqsr: Run, five_photos: Path, prepared: tuple[Path, Summary]
 ) -> None:
-    ended = iqsr("prepare", str(photos), "-o", "sets", *SETTINGS, "--device", "cpu")
+    ended = iqsr("prepare", str(five_photos), "-o", "sets", *SETTINGS, "--device", "cpu")
     assert ended.code == 0
     assert ended.out.splitlines() == [
-        f"sets: {made[1].sets} sets of 5 photos",
+        f"sets: {prepared[1].sets} sets of 5 photos",
         "smaller than the crop of 128 pixels: 1 (--set patches.crop=... cuts smaller)",
         "hardly larger than the crop, or flat, or blurred: 1",
     ]
-    assert tree(Path("sets")) == tree(made[0])
+    assert tree(Path("sets")) == tree(prepared[0])
     ended = iqsr("check-sets", "sets")
     assert ended.code == 0
-    assert ended.out == f"sets: all well: {made[1].sets} sets of 4, every picture decoded\n"
+    assert ended.out == f"sets: all well: {prepared[1].sets} sets of 4, every picture decoded\n"
     assert iqsr("check-sets", "sets", "--headers").out == (
-        f"sets: all well: {made[1].sets} sets of 4, headers read; without --headers every picture is decoded\n"
+        f"sets: all well: {prepared[1].sets} sets of 4, headers read; without --headers every picture is decoded\n"
     )
 
 
 @pytest.mark.usefixtures("locked_folder")
-def test_a_folder_that_cannot_be_searched_is_work_that_failed(iqsr: Run, photos: Path) -> None:
-    ended = iqsr("prepare", str(photos), "-o", "sets", *SETTINGS, "--device", "cpu")
+def test_a_folder_that_cannot_be_searched_is_work_that_failed(iqsr: Run, five_photos: Path) -> None:
+    ended = iqsr("prepare", str(five_photos), "-o", "sets", *SETTINGS, "--device", "cpu")
     assert ended.code == 1
     assert "iqsr: left out 'in/locked\\n': Permission denied\n" in ended.err
     assert "failed: 1; the same command tries them again" in ended.out
 
 
-def test_a_photo_that_cannot_be_read_is_told_and_tried_again(iqsr: Run, photos: Path) -> None:
+def test_a_photo_that_cannot_be_read_is_told_and_tried_again(iqsr: Run, five_photos: Path) -> None:
     bad = Path("some/bad.jpg")
     bad.parent.mkdir()
     bad.write_text("no photo")
-    Image.open(photos / "cat-1.jpg").save("some/cat.png")
+    Image.open(five_photos / "cat-1.jpg").save("some/cat.png")
     for _ in range(2):
         ended = iqsr("prepare", "some", "-o", "sets", *SETTINGS)
         assert ended.code == 1
@@ -105,18 +92,20 @@ def test_a_photo_that_cannot_be_read_is_told_and_tried_again(iqsr: Run, photos: 
     ],
 )
 def test_wrong_arguments_are_one_line_and_exit_code_2(
-    iqsr: Run, photos: Path, made: tuple[Path, Summary], arguments: tuple[str, ...], line: str
+    iqsr: Run, five_photos: Path, prepared: tuple[Path, Summary], arguments: tuple[str, ...], line: str
 ) -> None:
-    before = tree(made[0])
-    ended = iqsr("prepare", *(a.replace("PHOTOS", str(photos)).replace("MADE", str(made[0])) for a in arguments))
+    before = tree(prepared[0])
+    ended = iqsr(
+        "prepare", *(a.replace("PHOTOS", str(five_photos)).replace("MADE", str(prepared[0])) for a in arguments)
+    )
     assert ended.code == 2
     assert line in ended.err
     assert ended.err.count("\n") == 1
-    assert tree(made[0]) == before
+    assert tree(prepared[0]) == before
 
 
-def test_photos_that_give_nothing_are_told_with_what_to_do(iqsr: Run, photos: Path) -> None:
-    ended = iqsr("prepare", str(photos), "-o", "sets")
+def test_photos_that_give_nothing_are_told_with_what_to_do(iqsr: Run, five_photos: Path) -> None:
+    ended = iqsr("prepare", str(five_photos), "-o", "sets")
     assert ended.code == 1
     assert ended.err.splitlines()[-1] == (
         "iqsr: no patch was kept: of 5 photos 5 are smaller than the crop of 512 pixels, "
@@ -124,8 +113,8 @@ def test_photos_that_give_nothing_are_told_with_what_to_do(iqsr: Run, photos: Pa
     )
 
 
-def test_a_recipe_that_gave_nothing_does_not_block_the_next(iqsr: Run, photos: Path) -> None:
-    photo = str(photos / "cat-1.jpg")
+def test_a_recipe_that_gave_nothing_does_not_block_the_next(iqsr: Run, five_photos: Path) -> None:
+    photo = str(five_photos / "cat-1.jpg")
     for failing in ('enhancers=[{kind="model",model="x4"}]', "patches.crop=512"):
         assert iqsr("prepare", photo, "-o", "sets", f"--set={failing}").code in (1, 2)
     unsharp = '--set=enhancers=[{kind="unsharp"}]'

@@ -31,7 +31,7 @@ from iqsr.preparation import (
 )
 from iqsr.recipes import recipe_hash
 from support.commands import PATIENCE
-from support.prepare_samples import CHEAP, RECIPE, SETTINGS, save_photos, stripes, tree
+from support.prepare_samples import CHEAP, RECIPE, SETTINGS, stripes, tree
 
 
 @pytest.fixture(autouse=True)
@@ -39,23 +39,13 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_photos(tmp_path_factory.mktemp("from") / "photos")
-
-
-@pytest.fixture(scope="module")
-def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
-    """A data set made in one go by one process."""
-    out = tmp_path_factory.mktemp("made") / "sets"
-    return out, prepare([photos], out, RECIPE)
-
-
 # The data set
 
 
-def test_the_data_set_is_read_as_hggts_and_nothing_is_wrong_with_it(made: tuple[Path, Summary], photos: Path) -> None:
-    out, summary = made
+def test_the_data_set_is_read_as_hggts_and_nothing_is_wrong_with_it(
+    prepared: tuple[Path, Summary], five_photos: Path
+) -> None:
+    out, summary = prepared
     sets = open_sets(out)
     assert check(out, deep=True) == []
     assert (sets.variants, sets.labelled) == (("original", "01", "02", "03"), False)
@@ -66,26 +56,26 @@ def test_the_data_set_is_read_as_hggts_and_nothing_is_wrong_with_it(made: tuple[
     for gts in sets:
         where = SetName.parse(gts.name)
         assert [p.name for p in gts.paths[:2]] == [f"{gts.name}.png", f"{gts.name}_01.png"]
-        (source,) = photos.rglob(f"{where.image.removeprefix('more_')}.*")
+        (source,) = five_photos.rglob(f"{where.image.removeprefix('more_')}.*")
         crop = read_rgb(source)[:, :, where.row : where.row + 128, where.column : where.column + 128]
         assert torch.equal(read_rgb(gts.paths[0]), crop)
 
 
 @torch.inference_mode()
-def test_the_patches_are_those_of_the_enhanced_photo(made: tuple[Path, Summary], photos: Path) -> None:
-    photo = read_rgb(photos / "astronaut.png")
+def test_the_patches_are_those_of_the_enhanced_photo(prepared: tuple[Path, Summary], five_photos: Path) -> None:
+    photo = read_rgb(five_photos / "astronaut.png")
     versions = list(Enhancers(RECIPE.enhancers).versions(photo))
-    names = [name for name in open_sets(made[0]).names if name.startswith("astronaut")]
+    names = [name for name in open_sets(prepared[0]).names if name.startswith("astronaut")]
     assert names
     for name in names:
         where = SetName.parse(name)
-        for path, version in zip(open_sets(made[0]).load(name).paths[1:], versions, strict=True):
+        for path, version in zip(open_sets(prepared[0]).load(name).paths[1:], versions, strict=True):
             crop = version[:, :, where.row : where.row + 128, where.column : where.column + 128]
             assert (read_rgb(path) - crop).abs().max() <= 0.5 / 255 + 1e-5
 
 
-def test_the_index_has_every_picture_and_its_score(made: tuple[Path, Summary]) -> None:
-    out, sets = made[0], open_sets(made[0])
+def test_the_index_has_every_picture_and_its_score(prepared: tuple[Path, Summary]) -> None:
+    out, sets = prepared[0], open_sets(prepared[0])
     index = pd.read_parquet(out / "index.parquet")
     assert list(index.columns) == ["set", "variant", "path", "image", "row", "column", "enhancer", "srq"]
     assert index["path"].tolist() == [p.relative_to(out).as_posix() for gts in sets for p in gts.paths]
@@ -105,11 +95,11 @@ def test_the_index_has_every_picture_and_its_score(made: tuple[Path, Summary]) -
     assert index["srq"].to_numpy().std(ddof=1) > 1
 
 
-def test_the_folder_says_how_it_was_made(made: tuple[Path, Summary]) -> None:
-    facts = json.loads((made[0] / "prepare.json").read_text())
+def test_the_folder_says_how_it_was_made(prepared: tuple[Path, Summary]) -> None:
+    facts = json.loads((prepared[0] / "prepare.json").read_text())
     assert facts["recipe_hash"] == recipe_hash(RECIPE)
     assert PrepareRecipe.model_validate(facts["recipe"]) == RECIPE
-    assert facts["sets"] == made[1].sets
+    assert facts["sets"] == prepared[1].sets
     assert {"iqsr", "torch"} <= facts["versions"].keys()
 
 
@@ -123,9 +113,9 @@ def test_a_set_is_kept_if_any_of_its_versions_has_contrast(tmp_path: Path) -> No
     assert prepare(["stripes.png"], Path("b"), strong).sets > 0
 
 
-def test_large_photos_are_reduced_where_the_recipe_says_so(photos: Path) -> None:
+def test_large_photos_are_reduced_where_the_recipe_says_so(five_photos: Path) -> None:
     recipe = RECIPE.model_copy(update={"longest": 200, "enhancers": (UnsharpEnhancer(),)})
-    prepare([photos / "astronaut.png"], Path("sets"), recipe)
+    prepare([five_photos / "astronaut.png"], Path("sets"), recipe)
     for gts in open_sets(Path("sets")):
         where = SetName.parse(gts.name)
         assert where.row + 128 <= 200
@@ -135,10 +125,10 @@ def test_large_photos_are_reduced_where_the_recipe_says_so(photos: Path) -> None
 # Stops, restarts, processes
 
 
-def test_two_processes_make_what_one_makes(made: tuple[Path, Summary], photos: Path) -> None:
+def test_two_processes_make_what_one_makes(prepared: tuple[Path, Summary], five_photos: Path) -> None:
     told: list[tuple[int, int]] = []
-    prepare([photos], Path("two"), RECIPE, workers=2, on_photo=lambda _, done, total: told.append((done, total)))
-    assert tree(Path("two")) == tree(made[0])
+    prepare([five_photos], Path("two"), RECIPE, workers=2, on_photo=lambda _, done, total: told.append((done, total)))
+    assert tree(Path("two")) == tree(prepared[0])
     assert told == [(n, 5) for n in range(1, 6)]
 
 
@@ -161,9 +151,11 @@ def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_a_killed_run_goes_on_and_equals_an_uninterrupted_one(made: tuple[Path, Summary], photos: Path) -> None:
+def test_a_killed_run_goes_on_and_equals_an_uninterrupted_one(
+    prepared: tuple[Path, Summary], five_photos: Path
+) -> None:
     """Two processes are killed in the middle, without a word; one goes on."""
-    command = [sys.executable, "-m", "iqsr", "prepare", str(photos), "-o", "sets", "--workers", "2", *SETTINGS]
+    command = [sys.executable, "-m", "iqsr", "prepare", str(five_photos), "-o", "sets", "--workers", "2", *SETTINGS]
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     run = subprocess.Popen([*command, "--device", "cpu"], env={**os.environ, "OMP_NUM_THREADS": "1"}, **quiet)
     wait_for(lambda: any(Path("sets/.prepare/sets/original").glob("*.png")) or run.poll() is not None)
@@ -178,13 +170,13 @@ def test_a_killed_run_goes_on_and_equals_an_uninterrupted_one(made: tuple[Path, 
     (work / ".astronaut-1-1_01.png.1-1.iqsr-part").write_bytes(b"half a pict")
     done = len(list(Path("sets/.prepare/photos").glob("*.json")))
     told: list[int] = []
-    prepare([photos], Path("sets"), RECIPE, on_photo=lambda _, done, __: told.append(done))
+    prepare([five_photos], Path("sets"), RECIPE, on_photo=lambda _, done, __: told.append(done))
     assert told == list(range(done + 1, 6))
-    assert tree(Path("sets")) == tree(made[0])
+    assert tree(Path("sets")) == tree(prepared[0])
 
 
-def test_an_interrupt_ends_all_processes_and_says_how_to_go_on(photos: Path) -> None:
-    command = [sys.executable, "-m", "iqsr", "prepare", str(photos), "-o", "sets", "--workers", "2", *SETTINGS]
+def test_an_interrupt_ends_all_processes_and_says_how_to_go_on(five_photos: Path) -> None:
+    command = [sys.executable, "-m", "iqsr", "prepare", str(five_photos), "-o", "sets", "--workers", "2", *SETTINGS]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     wait_for(lambda: Path("sets/.prepare/sets/03").exists() or run.poll() is not None)
     run.send_signal(signal.SIGTERM)
@@ -193,52 +185,56 @@ def test_an_interrupt_ends_all_processes_and_says_how_to_go_on(photos: Path) -> 
     assert "Traceback" not in said
 
 
-def test_more_photos_can_be_added_and_what_is_there_stays(photos: Path, made: tuple[Path, Summary]) -> None:
-    first = prepare([photos / "cat-1.jpg"], Path("sets"), RECIPE)
+def test_more_photos_can_be_added_and_what_is_there_stays(five_photos: Path, prepared: tuple[Path, Summary]) -> None:
+    first = prepare([five_photos / "cat-1.jpg"], Path("sets"), RECIPE)
     assert [p.name for p in Path("sets/images").iterdir()] == [f"0-{first.sets - 1}"]
     patch = next(Path("sets/images").rglob("cat-1-*.png"))
     before = patch.stat().st_mtime_ns
     told: list[str] = []
-    summary = prepare([photos], Path("sets"), RECIPE, on_photo=lambda outcome, *_: told.append(outcome.photo.image))
+    summary = prepare(
+        [five_photos], Path("sets"), RECIPE, on_photo=lambda outcome, *_: told.append(outcome.photo.image)
+    )
     assert "cat-1" not in told
-    assert summary == made[1]
+    assert summary == prepared[1]
     (again,) = Path("sets/images").rglob(f"{patch.parent.name}/{patch.name}")
     assert again.stat().st_mtime_ns == before
-    assert tree(Path("sets")) == tree(made[0])
-    assert prepare([photos], Path("sets"), RECIPE) == summary  # nothing left to do
+    assert tree(Path("sets")) == tree(prepared[0])
+    assert prepare([five_photos], Path("sets"), RECIPE) == summary  # nothing left to do
 
 
-def test_the_places_depend_on_the_seed_and_on_the_photos_name_alone(photos: Path, made: tuple[Path, Summary]) -> None:
+def test_the_places_depend_on_the_seed_and_on_the_photos_name_alone(
+    five_photos: Path, prepared: tuple[Path, Summary]
+) -> None:
     other = RECIPE.model_copy(update={"seed": 1})
-    prepare([photos / "cat-1.jpg"], Path("other"), other)
-    names = [name for name in open_sets(made[0]).names if name.startswith("cat")]
+    prepare([five_photos / "cat-1.jpg"], Path("other"), other)
+    names = [name for name in open_sets(prepared[0]).names if name.startswith("cat")]
     assert set(open_sets(Path("other")).names).isdisjoint(names)
 
 
-def test_photos_of_one_name_or_with_new_content_are_refused(photos: Path) -> None:
-    Image.open(photos / "cat-1.jpg").save("cat-1.png")
+def test_photos_of_one_name_or_with_new_content_are_refused(five_photos: Path) -> None:
+    Image.open(five_photos / "cat-1.jpg").save("cat-1.png")
     with pytest.raises(UsageError, match="would both be called 'cat-1'; rename one"):
-        prepare([photos, "cat-1.png"], Path("sets"), RECIPE)
+        prepare([five_photos, "cat-1.png"], Path("sets"), RECIPE)
     prepare(["cat-1.png"], Path("sets"), RECIPE)
-    Image.open(photos / "astronaut.png").save("cat-1.png")
+    Image.open(five_photos / "astronaut.png").save("cat-1.png")
     with pytest.raises(UsageError, match=r"'cat-1.png' has changed since 'sets' was prepared"):
         prepare(["cat-1.png"], Path("sets"), RECIPE)
 
 
-def test_one_run_at_a_time_works_in_a_folder(photos: Path) -> None:
+def test_one_run_at_a_time_works_in_a_folder(five_photos: Path) -> None:
     def again(*_: object) -> None:
         with pytest.raises(IqsrError, match=r"this process itself .* is at work in .sets.: wait"):
-            prepare([photos], Path("sets"), RECIPE)
+            prepare([five_photos], Path("sets"), RECIPE)
 
-    prepare([photos / "cat-1.jpg"], Path("sets"), RECIPE, on_photo=again)
+    prepare([five_photos / "cat-1.jpg"], Path("sets"), RECIPE, on_photo=again)
 
 
-def test_a_checkpoint_that_changed_makes_another_recipe(tmp_path: Path, photos: Path) -> None:
+def test_a_checkpoint_that_changed_makes_another_recipe(tmp_path: Path, five_photos: Path) -> None:
     recipe = PrepareRecipe(patches=RECIPE.patches, enhancers=(ModelEnhancer(model="own.pth"),))
     for seed in (0, 1):
         torch.manual_seed(seed)
         torch.save(Compact(num_feat=8, num_conv=1, upscale=1).state_dict(), "own.pth")
         if seed == 0:
-            prepare([photos / "cat-1.jpg"], Path("sets"), recipe)
+            prepare([five_photos / "cat-1.jpg"], Path("sets"), recipe)
     with pytest.raises(UsageError, match="another recipe"):
-        prepare([photos], Path("sets"), recipe)
+        prepare([five_photos], Path("sets"), recipe)
