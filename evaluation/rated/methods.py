@@ -37,7 +37,10 @@ def with_ncnn(name: str, lr: Tensor) -> Tensor:
     extractor = _net(name).create_extractor()
     extractor.input("data", ncnn.Mat(np.ascontiguousarray(lr[0].numpy())).clone())
     _, output = extractor.extract("output")
-    return torch.from_numpy(np.array(output))[None]
+    result = torch.from_numpy(np.array(output))[None]
+    if not result.isfinite().all() or result.abs().max() > 10:  # seen on pictures of other sizes than 80 x 80
+        raise SystemExit(f"{name}: ncnn gave no picture for {lr.shape[3]} x {lr.shape[2]} pixels")
+    return result
 
 
 @cache

@@ -97,9 +97,10 @@ def test_plain_work_imports_little_beside_torch(command: list[str]) -> None:
 
 @pytest.mark.parametrize("command", [[*UPSCALE, "-m", "realesr-animevideov3"], [*SCORE, "-m", "srq"]], ids=" ".join)
 @pytest.mark.slow
-def test_a_small_picture_takes_a_second_more_than_importing_torch(command: list[str]) -> None:
+def test_a_small_picture_takes_little_more_than_importing_torch(command: list[str]) -> None:
+    """A second more, or 60 % more on machines that need over 1.7 seconds for torch: those are slow at the rest too."""
     picture("a.png", (64, 64))
-    assert cpu_seconds(*IQSR, *command) < importing_torch() + 1
+    assert cpu_seconds(*IQSR, *command) < importing_torch() + max(1, 0.6 * importing_torch())
 
 
 @cache
