@@ -1,10 +1,27 @@
-"""A setting of the C library's memory allocator, for training on CPUs."""
+"""The machine's memory, and a setting of the C library's allocator for training on CPUs."""
 
 import ctypes
+import os
+from contextlib import suppress
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt, in glibc's malloc.h
 _LARGEST_MMAP_THRESHOLD_BYTES = 32 << 20
 _MOST_KEPT_BYTES = (1 << 31) - 1
+_CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where Linux' control groups, version 2 and version 1, keep a container's memory limit."""
+
+
+def machine_memory_bytes() -> int:
+    """The machine's memory in bytes, or the limit of the container that this process runs in, if that is less."""
+    try:
+        sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    except (AttributeError, ValueError, OSError):  # no sysconf on this platform
+        sizes = [8 << 30]
+    for limit in _CONTAINER_LIMITS:
+        with suppress(OSError, ValueError):  # no such file, or the text "max"
+            sizes.append(int(limit.read_text()))
+    return min(sizes)
 
 
 def keep_freed_memory() -> bool:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
@@ -17,6 +14,7 @@ from iqsr.engines.rows import RowEngine
 from iqsr.engines.streaming import NotStreamableError, RowProgram, StreamEngine, compile_rows, winograd_gain
 from iqsr.engines.tiling import Network, TileEngine, measured_margin, probe
 from iqsr.errors import ModelError, UsageError
+from iqsr.memory import machine_memory_bytes
 from iqsr.models import SRModel
 
 if TYPE_CHECKING:
@@ -29,8 +27,6 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _DEFAULT_TILE_PIXELS = 256
 _LEAST_BAND_PIXELS = 512
 """With less memory than bands of this size need, an engine gives up."""
-_CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Where Linux' control groups, version 2 and version 1, keep a container's memory limit."""
 _LEAST_PRECISION_DB = 50.0
 """Least PSNR to fp32 that a lower precision must have, to be chosen by `auto`."""
 
@@ -97,7 +93,7 @@ class Runner:
         if memory_gb is not None and not 0 < memory_gb * 1e9 < inf:
             raise UsageError(f"memory is a number of gigabytes above 0, got {memory_gb:g}")
         self._model = model
-        memory = _memory() // 4 if memory_gb is None else int(memory_gb * 1e9)
+        memory = machine_memory_bytes() // 4 if memory_gb is None else int(memory_gb * 1e9)
         self._limits = Limits(memory, tile or _DEFAULT_TILE_PIXELS)
         if backend == "openvino" and device not in ("auto", "cpu"):
             raise UsageError(f"the backend openvino computes on the CPU: leave --device {device} out")
@@ -241,15 +237,3 @@ def _program(model: SRModel) -> RowProgram | None:
     if program.scale != model.scale:
         raise ModelError(f"{model.name}: its layers enlarge by {program.scale}, not by {model.scale}")
     return program
-
-
-def _memory() -> int:
-    """The machine's memory in bytes, or the limit of the container that this process runs in, if that is less."""
-    try:
-        sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    except (AttributeError, ValueError, OSError):  # no sysconf on this platform
-        sizes = [8 << 30]
-    for limit in _CONTAINER_LIMITS:
-        with suppress(OSError, ValueError):  # no such file, or the text "max"
-            sizes.append(int(limit.read_text()))
-    return min(sizes)
