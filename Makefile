@@ -21,7 +21,7 @@ $(TOOLS): $(READY)
 	sh tests/install_tools.sh && touch $@ || true
 
 demo: $(READY)  ## Enlarge four photos, compare them on a page
-	$(BIN)/python demo/demo.py
+	$(BIN)/iqsr demo
 
 test: $(READY) $(TOOLS) lint  ## Lint, types, and all tests that are fast
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal

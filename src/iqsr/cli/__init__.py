@@ -11,6 +11,7 @@ from iqsr.cli import (
     agree_labels,
     check_sets,
     compare,
+    demo,
     doctor,
     evaluate,
     export,
@@ -69,6 +70,8 @@ HELP = """Enlarge pictures with super-resolution networks, without seams.
 
   iqsr interpolate realesrgan-x4plus runs/ft -o between.safetensors
 
+  iqsr demo
+
   iqsr doctor
 
 Each command has its own --help.
@@ -112,6 +115,7 @@ app.command("prepare", cls=Command, help=prepare.HELP)(prepare.command)
 app.command("check-sets", cls=Command, help=check_sets.HELP)(check_sets.command)
 app.command("train", cls=Command)(train.command)
 app.command("train-quality", cls=Command)(train_quality.command)
+app.command("demo", cls=Command, help=demo.HELP)(demo.command)
 app.command("doctor", cls=Command, help=doctor.HELP)(doctor.command)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(weights.app, name="weights")

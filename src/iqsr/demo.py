@@ -1,29 +1,31 @@
 """Four photos, made small and damaged, then enlarged x4 by bicubic interpolation and by Real-ESRGAN.
 
-Writes one HTML page to look at, and prints the scores. Needs the extra `demo`: pip install 'iqsr[demo]'
+Makes one HTML page to look at, and a figure. The photos are scikit-image's: the extra `demo`.
 """
 
-import argparse
+from __future__ import annotations
+
 import time
-from importlib.metadata import version
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-import skimage
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.table import Table as RichTable
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, decode_jpeg, encode_jpeg
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from iqsr import Upscaler
+from iqsr._version import __version__
+from iqsr.errors import UsageError
 from iqsr.metrics import availability, card, load_metric
 from iqsr.metrics.metric import Metric
 from iqsr.report.crops import Box
 from iqsr.report.encode import pixels
 from iqsr.report.page import Column, ComparedPicture, Row, Table, Variant, write_comparison
 from iqsr.report.panel import PanelCell, PanelRow, write_panel
+from iqsr.upscaling.upscaler import Upscaler
 
 SCALE = 4
 SEED = 0
@@ -46,11 +48,19 @@ LEAD = (
 )
 
 
-def read_photo(name: str) -> Tensor:
-    """A crop of a photo that ships inside scikit-image: (1, 3, H, W) in [0, 1]."""
-    photo = decode_image(str(Path(skimage.__file__).parent / "data" / name), ImageReadMode.RGB)
-    top, left, height, width = PHOTOS[name]
-    return photo[None, :, top : top + height, left : left + width] / 255
+def photo_folder() -> Path:
+    """Where scikit-image keeps its photos. It is not imported. Raises UsageError where it is not installed."""
+    package = find_spec("skimage")
+    if package is None or package.origin is None:
+        raise UsageError("the demo's photos are in scikit-image: pip install 'iqsr[demo]'")
+    return Path(package.origin).parent / "data"
+
+
+def read_photo(file: Path) -> Tensor:
+    """A crop of a photo of scikit-image: (1, 3, H, W) in [0, 1]."""
+    photo = decode_image(str(file), ImageReadMode.RGB)
+    top, left, height, width = PHOTOS[file.name]
+    return photo[:, top : top + height, left : left + width].unsqueeze(0) / 255
 
 
 def degrade(hr: Tensor, rng: torch.Generator) -> Tensor:
@@ -58,7 +68,9 @@ def degrade(hr: Tensor, rng: torch.Generator) -> Tensor:
     lr = F.interpolate(gaussian_blur(hr, [7, 7], [0.8]), scale_factor=1 / SCALE, mode="area")
     lr = lr + torch.randn(lr.shape, generator=rng) * 2 / 255
     levels = lr.clamp(0, 1).mul(255).round().to(torch.uint8)
-    return decode_jpeg(encode_jpeg(levels[0], quality=85))[None] / 255
+    decoded = decode_jpeg(encode_jpeg(levels[0], quality=85))
+    assert isinstance(decoded, Tensor)  # of one picture
+    return decoded[None] / 255
 
 
 def bicubic(lr: Tensor) -> Tensor:
@@ -81,11 +93,11 @@ def score(sr: Tensor, hr: Tensor, metrics: dict[str, Metric]) -> list[float]:
     return [float(m(sr, hr) if m.card.reference == "full" else m(sr)) for m in metrics.values()]
 
 
-def compare(name: str, upscaler: Upscaler, metrics: dict[str, Metric], seed: int) -> tuple[ComparedPicture, list[Row]]:
+def compare(file: Path, upscaler: Upscaler, metrics: dict[str, Metric], seed: int) -> tuple[ComparedPicture, list[Row]]:
     """Degrade, enlarge and score one photo."""
-    hr = read_photo(name)
+    hr = read_photo(file)
     lr = degrade(hr, torch.Generator().manual_seed(seed))
-    title = name.partition(".")[0].capitalize()
+    title = file.stem.capitalize()
     outputs = {"Bicubic": bicubic(lr), TITLE: upscaler.upscale(lr).clamp(0, 1)}
     rows = [Row(title, method, score(sr, hr, metrics)) for method, sr in outputs.items()]
     captions = {row.name: caption(dict(zip(metrics, row.values, strict=True))) for row in rows}
@@ -123,42 +135,43 @@ def mean_rows(rows: list[Row]) -> list[Row]:
     return means
 
 
-def print_table(console: Console, table: Table) -> None:
-    """The same table as on the page."""
-    arrows = {"higher": " ↑", "lower": " ↓", None: ""}
-    rich = RichTable(title=table.caption, title_style="", padding=(0, 0))
-    rich.add_column("", no_wrap=True)
-    rich.add_column("", no_wrap=True)
-    for column in table.columns:
-        rich.add_column(column.name + arrows[column.better], justify="right")
-    for group, rows in table.groups():
-        for index, (name, cells) in enumerate(rows):
-            values = [f"[bold]{cell.text}[/bold]" if cell.best else cell.text for cell in cells]
-            rich.add_row("" if index else group, name, *values, end_section=index == len(rows) - 1)
-    console.print(rich)
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made."""
+
+    page: Path
+    table: Table
+    seconds: float
+    """Without what the page takes to write."""
 
 
-def main() -> None:
-    """Run the demo."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder for index.html")
-    output: Path = parser.parse_args().output
-    console = Console()
+def write_demo(folder: Path, report: Callable[[str], None] = lambda name: None) -> Demo:
+    """Enlarge and score the photos, and write `index.html` and `panel.png` into the folder.
+
+    Args:
+        folder: Made where it does not exist; the two files in it are replaced.
+        report: Called with each photo's file name before it is enlarged.
+
+    Raises:
+        UsageError: scikit-image, which has the photos, is not installed.
+        WeightsError: The weights of Real-ESRGAN are not on this machine.
+    """
+    photos = photo_folder()
     start = time.perf_counter()
     upscaler, metrics = Upscaler(MODEL), available_metrics()
     pictures: list[ComparedPicture] = []
     rows: list[Row] = []
     for index, name in enumerate(PHOTOS):
-        with console.status(f"Enlarging {name}"), torch.inference_mode():
-            picture, scores = compare(name, upscaler, metrics, SEED + index)
+        report(name)
+        with torch.inference_mode():
+            picture, scores = compare(photos / name, upscaler, metrics, SEED + index)
         pictures.append(picture)
         rows += scores
     seconds = time.perf_counter() - start
     columns = [column(name) for name in metrics]
     table = Table(columns, rows + mean_rows(rows), "Scores; the best of each photo is bold.")
-    page = output / "index.html"
     write_comparison(
-        page,
+        folder / "index.html",
         "Small pictures, enlarged four times",
         pictures,
         table,
@@ -166,14 +179,9 @@ def main() -> None:
         facts={
             "Network": f"{MODEL} ({upscaler.describe()})",
             "Damage": f"blur σ 0.8, area ×¼, noise σ 2/255, JPEG 85; seed {SEED}",
-            "Versions": f"iqsr {version('iqsr')}, torch {torch.__version__}",
+            "Versions": f"iqsr {__version__}, torch {torch.__version__}",
             "Time": f"{seconds:.0f} s on {torch.get_num_threads()} CPU threads",
         },
     )
-    write_panel(output / "panel.png", [panel_row(p) for p in pictures if p.title in DETAILS], dpi=150)
-    print_table(console, table)
-    console.print(f"{seconds:.0f} s. Open [bold]{page.resolve()}[/bold]", soft_wrap=True)
-
-
-if __name__ == "__main__":
-    main()
+    write_panel(folder / "panel.png", [panel_row(p) for p in pictures if p.title in DETAILS], dpi=150)
+    return Demo(folder / "index.html", table, seconds)
