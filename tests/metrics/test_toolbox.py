@@ -5,6 +5,7 @@ PIQE holds the values of ResultsCalibra (5 pictures of TID2013, shipped with the
 
 import importlib.util
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from iqsr.errors import ModelError, UsageError, WeightsError
 from iqsr.io import download
 from iqsr.metrics import card, load_metric, metric_names
 from iqsr.metrics.toolbox import ToolboxMetric, check_direction
+from support.pickles import Payload
 
 OF_PYIQA = [name for name in metric_names() if card(name).provider == "pyiqa"]
 PIQE = {"I03": 100.0, "I04": 21.62, "I06": 35.86, "I08": 41.15, "I19": 76.95}
@@ -219,3 +221,17 @@ def test_a_package_that_pyiqa_forgets_is_named(monkeypatch):
     monkeypatch.setattr("iqsr.metrics.requirements.find_spec", lambda name: None if name == "icecream" else True)
     with pytest.raises(UsageError, match=r"'qalign' is not here; run: pip install 'icecream' \(pyiqa needs it"):
         load_metric("qalign")
+
+
+def test_a_weight_file_of_pyiqa_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyiqa itself would run it: it loads this file with `weights_only=False`."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("pyiqa.utils.download_util.DEFAULT_CACHE_DIR", str(tmp_path / "hub" / "pyiqa"), raising=False)
+    (name,) = card("cnniqa").downloads
+    file = tmp_path / "hub" / name
+    file.parent.mkdir(parents=True)
+    torch.save({"params": Payload(tmp_path / "payload ran")}, file)
+    with pytest.raises(WeightsError, match="could run code"):
+        load_metric("cnniqa")
+    assert not (tmp_path / "payload ran").exists()
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ

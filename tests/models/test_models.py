@@ -1,8 +1,6 @@
 """Generators: by name, and from checkpoints that strangers made."""
 
-import os
 import pickle
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +18,7 @@ from iqsr.models import load_model, model_names
 from iqsr.models.checkpoint_writer import official_state
 from iqsr.models.real_esrgan import RRDBNet, SRVGGNetCompact
 from iqsr.upscaling.upscaler import DEFAULT_MODEL
+from support.pickles import Payload
 
 PACKAGED = {
     "realesrgan-x4plus": (4, "ESRGAN", 16_697_987),
@@ -167,16 +166,6 @@ def test_transformer_loads(tmp_path):
     assert (model.architecture, model.scale) == ("SwinIR", 2)
     side = max(model.minimum_size, model.size_multiple)
     assert model.module(picture(side, side)).shape == (1, 3, 2 * side, 2 * side)
-
-
-class Payload:
-    """Unpickling it would run a shell command."""
-
-    def __init__(self, proof: Path) -> None:
-        self.proof = proof
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.system, (f"touch '{self.proof}'",)
 
 
 @pytest.mark.parametrize("legacy", [True, False])

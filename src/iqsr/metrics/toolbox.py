@@ -1,8 +1,8 @@
 """Metrics computed by IQA-PyTorch (`pyiqa`), for those that iqsr does not compute itself.
 
 pyiqa is licensed PolyForm Noncommercial 1.0.0 and is not installed with iqsr: `pip install 'iqsr[toolbox]'`. It is
-imported when the first of its metrics is loaded. It fetches weights by itself, into torch.hub's folder, and reads
-them as pickles; each file has its authors' licence.
+imported when the first of its metrics is loaded. It fetches weights by itself, into torch.hub's folder; each file has
+its authors' licence. The files are pickles. They are read with `weights_only`, so nothing in them is executed.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Generator
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -106,7 +107,7 @@ def _create(card: MetricCard, device: str, missing: list[str]) -> Any:
     import pyiqa
 
     try:
-        with contextlib.redirect_stdout(sys.stderr), _quiet():
+        with contextlib.redirect_stdout(sys.stderr), _quiet(), _tensors_only():
             return pyiqa.create_metric(
                 card.name,
                 as_loss=card.differentiable,
@@ -116,9 +117,27 @@ def _create(card: MetricCard, device: str, missing: list[str]) -> Any:
             )
     except Exception as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, UnpicklingError):
+            raise WeightsError(
+                f"{card.name}: a weight file of pyiqa in {torch_hub()} holds more than tensors, which could run code; "
+                "it is not read: remove it, so that it is downloaded again"
+            ) from error
         if missing:
             raise WeightsError(f"{card.name}: pyiqa could not download {', '.join(missing)} ({why})") from error
         raise ModelError(f"{card.name}: pyiqa could not load it ({why})") from error
+
+
+@contextlib.contextmanager
+def _tensors_only() -> Generator[None]:
+    """Let torch.load read with `weights_only`, also where pyiqa asks for the opposite."""
+    names = ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    before = {name: os.environ.pop(name, None) for name in names}
+    os.environ[names[0]] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[names[0]]
+        os.environ |= {name: value for name, value in before.items() if value is not None}
 
 
 @contextlib.contextmanager

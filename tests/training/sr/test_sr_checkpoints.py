@@ -11,6 +11,7 @@ from iqsr.training.engine.average import Average
 from iqsr.training.engine.checkpoints import Checkpoints
 from iqsr.training.sr.recipe import GuardRecipe, OptimiserRecipe
 from iqsr.training.sr.validation import Guard, ValidationResult
+from support.pickles import Payload
 
 
 def saved(folder: Path, *steps: int) -> Checkpoints:
@@ -160,3 +161,16 @@ def test_a_guard_goes_on_where_its_state_was_stored() -> None:
 def test_the_learning_rate_rises_and_halves_at_milestones() -> None:
     recipe = OptimiserRecipe(warmup=2, milestones=(5, 8))
     assert [recipe.rate_at(step) for step in (0, 1, 4, 5, 7, 8)] == [0.5, 1.0, 1.0, 0.5, 0.5, 0.25]
+
+
+def test_a_checkpoint_that_would_run_code_gives_way_to_the_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its note says that it is whole: whoever can write the one can write the other."""
+    checkpoints, evil = saved(tmp_path / "run", 10), Checkpoints(tmp_path / "run")
+    evil.save(20, {"step": 20, "weights": {"w": torch.ones(1)}, "x": Payload(tmp_path / "payload ran")})
+    found = checkpoints.load()
+    assert found is not None
+    assert found[0] == 10
+    assert "could run code" in caplog.text
+    assert not (tmp_path / "payload ran").exists()

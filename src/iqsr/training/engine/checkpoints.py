@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -88,17 +89,26 @@ class Checkpoints:
         """
         steps = sorted({int(p.name.split("-")[1]) for p in self.folder.glob("step-*-rank*.ckpt")})
         for step in reversed(steps):  # of any process, so that all of them try the same ones
-            state, why = None, "damaged or incomplete"
+            why = "damaged or incomplete"
             if everywhere(all(self._is_whole(step, rank) for rank in range(self.ranks))):
-                state = torch.load(self._path(step, self.rank), map_location="cpu", weights_only=True)
-                name = first_learned_not_finite(state)
-                why = f"not finite ({name})" if name else "not finite in another process"
-                if everywhere(name is None):
+                state, fault = self._read(step)
+                why = fault or "not usable in another process"
+                if everywhere(fault is None):
+                    assert state is not None
                     return step, state
             logger.warning("the checkpoint of step %d is %s: using the one before", step, why)
         if steps:
             raise IqsrError(f"{self.folder}: no checkpoint is whole and finite; remove the run's folder to start anew")
         return None
+
+    def _read(self, step: int) -> tuple[dict[str, Any] | None, str | None]:
+        """This process's state, or what is wrong with it. Nothing in the file is executed."""
+        try:
+            state = torch.load(self._path(step, self.rank), map_location="cpu", weights_only=True)
+        except UnpicklingError:
+            return None, "more than tensors and plain values, and could run code"
+        name = first_learned_not_finite(state)
+        return state, f"not finite ({name})" if name else None
 
     def _is_whole(self, step: int, rank: int) -> bool:
         path = self._path(step, rank)
