@@ -209,10 +209,10 @@ def test_a_checkpoint_of_musiq_is_found_where_the_line_says_and_read(empty, vari
 
 
 def test_pyiqas_downloads_are_found_where_it_keeps_them(empty):
-    assert "niqe_modelparameters.mat" in availability("niqe").remedy
+    assert "niqe_matlab_params.mat" in availability("niqe_matlab").remedy
     (empty / "torch" / "hub" / "pyiqa").mkdir(parents=True)
-    (empty / "torch" / "hub" / "pyiqa" / "niqe_modelparameters.mat").touch()
-    assert availability("niqe").available
+    (empty / "torch" / "hub" / "pyiqa" / "niqe_matlab_params.mat").touch()
+    assert availability("niqe_matlab").available
 
 
 def test_without_pyiqa_the_line_says_install_and_noncommercial(empty, monkeypatch):

@@ -183,7 +183,7 @@ def offline(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["nima", "niqe", "arniqa-tid", "pi"])
+@pytest.mark.parametrize("name", ["nima", "niqe_matlab", "arniqa-tid", "pi"])
 def test_without_internet_one_line_says_what_is_missing(offline, name):
     with pytest.raises(
         WeightsError, match=f"^{name}: pyiqa has to download .*, but http://127.0.0.1:9 cannot"

@@ -105,7 +105,14 @@ def _columns(here: str, name: str, better: str, span: str, loss: str, licence: s
 
 
 def _short(licence: str) -> str:
-    for long, short in {" AND ": ", ", "-Clause": "", "Noncommercial-1.0.0": "Noncommercial", "-SA-4.0": "-SA"}.items():
+    shorter = {
+        " AND ": ", ",
+        "-Clause": "",
+        "Noncommercial-1.0.0": "Noncommercial",
+        "-SA-4.0": "-SA",
+        "LicenseRef-": "",
+    }
+    for long, short in shorter.items():
         licence = licence.replace(long, short)
     return licence
 

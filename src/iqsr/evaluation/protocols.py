@@ -139,9 +139,9 @@ _PROTOCOLS = (
         derived=(_NTIRE_SCORE,),
         documentation=(
             "The perceptual track ranks by (1 - LPIPS) + (1 - DISTS) + CLIPIQA + MANIQA + MUSIQ / 100 + "
-            "max(0, (10 - NIQE) / 10), whole pictures, as IQA-PyTorch computes them; MANIQA is the one trained on "
-            "KonIQ-10k. The sum is that of the means over all pictures. PSNR and SSIM, which do not count in it, are "
-            "those of luma. A sum that lacks a metric is marked partial."
+            "max(0, (10 - NIQE) / 10), whole pictures, as IQA-PyTorch computes them, but for plain areas in NIQE; "
+            "MANIQA is the one trained on KonIQ-10k. The sum is that of the means over all pictures. PSNR and SSIM, "
+            "which do not count in it, are those of luma. A sum that lacks a metric is marked partial."
         ),
     ),
     Protocol(

@@ -53,7 +53,8 @@ def weights_remedy(metric: MetricCard) -> str:
     if metric.weights_file and not Path(metric.weights_file).is_file():
         return f"there is no file '{metric.weights_file}': give a run of `iqsr train-quality`, or its weights"
     if metric.package_data and not (Path(__file__).parent / metric.package_data).is_file():
-        return f"this iqsr lacks {metric.package_data}: install one that has it, or train it (docs/model-cards/srq.md)"
+        train = ", or train it (docs/model-cards/srq.md)" if metric.trainable else ""
+        return f"this iqsr lacks {metric.package_data}: install one that has it{train}"
     known = known_weights()
     for name in metric.weights:
         if unpublished_file(name) is not None:
