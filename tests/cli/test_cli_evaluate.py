@@ -34,6 +34,7 @@ def test_it_prints_means_with_directions_and_names_the_protocol(iqsr: Run) -> No
         "evaluation.toml",
         "report.html",
         "scores.parquet",
+        "settings.json",
         "table.csv",
         "table.md",
         "table.tex",
@@ -109,6 +110,26 @@ def test_comments_of_the_user_stay(iqsr: Run) -> None:
     file.write_text("# mine\n" + file.read_text())
     assert iqsr("evaluate", "new/evaluation.toml").code == 0
     assert file.read_text().startswith("# mine\n")
+
+
+def test_columns_that_do_not_fit_on_a_terminal_stand_below(iqsr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = "psnr,psnr-y,ssim,ssim-y,laplacian,lr-consistency"
+    options = ("--data", "set", "--models", "bicubic,ours", "-m", metrics, "-o", "out")
+    whole = iqsr("evaluate", *options).out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "44")
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", iqsr("evaluate", *options).out).splitlines()
+    rows = [line.split() for line in lines if line.strip().startswith("ours ")]
+    assert len(rows) > 1
+    assert [cell for row in rows for cell in row[1:]] == next(r for r in whole.splitlines() if "ours " in r).split()[1:]
+    assert max(len(line) for line in lines if " ours " in line or "model" in line) <= 44
+
+
+def test_a_terminal_shows_what_is_done_and_the_time_left(iqsr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    ended = iqsr("evaluate", "--data", "set", "--models", "bicubic", "-m", "psnr", "-o", "out")
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", ended.err)
+    assert re.search(r"[0-9]/[0-9] +([0-9]:[0-9]{2}:[0-9]{2}|-:--:--)", shown)
 
 
 def test_problems_are_told_in_lines_and_end_in_1(iqsr: Run) -> None:

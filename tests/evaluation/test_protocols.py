@@ -12,6 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 import iqsr
 from iqsr.errors import UnknownNameError
 from iqsr.evaluation import Protocol, protocol, protocol_names
+from iqsr.io.weights import locate
 from iqsr.metrics import card
 from support.evaluation_samples import pairs, save, smooth
 
@@ -25,16 +26,17 @@ def distorted(seed: int) -> np.ndarray:
 
 @pytest.fixture
 def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """PSNR and SSIM of two pictures under a protocol, as iqsr evaluate has them."""
+    """PSNR and SSIM, or other metrics, of two pictures under a protocol, as iqsr evaluate has them."""
     monkeypatch.chdir(tmp_path)
     pairs(Path("set"))
     for seed, name in enumerate("ab"):
         save(Path(f"ours/{name}.png"), distorted(seed))
 
-    def measured(name: str) -> dict[str, list[float]]:
-        found = iqsr.evaluate("set", ["ours"], ["psnr", "ssim"], protocol=name, out=name)
+    def measured(name: str, *metrics: str) -> dict[str, list[float]]:
+        wanted = metrics or ("psnr", "ssim")
+        found = iqsr.evaluate("set", ["ours"], wanted, protocol=name, out=name)
         assert found.problems == ()
-        return {m: found.scores[found.scores["metric"] == m]["score"].tolist() for m in ("psnr", "ssim")}
+        return {m: found.scores[found.scores["metric"] == m]["score"].tolist() for m in wanted}
 
     return measured
 
@@ -71,6 +73,25 @@ def test_psnr_and_ssim_are_those_of_iqa_pytorch(values, name: str) -> None:
         expected = theirs(x, y).flatten().tolist()
         # IQA-PyTorch adds 1e-8 to the mean squared error: 0.00006 dB here.
         assert found[metric] == pytest.approx(expected, abs=1e-4 if metric == "psnr" else 5e-5)
+
+
+@pytest.mark.parametrize("name", protocol_names())
+@pytest.mark.parametrize(("metric", "trunk"), [("stlpips", "alex"), ("stlpips-vgg", "vgg")])
+def test_lpips_st_is_that_of_iqa_pytorch(values, name: str, metric: str, trunk: str) -> None:
+    """The border of the protocol is left out of every metric that compares."""
+    arch = pytest.importorskip("pyiqa.archs.stlpips_arch")
+    theirs = arch.STLPIPS(net=trunk, pretrained_model_path=str(locate(f"lpips-st-{trunk}"))).eval()
+    border = protocol(name).crop_border
+    x, y = (
+        torch.from_numpy(np.stack([make(seed) for seed in (0, 1)])).permute(0, 3, 1, 2)[
+            :, :, border : 32 - border, border : 32 - border
+        ]
+        / 255
+        for make in (distorted, smooth)
+    )
+    with torch.no_grad():
+        expected = theirs(x, y).flatten().tolist()
+    assert values(name, metric)[metric] == pytest.approx(expected, abs=5e-5)
 
 
 def test_luma_is_about_1_3_db_above_rgb_on_gray_noise(values) -> None:

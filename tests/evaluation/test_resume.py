@@ -97,10 +97,50 @@ def test_results_of_something_else_are_never_replaced(changed: dict[str, Any], t
     with pytest.raises(UsageError) as raised:
         iqsr.evaluate(models=["bicubic"], **options | changed)
     assert told in str(raised.value)
-    assert str(raised.value).endswith(": name another folder")
+    assert str(raised.value).endswith(": name another folder (-o)")
     assert everything_in(Path("out")) == before
     options["data"] = Path("hr").absolute()
     iqsr.evaluate(models=["bicubic"], **options)
+
+
+def test_a_recipe_that_was_edited_in_its_own_folder_replaces_nothing() -> None:
+    pairs(Path("set"))
+    iqsr.evaluate("set", ["bicubic"], ["psnr"], out="out")
+    file = Path("out/evaluation.toml")
+    file.write_text(file.read_text("utf-8").replace('protocol = "rgb"', 'protocol = "hggt"'), encoding="utf-8")
+    before = everything_in(Path("out"))
+    with pytest.raises(UsageError, match=r"'out' has results of another protocol \(rgb; now hggt\)"):
+        iqsr.evaluate(file, out="out")
+    assert everything_in(Path("out")) == before
+    assert iqsr.evaluate(file, out="other").protocol.name == "hggt"
+
+
+def test_what_was_stopped_goes_on_with_the_same_settings_only() -> None:
+    save(Path("hr/a.png"), smooth(0, (64, 64)))
+    options: dict[str, Any] = {
+        "models": ["bicubic"],
+        "metrics": ["psnr"],
+        "degradation": "hggt-one-stage",
+        "out": "out",
+    }
+
+    def stop(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        iqsr.evaluate("hr", seed=3, on_progress=stop, **options)
+    assert not Path("out/evaluation.json").exists()
+    with pytest.raises(UsageError, match=r"another seed \(3; now 4\)"):
+        iqsr.evaluate("hr", seed=4, **options)
+    iqsr.evaluate("hr", seed=3, **options)
+
+
+def test_results_may_be_moved_with_their_data() -> None:
+    pairs(Path("here/set"))
+    iqsr.evaluate("here/set", ["bicubic"], ["psnr"], out="here/out")
+    Path("here").rename("there")
+    found = iqsr.evaluate("there/out/evaluation.toml", out="there/out")
+    assert found.problems == ()
 
 
 def test_a_picture_that_changed_is_measured_again(measured: list[str]) -> None:
@@ -182,6 +222,23 @@ def test_each_picture_is_decoded_once_for_all_metrics_and_positives(monkeypatch:
     run(recipe, Path("out"), Setting(pixels=1))
     assert len(decoded) == len(set(decoded))
     assert len(decoded) == 2 * (2 + 5 + 1)  # two outputs, five versions, the input
+
+
+def test_the_features_of_a_shared_original_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from iqsr.metrics import lpips_st
+
+    pairs(Path("set"))
+    for name, by in (("one", 3), ("two", 9), ("three", 20)):
+        outputs(Path(name), {"a": by, "b": by})
+    scaled: list[int] = []
+    before = lpips_st._scaled
+    monkeypatch.setattr(lpips_st, "_scaled", lambda x: (scaled.append(len(x)), before(x))[1])
+    models = [{"model": name} for name in ("one", "two", "three")]
+    recipe = checked({"data": {"path": "set"}, "models": models, "metrics": ["stlpips"]})
+    together = run(recipe, Path("together"), Setting("cpu")).scores["score"].tolist()
+    assert sorted(scaled) == [1, 1, 3, 3]
+    alone = run(recipe, Path("alone"), Setting("cpu", pixels=1)).scores["score"].tolist()
+    assert together == pytest.approx(alone, rel=1e-6, abs=1e-8)
 
 
 _PROGRAM = """

@@ -48,7 +48,7 @@ def test_lower_is_better_for_distances_and_statistics_and_higher_for_the_others(
 
 
 def test_names_come_in_the_order_of_the_taxonomy():
-    axes = {"full": 0, "input": 1, "none": 2}, {"low": 0, "mid": 1, "high": 2}
+    axes = {"full": 0, "input": 1, "set": 2, "none": 3}, {"low": 0, "mid": 1, "high": 2}
     places = [(axes[0][card(n).reference], axes[1][card(n).level]) for n in metric_names()]
     assert places == sorted(places)
     assert [c.name for members in groups().values() for c in members] == metric_names()
@@ -70,6 +70,9 @@ def test_every_card_is_complete_and_in_itself_consistent(name):
     assert not c.package or (c.network and c.requires)
     assert not c.weights or c.network
     assert c.network or not (c.variant or c.trainable or c.package_data)
+    assert bool(c.patch) == bool(c.stride)
+    assert c.of_sets or not c.patch
+    assert c.minimum_size >= c.patch
     assert re.fullmatch(r"10\.\S+|arXiv:\d{4}\.\d{5}|docs/\S+\.md|github\.com/\S+", identifier(c))
 
 

@@ -56,7 +56,7 @@ def test_pyiqa_agrees_with_our_cards(name):
         return
     theirs = DEFAULT_CONFIGS[name]
     assert theirs.get("lower_better", False) is not card(name).higher_is_better
-    assert theirs["metric_mode"] == {"none": "NR", "full": "FR"}[card(name).reference]
+    assert theirs["metric_mode"] == {"none": "NR", "full": "FR", "set": "NR"}[card(name).reference]
 
 
 def test_the_files_that_cards_name_are_those_that_pyiqa_asks_for():

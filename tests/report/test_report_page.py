@@ -3,15 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from iqsr.errors import UnknownNameError, UsageError
 from iqsr.evaluation.published import published
 from iqsr.evaluation.report import write_report
 from iqsr.evaluation.report_data import ReportData
+from iqsr.evaluation.report_tables import means_table
+from iqsr.evaluation.result import Evaluation
 from iqsr.report.crops import Box
 from support.browsers import chromium, contrast, opened_page
-from support.evaluations import evaluation
+from support.evaluations import METRICS, evaluation
 from support.report_samples import many, run_folder, with_pictures
 
 
@@ -183,6 +186,40 @@ def test_on_paper_there_are_no_controls_and_tables_are_whole(page):
     assert page.locator(".scroll").first.evaluate("e => getComputedStyle(e).overflowX") == "visible"
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     assert len(page.pdf()) > 10_000
+
+
+def wide(folder: Path, metrics: int) -> Evaluation:
+    """With so many metrics, each as psnr."""
+    found = evaluation(folder)
+    names = [f"m{k}" for k in range(metrics)]
+    of_psnr = found.scores[found.scores["metric"] == "psnr"]
+    scores = pd.concat([of_psnr.assign(metric=name) for name in names])
+    return replace(found, scores=scores, metrics=tuple(replace(METRICS[0], name=name) for name in names))
+
+
+def test_a_wide_table_has_parts_for_paper(tmp_path):
+    table = means_table(ReportData(wide(tmp_path, 14)), published(7)[:1])
+    assert [len(part.heads) for part in table.parts] == [6, 6, 2]
+    assert [head for part in table.parts for head in part.heads] == table.heads
+    for number, row in enumerate(table.bodies[0].rows):
+        parts = [part.bodies[0].rows[number] for part in table.parts]
+        assert [cell for part in parts for cell in part.cells] == row.cells
+        assert {part.name for part in parts} == {row.name}
+    assert [part.groups for part in table.parts] == [[("full reference, low", k)] for k in (6, 6, 2)]
+    assert [part.bodies[1].title for part in table.parts] == [table.bodies[1].title] * 3
+    assert means_table(ReportData(wide(tmp_path, 6))).parts == []
+
+
+@pytest.mark.browser
+def test_on_paper_a_wide_table_is_split(browser, tmp_path):
+    out = write_report(wide(tmp_path, 14), tmp_path, pictures=0)
+    with opened_page(browser, out, 680) as page:  # about A4 without its margins
+        assert page.locator(".split").first.is_visible()
+        assert not page.locator(".printed").first.is_visible()
+        page.emulate_media(media="print")
+        assert not page.locator(".split").first.is_visible()
+        assert page.locator(".printed").first.is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == 680
 
 
 @pytest.mark.browser

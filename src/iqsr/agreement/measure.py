@@ -173,23 +173,24 @@ def _measured(
     options: ScoringOptions,
     cache: ScoreCache | None,
 ) -> Iterator[Measured]:
-    """Score each picture with its first original by all metrics, with other originals by full-reference ones only."""
+    """Score each picture with its first original by all metrics, with other originals by full-reference ones only.
+
+    The originals of a picture come one after another, so that it is decoded once.
+    """
     distinct = list(dict.fromkeys(pictures if full else (PictureAndReference(one.picture) for one in pictures)))
-    first = {one.picture: one for one in reversed(distinct)}
-    others = [one for one in distinct if one is not first[one.picture]]
-    done = 0
-    for metrics, entries in ((names, list(first.values())[::-1]), (full, others)):
-        if not entries:
-            continue
-        metric_set = MetricSet(metrics, device=options.device, precision=options.precision)
-        listed = [(one.picture, one.reference or one.picture) for one in entries]
-        for index, scored in scores_of(
-            listed, metric_set, references=_GivenReferences() if full else None, cache=cache
-        ):
-            yield entries[index], scored.scores, scored.errors
-            done += 1
-            if options.on_progress is not None:
-                options.on_progress(done, len(distinct))
+    of_picture: dict[Path, list[PictureAndReference]] = {}
+    for one in distinct:
+        of_picture.setdefault(one.picture, []).append(one)
+    entries = [one for several in of_picture.values() for one in several]
+    wanted = [names if place == 0 else full for several in of_picture.values() for place in range(len(several))]
+    metric_set = MetricSet(names, device=options.device, precision=options.precision)
+    listed = [(one.picture, one.reference or one.picture) for one in entries]
+    references = _GivenReferences() if full else None
+    scored = scores_of(listed, metric_set, references=references, cache=cache, wanted=wanted)
+    for done, (index, found) in enumerate(scored, 1):
+        yield entries[index], found.scores, found.errors
+        if options.on_progress is not None:
+            options.on_progress(done, len(distinct))
 
 
 class _GivenReferences:

@@ -16,6 +16,8 @@ from iqsr.cli.progress import printable
 from iqsr.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from iqsr.evaluation import Evaluation, EvaluationRecipe, Problem
 
 HELP = """Compare models on a data set: outputs, scores, and what each number is.
@@ -263,33 +265,78 @@ def _evaluate(recipe: EvaluationRecipe, out: Path, options: _Options) -> None:
 
 
 def print_table(found: Evaluation) -> None:
-    """The mean of each model by each metric, and how many images it is over where that is not all."""
-    from rich import box
+    """The mean of each model by each metric, and how many images it is over where that is not all.
+
+    On a terminal, columns that do not fit side by side go into further tables below.
+    """
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=1000)
     typer.echo(printable(f"{found.set.name}: {len(found.set.items)} images; protocol {found.protocol.name}"))
-    shown = Table("model", box=box.SIMPLE_HEAD)
-    for metric in found.metrics:
-        arrow = "higher" if metric.higher_is_better else "lower"
-        partial = f"\npartial: no {', '.join(metric.partial)}" if metric.partial else ""
-        shown.add_column(f"{metric.name}\n{arrow}{partial}", justify="right")
+    models, metrics = _columns(found)
+    for part in _side_by_side(metrics, console.width - models.width - 2):
+        console.print(_table([models, *part]))
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A head of several lines, and a cell a model."""
+
+    head: str
+    cells: list[str]
+
+    @property
+    def width(self) -> int:
+        """In letters, with the space around it."""
+        return max(map(len, (*self.head.splitlines(), *self.cells))) + 2
+
+
+def _columns(found: Evaluation) -> tuple[_Column, list[_Column]]:
+    """The models' names, and the means of each metric."""
     means, counts = found.means(), found.counts()
-    for model in found.models:
+    columns: list[_Column] = []
+    for metric in found.metrics:
+        lines = [metric.name, "higher" if metric.higher_is_better else "lower"]
+        lines += [f"partial: no {', '.join(metric.partial)}"] if metric.partial else []
+        lines += metric.sample_note.split(", ") if metric.sample_note else []
         cells = [
             _cell(means.loc[model.name, metric.name], counts.loc[model.name, metric.name], found, metric.reference)
-            for metric in found.metrics
+            for model in found.models
         ]
-        shown.add_row(Text(printable(model.name)), *cells)
-    console.print(shown)
+        columns.append(_Column("\n".join(lines), cells))
+    return _Column("model", [printable(model.name) for model in found.models]), columns
+
+
+def _side_by_side(columns: list[_Column], room: int) -> list[list[_Column]]:
+    """The columns in as few parts as fit into `room` letters; one that does not fit is alone."""
+    parts: list[list[_Column]] = []
+    left = 0
+    for column in columns:
+        if not parts or column.width > left:
+            parts.append([])
+            left = room
+        parts[-1].append(column)
+        left -= column.width
+    return parts
+
+
+def _table(columns: list[_Column]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=box.SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        shown.add_column(column.head, justify="right" if number else "left")
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        shown.add_row(*map(Text, cells))
+    return shown
 
 
 def _cell(mean: Any, count: Any, found: Evaluation, reference: str) -> str:
     if mean != mean:
         return "–"
-    of_all = reference == "derived" or count == len(found.set.items)
+    of_all = reference in ("derived", "set") or count == len(found.set.items)
     return f"{mean:.4f}" + ("" if of_all else f" (n={int(count)})")

@@ -123,7 +123,11 @@ def _print_card(console: Console, card: MetricCard, state: Availability) -> None
     from iqsr.metrics.taxonomy import better, span
 
     facts = {
-        "reference": {"full": "the original picture", "input": "the input it was made of"}.get(card.reference, "none"),
+        "reference": {
+            "full": "the original picture",
+            "input": "the input it was made of",
+            "set": "the set of originals; one number of all pictures together",
+        }.get(card.reference, "none"),
         "level": card.level,
         "better": better(card),
         "range": span(card),

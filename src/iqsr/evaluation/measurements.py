@@ -53,9 +53,9 @@ class Outcome:
 def measurements(
     items: Sequence[EvaluationItem], models: Sequence[Contestant], cards: Iterable[MetricCard]
 ) -> list[Measurement]:
-    """All that can be measured: an image after another, so that its models are together."""
+    """All that can be measured of single images: one after another, so that its models are together."""
     found: list[Measurement] = []
-    listed = list(cards)
+    listed = [card for card in cards if not card.of_sets]
     for item in items:
         for model in models:
             for card in listed:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from iqsr.errors import UnknownNameError
 from iqsr.evaluation.contestants import GOLD_STANDARD, Contestant
-from iqsr.evaluation.summary import ALL_IMAGES, Cell, summarise_evaluation
+from iqsr.evaluation.scores import ALL_IMAGES
+from iqsr.evaluation.summary import Cell, summarise_evaluation
 from iqsr.evaluation.table_text import decimals
 
 if TYPE_CHECKING:

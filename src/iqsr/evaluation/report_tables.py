@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import isnan
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ from iqsr.evaluation.table_text import decimals, legend, smallest_p_note
 
 if TYPE_CHECKING:
     from iqsr.evaluation.scores import EvaluatedMetric
+
+
+PRINTED_COLUMNS = 6
+"""Metrics side by side on an A4 page, with their intervals."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,23 @@ class ReportTable:
     groups: Sequence[tuple[str, int]] = ()
     """titles over columns, and how many columns each spans"""
 
+    @property
+    def parts(self) -> list[ReportTable]:
+        """For paper: the same table in several, each as wide as a page; none where it fits as it is."""
+        columns = len(self.heads)
+        starts = range(0, columns, PRINTED_COLUMNS) if columns > PRINTED_COLUMNS else ()
+        return [self._part(start, min(columns, start + PRINTED_COLUMNS)) for start in starts]
+
+    def _part(self, start: int, end: int) -> ReportTable:
+        """The columns from `start` to before `end`."""
+        bodies = [
+            ReportBody([ReportRow(row.name, row.cells[start:end]) for row in body.rows], body.title)
+            for body in self.bodies
+        ]
+        titles = [title for title, span in self.groups for _ in range(span)][start:end]
+        spans = [(title, len(list(same))) for title, same in groupby(titles)]
+        return ReportTable(self.label, self.heads[start:end], bodies, self.notes if start == 0 else (), spans)
+
 
 def means_table(data: ReportData, published: Sequence[PublishedRow] = ()) -> ReportTable:
     """Means in the groups of the taxonomy with their intervals; published rows below, labelled."""
@@ -114,7 +136,11 @@ def worst_table(data: ReportData) -> ReportTable:
 
 def _heads(data: ReportData) -> list[Head]:
     return [
-        Head(f"{m.name}{'*' * bool(m.partial)}", "higher" if m.higher_is_better else "lower", m.formula or m.title)
+        Head(
+            f"{m.name}{'*' * bool(m.partial)}{m.sample_note and f' ({m.sample_note})'}",
+            "higher" if m.higher_is_better else "lower",
+            m.formula or m.title,
+        )
         for m in data.evaluation.metrics
     ]
 

@@ -1,10 +1,12 @@
 """What an evaluation found, in memory and in its folder.
 
 DIR/evaluation.toml      the recipe; `iqsr evaluate DIR/evaluation.toml` runs it again
+DIR/settings.json        data, degradation, seed and protocol, which all results of the folder share; written first
 DIR/evaluation.json      models, metrics, protocol, items, problems: all that tables and pages say besides numbers
 DIR/scores.parquet       a row an image, model and metric
 DIR/pictures/MODEL/      outputs that were made here
 DIR/inputs/              of sets of originals alone: the degraded inputs
+DIR/features/            of metrics of sets: the features of each picture
 DIR/table.csv, .md, .tex  see `iqsr.evaluation.tables`
 DIR/report.html          see `iqsr.evaluation.report`
 """
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
     from iqsr.evaluation.recipe import EvaluationRecipe
 
-RECIPE_FILE, FACTS_FILE, PICTURES, INPUTS = "evaluation.toml", "evaluation.json", "pictures", "inputs"
+RECIPE_FILE, FACTS_FILE, SETTINGS_FILE = "evaluation.toml", "evaluation.json", "settings.json"
+PICTURES, INPUTS, FEATURES = "pictures", "inputs", "features"
 
 
 @dataclass(frozen=True)
@@ -100,28 +103,41 @@ def write_evaluation(found: Evaluation, recipe: EvaluationRecipe, out: Path) -> 
 
 
 def check_same_evaluation(recipe: EvaluationRecipe, out: Path) -> None:
-    """UsageError where the folder has results of other data, degradation, seed or protocol: they would be replaced."""
-    from iqsr.errors import IqsrError, UsageError
-    from iqsr.evaluation.recipe import read_evaluation_recipe
+    """UsageError where the folder has results of other data, degradation, seed or protocol: they would be replaced.
 
-    if not (out / FACTS_FILE).is_file():
-        return
-    try:
-        before = read_evaluation_recipe(out / RECIPE_FILE)
-    except IqsrError:
-        return
-    old, new = _what_scores_are_of(before), _what_scores_are_of(recipe)
-    other = [f"{name} ({old[name]}; now {new[name]})" for name in old if old[name] != new[name]]
+    Also where they were stopped before their end, and where the folder's own recipe was edited since.
+    """
+    from iqsr.errors import UsageError
+
+    old, new = _settings_in(out), _shared_settings(recipe, out)
+    other = [f"{name} ({old[name]}; now {new[name]})" for name in new if old.get(name, new[name]) != new[name]]
     if other:
-        raise UsageError(f"'{out}' has results of another {', another '.join(other)}: name another folder")
+        raise UsageError(f"'{out}' has results of another {', another '.join(other)}: name another folder (-o)")
 
 
-def _what_scores_are_of(recipe: EvaluationRecipe) -> dict[str, object]:
-    """The settings that all results of a folder share, by their names in messages."""
+def write_settings(recipe: EvaluationRecipe, out: Path) -> None:
+    """Note what all results of the folder share, before there are any. WriteError."""
+    from iqsr.io.atomic import write_text
+
+    settings = _shared_settings(recipe, out)
+    if _settings_in(out) != settings:
+        write_text(out / SETTINGS_FILE, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
+
+
+def _settings_in(out: Path) -> dict[str, object]:
+    """What `write_settings` wrote; empty where it did not."""
+    try:
+        return dict(json.loads((out / SETTINGS_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _shared_settings(recipe: EvaluationRecipe, out: Path) -> dict[str, object]:
+    """The settings that all results of a folder share, by their names in messages; paths are relative to it."""
     data = recipe.data
     return {
-        "data": in_home(data.path).resolve().as_posix(),
-        "lr": in_home(data.lr).resolve().as_posix() if data.lr else "none",
+        "data": _relative(in_home(data.path).resolve(), out.resolve()),
+        "lr": _relative(in_home(data.lr).resolve(), out.resolve()) if data.lr else "none",
         "scale": data.scale,
         "cameras": ", ".join(data.cameras),
         "degradation": data.degradation or "none",

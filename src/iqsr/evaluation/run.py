@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +17,20 @@ from iqsr.evaluation.pictures import with_pictures
 from iqsr.evaluation.problems import Problem, Problems
 from iqsr.evaluation.protocols import Protocol, protocol
 from iqsr.evaluation.recipe import EvaluationRecipe
-from iqsr.evaluation.result import INPUTS, PICTURES, Evaluation, check_same_evaluation, write_evaluation
+from iqsr.evaluation.result import (
+    FEATURES,
+    INPUTS,
+    PICTURES,
+    Evaluation,
+    check_same_evaluation,
+    write_evaluation,
+    write_settings,
+)
 from iqsr.evaluation.score_rows import derived, empty_row, is_same, row_of
 from iqsr.evaluation.scores import COLUMNS, SCORES_FILE, EvaluatedMetric, Row, evaluated, known_rows, sorted_scores
+from iqsr.evaluation.set_scores import measure_sets, set_measurements, smallest_sets
 from iqsr.evaluation.sets import degradation_names, open_set, with_inputs
+from iqsr.evaluation.table_text import FEW_SAMPLES, few_samples
 from iqsr.io.locks import locked
 from iqsr.metrics import availability, card
 from iqsr.scoring import MetricSet
@@ -28,6 +39,7 @@ from iqsr.scoring.metric_set import BATCH_PIXELS
 if TYPE_CHECKING:
     from iqsr.metrics import MetricCard
 
+logger = logging.getLogger(__name__)
 OnProgress = Callable[[str, int, int], None]
 """Called with what is done, how many are done, and of how many."""
 
@@ -68,6 +80,7 @@ def run(recipe: EvaluationRecipe, out: Path, setting: Setting | None = None) -> 
     joined = [join_scores(file, [item.name for item in data.items], problems) for file in recipe.scores]
     baseline = _baseline(recipe, models, joined)
     with locked(out, "iqsr evaluate"):
+        write_settings(recipe, out)
         data = with_inputs(data, recipe.data, out / INPUTS, problems, lambda d, n: how.on_progress("inputs", d, n))
         made = [
             with_pictures(
@@ -85,7 +98,7 @@ def run(recipe: EvaluationRecipe, out: Path, setting: Setting | None = None) -> 
         alone = any(one.reference == "none" for one in metric_set.cards.values())
         shown = [_gold(), *made] if recipe.gold_standard and data.has_references and alone else made
         rows = _scored(data, shown, metric_set, named, chosen, out, how, problems)
-        metrics = [evaluated(metric_set, name, named[name]) for name in metric_set.names]
+        metrics = _evaluated(metric_set, named, data, shown)
         found = _together(chosen, data, shown, metrics, rows, joined)
         found = replace(found, problems=tuple(problems.found), baseline=baseline, folder=out)
         write_evaluation(found, recipe, out)
@@ -119,7 +132,7 @@ def _metrics(
 
 def _hint_of_inputs(recipe: EvaluationRecipe, data: EvaluationSet, metric_set: MetricSet) -> str:
     """What to do where originals may have been taken as inputs, and a metric lacks them; empty elsewhere."""
-    compares = any(one.reference == "full" for one in metric_set.cards.values())
+    compares = any(one.reference in ("full", "set") for one in metric_set.cards.values())
     if not compares or data.layout != "lr" or recipe.data.layout != "auto":
         return ""
     choices = ", ".join(degradation_names())
@@ -129,7 +142,7 @@ def _hint_of_inputs(recipe: EvaluationRecipe, data: EvaluationSet, metric_set: M
 def _is_here(
     about: MetricCard, data: EvaluationSet, metric_set: MetricSet, named: dict[str, str], problems: Problems
 ) -> bool:
-    if about.reference == "full" and not data.has_references:
+    if about.reference in ("full", "set") and not data.has_references:
         problems.add(f"{about.name} compares with an original, and '{data.name}' has none", metric=named[about.name])
         return False
     state = availability(about.name)
@@ -158,7 +171,8 @@ def _scored(
     facts = {name: evaluated(metric_set, name, named[name]) for name in metric_set.names}
     by_name = {model.name: model for model in models}
     rows: dict[int, Row] = {}
-    listed = measurements(data.items, models, metric_set.cards.values())
+    cards = metric_set.cards.values()
+    listed = [*measurements(data.items, models, cards), *set_measurements(data.items, models, cards)]
     to_do: dict[int, Measurement] = {}
     for place, measurement in enumerate(listed):
         try:
@@ -173,12 +187,32 @@ def _scored(
             row["score"] = before["score"]
         else:
             to_do[place] = measurement
-    outcomes = measure(
-        list(to_do.values()), metric_set, cache=how.cache, pixels=how.pixels, on_progress=how.on_progress
-    )
-    for place, (measurement, outcome) in zip(to_do, outcomes, strict=True):
+    for place, (measurement, outcome) in zip(to_do, _measured(list(to_do.values()), metric_set, out, how), strict=True):
         _fill(rows[place], measurement, outcome, named, problems)
     return list(rows.values())
+
+
+def _measured(
+    wanted: Sequence[Measurement], metric_set: MetricSet, out: Path, how: Setting
+) -> Iterator[tuple[Measurement, Outcome]]:
+    """The outcome of each: single images come first in `wanted`, whole sets after them."""
+    single = [one for one in wanted if not one.card.of_sets]
+    yield from measure(single, metric_set, cache=how.cache, pixels=how.pixels, on_progress=how.on_progress)
+    yield from measure_sets(wanted[len(single) :], metric_set, out / FEATURES, on_progress=how.on_progress)
+
+
+def _evaluated(
+    metric_set: MetricSet, named: dict[str, str], data: EvaluationSet, models: Sequence[Contestant]
+) -> list[EvaluatedMetric]:
+    """The columns of the metrics. A metric of sets that is over few pictures has a warning."""
+    samples = smallest_sets(set_measurements(data.items, models, metric_set.cards.values()), metric_set)
+    found = [
+        replace(evaluated(metric_set, name, named[name]), samples=samples.get(name, 0)) for name in metric_set.names
+    ]
+    for metric in found:
+        if metric.reference == "set" and metric.samples < FEW_SAMPLES:
+            logger.warning("%s", few_samples(metric))
+    return found
 
 
 def _fill(row: Row, measurement: Measurement, outcome: Outcome, named: dict[str, str], problems: Problems) -> None:
@@ -232,5 +266,5 @@ def _baseline(recipe: EvaluationRecipe, models: Sequence[Contestant], joined: Se
 
 
 def _place_in_taxonomy(metric: EvaluatedMetric) -> tuple[int, int]:
-    references, levels = ("full", "input", "none"), ("low", "mid", "high")
+    references, levels = ("full", "input", "set", "none"), ("low", "mid", "high")
     return references.index(metric.reference), levels.index(metric.level)

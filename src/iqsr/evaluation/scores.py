@@ -38,6 +38,8 @@ COLUMNS = {
     "origin": "str",  # measured, derived, or the file that it was joined from
 }
 """Columns of `scores.parquet` and their types."""
+ALL_IMAGES = ""
+"""In the column `image`: a score of all images together."""
 SORTED_BY = ("image", "model", "metric")
 SCORES_FILE = "scores.parquet"
 
@@ -52,7 +54,7 @@ class EvaluatedMetric:
     """the card that was measured; the same as the name in most cases"""
     title: str
     reference: str
-    """`full`, `input` or `none`"""
+    """`full`, `input`, `set` or `none`; `derived`"""
     level: str
     """`low`, `mid` or `high`"""
     higher_is_better: bool
@@ -65,6 +67,19 @@ class EvaluatedMetric:
     """of a derived score"""
     partial: tuple[str, ...] = ()
     """of a derived score: the metrics that it lacks"""
+    samples: int = 0
+    """of a metric of sets: pictures or patches of the smallest set, outputs or originals"""
+    patch: int = 0
+    """of a metric of sets: side of the patches; 0 for whole pictures"""
+    stride: int = 0
+    """of a metric of sets: pixels from a patch to the next"""
+
+    @property
+    def sample_note(self) -> str:
+        """Of a metric of sets, what it is over: `n = 100`, `n = 4,900 patches of 256 px, stride 128`; else empty."""
+        if self.reference != "set":
+            return ""
+        return f"n = {self.samples:,}" + (f" patches of {self.patch} px, stride {self.stride}" if self.patch else "")
 
 
 def sorted_scores(table: DataFrame) -> DataFrame:
@@ -88,6 +103,8 @@ def evaluated(metric_set: MetricSet, variant: str, name: str) -> EvaluatedMetric
         provider=card.provider,
         toolbox_version=_toolbox_version(card),
         weights_sha256=" ".join(weights_sha256(card)),
+        patch=card.patch,
+        stride=card.stride,
     )
 
 

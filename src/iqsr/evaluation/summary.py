@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iqsr.evaluation.contestants import GOLD_STANDARD
+from iqsr.evaluation.scores import ALL_IMAGES
 from iqsr.evaluation.statistics import Comparison, Summary, compare, holm, summarise
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 SIGNIFICANT = 0.05
 """Holm-corrected p values below it are marked."""
-ALL_IMAGES = ""
-"""In the column `image`: a score of all images together."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,14 @@ def _scores(evaluation: Evaluation) -> dict[tuple[str, str], dict[str, float]]:
 
 
 def _cell(model: str, metric: EvaluatedMetric, scores: Mapping[str, float], baseline: Mapping[str, float]) -> Cell:
-    """Without rank and correction. A score of all images together has no interval: there are no images to vary."""
+    """Without rank and correction.
+
+    A score of all images together has no interval. Of a sum of means there are no images to vary; a Fréchet distance
+    depends more on the number of different images, which resampling lowers, than it varies.
+    """
     if ALL_IMAGES in scores:
         score = scores[ALL_IMAGES]
-        summary = Summary(n=1, mean=score, median=nan, interval=(nan, nan), worst=nan)
+        summary = Summary(n=metric.samples or 1, mean=score, median=nan, interval=(nan, nan), worst=nan)
         return Cell(model, metric.name, summary, of_all_images=True)
     summary = summarise(np.array(list(scores.values())), higher_is_better=metric.higher_is_better)
     both = sorted(scores.keys() & baseline.keys())
@@ -113,4 +116,4 @@ def groups(metrics: Sequence[EvaluatedMetric]) -> list[tuple[str, list[Evaluated
     return list(found.items())
 
 
-_REFERENCES = {"full": "full reference", "input": "input", "none": "no reference"}
+_REFERENCES = {"full": "full reference", "input": "input", "set": "set of originals", "none": "no reference"}

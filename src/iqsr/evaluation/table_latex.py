@@ -56,6 +56,7 @@ class _Latex:
 
     def head(self, metric: EvaluatedMetric) -> str:
         arrow = r"$\uparrow$" if metric.higher_is_better else r"$\downarrow$"
-        return f"{self.plain(metric.name)}{'*' * bool(metric.partial)} {arrow}"
+        note = metric.sample_note and f" ({metric.sample_note})"
+        return f"{self.plain(metric.name)}{'*' * bool(metric.partial)} {arrow}{note}"
 
     dagger = r"$^\dagger$"

@@ -57,7 +57,8 @@ class _Markdown:
         return f"<u>{text}</u>"
 
     def head(self, metric: EvaluatedMetric) -> str:
-        return f"{metric.name}{'*' * bool(metric.partial)} {'↑' if metric.higher_is_better else '↓'}"
+        note = metric.sample_note and f" ({metric.sample_note})"
+        return f"{metric.name}{'*' * bool(metric.partial)} {'↑' if metric.higher_is_better else '↓'}{note}"
 
     dagger = DAGGER
 

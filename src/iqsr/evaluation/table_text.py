@@ -20,6 +20,8 @@ Cells = Mapping[tuple[str, str], Cell]
 MISSING = "–"
 """Stands where there is no value."""
 DAGGER = "†"
+FEW_SAMPLES = 2_048
+"""Pictures or patches below which tables warn of a Fréchet distance: as many as FID has features."""
 _HASH_DIGITS = 12
 _FEW_IMAGES = 8
 """Below it tables say how small p can be."""
@@ -51,11 +53,27 @@ def legend(evaluation: Evaluation, cells: Cells) -> list[str]:
         lines.append(
             f"Some means are over fewer than the set's {images} images: compare with care, `n` is in table.csv."
         )
+    if of_sets := [metric.name for metric in evaluation.metrics if metric.reference == "set"]:
+        verb = "is one value" if len(of_sets) == 1 else "are one value each"
+        lines.append(
+            f"{', '.join(of_sets)} {verb} of the whole set, without an interval: resampling pictures would raise it "
+            "by more than it varies. Compare only values over as many pictures or patches."
+        )
+    few = [metric for metric in evaluation.metrics if metric.reference == "set" and metric.samples < FEW_SAMPLES]
+    lines += [few_samples(metric) for metric in few]
     if any(cell.trained_on for cell in cells.values()):
         lines.append(f"{DAGGER} The model's training optimised this metric: it is no judge of this model.")
     if any(model.name == GOLD_STANDARD for model in evaluation.models):
         lines.append("Gold Standard: of each image the best value over its own ground truths; it has no rank.")
     return lines
+
+
+def few_samples(metric: EvaluatedMetric) -> str:
+    """The warning for a metric of sets that is over few pictures."""
+    return (
+        f"{metric.name}: {metric.sample_note}, fewer than {FEW_SAMPLES:,}: too few for a value that others can compare "
+        "with."
+    )
 
 
 def smallest_p_note(cells: Cells) -> list[str]:
@@ -82,6 +100,8 @@ def provenance(evaluation: Evaluation) -> list[str]:
     for metric in evaluation.metrics:
         by = metric.toolbox_version or metric.provider
         facts = [metric.formula or metric.title]
+        if metric.sample_note:
+            facts.append(metric.sample_note)
         if metric.crop_border:
             facts.append(f"crop border {metric.crop_border}")
         if metric.weights_sha256:

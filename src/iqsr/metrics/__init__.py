@@ -5,7 +5,7 @@ a file of its own; IQA-PyTorch's are called through `toolbox.py`. Importing this
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
 from iqsr.metrics.card import MetricCard, Precision, card, cards
@@ -16,9 +16,19 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from iqsr.metrics.frechet import PictureFeatures
     from iqsr.metrics.metric import Metric
 
-__all__ = ["Availability", "MetricCard", "Precision", "availability", "card", "load_metric", "metric_names"]
+__all__ = [
+    "Availability",
+    "MetricCard",
+    "Precision",
+    "availability",
+    "card",
+    "load_features",
+    "load_metric",
+    "metric_names",
+]
 
 
 def metric_names() -> list[str]:
@@ -42,7 +52,8 @@ def load_metric(name: str, *, device: str = "cpu", precision: Precision = "fp32"
 
     Raises:
         UnknownNameError: If there is no such metric or precision; the message lists the nearest names first.
-        UsageError: If a package is missing, with the command that installs it, or there is no such device.
+        UsageError: If a package is missing, with the command that installs it, there is no such device, or the metric
+            is one of sets.
         WeightsError: If weights are missing, with the command that fetches them.
     """
     from iqsr.device import choose_device
@@ -51,14 +62,37 @@ def load_metric(name: str, *, device: str = "cpu", precision: Precision = "fp32"
     metric_card = card(name)
     if precision not in ("fp32", "bf16"):
         raise UnknownNameError("precision", precision, ["fp32", "bf16"])
-    if remedy := package_remedy(metric_card):
-        raise UsageError(f"the metric '{metric_card.name}' is not here; {remedy}")
-    if remedy := weights_remedy(metric_card):
-        raise WeightsError(f"the metric '{metric_card.name}' is not here; {remedy}")
+    _check_here(metric_card)
+    if metric_card.of_sets:
+        raise UsageError(f"{metric_card.name} is one number of a whole set of pictures: iqsr evaluate measures it")
     chosen = choose_device(device)
     measure = _implementation(metric_card, str(chosen), precision)
     autocast = precision == "bf16" and metric_card.level != "low" and not hasattr(measure, "precision")
     return Metric(metric_card, measure, autocast=autocast).to(chosen)
+
+
+def load_features(name: str, *, device: str = "cpu") -> "PictureFeatures":
+    """Load the features of a metric of sets, such as fid, which `iqsr.metrics.frechet.frechet_distance` compares.
+
+    Raises the errors of `load_metric`, and UsageError for a metric of single pictures.
+    """
+    from iqsr.device import choose_device
+    from iqsr.metrics.frechet import PictureFeatures
+
+    metric_card = card(name)
+    _check_here(metric_card)
+    if not metric_card.of_sets:
+        raise UsageError(f"{metric_card.name} measures single pictures: use load_metric")
+    network: Any = _implementation(metric_card, device, "fp32")
+    return PictureFeatures(metric_card, network, choose_device(device))
+
+
+def _check_here(metric_card: MetricCard) -> None:
+    """UsageError for a package that is missing, WeightsError for weights."""
+    if remedy := package_remedy(metric_card):
+        raise UsageError(f"the metric '{metric_card.name}' is not here; {remedy}")
+    if remedy := weights_remedy(metric_card):
+        raise WeightsError(f"the metric '{metric_card.name}' is not here; {remedy}")
 
 
 def _implementation(metric_card: MetricCard, device: str, precision: Precision) -> "Callable[..., Tensor]":

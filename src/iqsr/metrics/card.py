@@ -16,7 +16,7 @@ from iqsr.errors import UnknownNameError
 if TYPE_CHECKING:
     from torch import Tensor
 
-Reference = Literal["full", "input", "none"]
+Reference = Literal["full", "input", "set", "none"]
 Level = Literal["low", "mid", "high"]
 Precision = Literal["fp32", "bf16"]
 """In which a metric's network is computed."""
@@ -32,7 +32,7 @@ class MetricCard:
     """One line for people."""
     reference: Reference
     """`full`: compares the picture with its original; `input`: with the low-resolution picture that it was made from;
-    `none`: sees the picture alone."""
+    `set`: compares all pictures together with all originals, and is one number; `none`: sees the picture alone."""
     level: Level
     """The information it depends on. `low`: colours, edges; `mid`: textures, local structure; `high`: semantics."""
     higher_is_better: bool
@@ -49,6 +49,10 @@ class MetricCard:
     """The minimum height and width of the picture in pixels."""
     aliases: tuple[str, ...] = ()
     """Other names of the same metric."""
+    patch: int = 0
+    """Of a metric of sets: the side of the patches that pictures are cut into; 0 for whole pictures."""
+    stride: int = 0
+    """Of a metric of sets: pixels from a patch to the next."""
     formula: str = ""
     """`module:function` in this package; the function maps `(x)` or `(x, reference)` to (N,)."""
     network: str = ""
@@ -77,8 +81,13 @@ class MetricCard:
 
     @property
     def compares(self) -> bool:
-        """Whether it needs a second picture."""
-        return self.reference != "none"
+        """Whether it compares each picture with a second one."""
+        return self.reference in ("full", "input")
+
+    @property
+    def of_sets(self) -> bool:
+        """Whether it is one number of a whole set, and none of a single picture."""
+        return self.reference == "set"
 
     def fits(self, size: tuple[int, int], reference: tuple[int, int]) -> bool:
         """Whether a picture of `size` can be compared with a reference of the other size, both (width, height).
@@ -105,7 +114,7 @@ def cards() -> dict[str, MetricCard]:
     """Every metric's card by name: those that compare before others, low level before high, then as in `cards.toml`."""
     text = Path(__file__).with_name("cards.toml").read_text(encoding="utf-8")
     listed = [_card(name, entry) for name, entry in tomllib.loads(text)["card"].items()]
-    axes = (("full", "input", "none"), ("low", "mid", "high"))
+    axes = (("full", "input", "set", "none"), ("low", "mid", "high"))
     listed.sort(key=lambda c: (axes[0].index(c.reference), axes[1].index(c.level)))
     return {c.name: c for c in listed}
 

@@ -42,9 +42,12 @@ def distance_maps(
 def lpips_st(x: Tensor, y: Tensor, stages: Sequence[Callable[[Tensor], Tensor]], heads: Sequence[Tensor]) -> Tensor:
     """Distance of two batches in the features of `stages`, calibrated to human judgements by `heads`.
 
+    y: as many as x, or one for all of x. Of an expanded view of one picture the features are computed once.
+
     The `distance_maps`, averaged over positions and summed over stages (LPIPS, eq. 1). Returns (N,), lower is better.
     """
-    return sum((m.mean((1, 2, 3)) for m in distance_maps(x, y, stages, heads)), x.new_zeros(x.shape[0]))
+    shared = y[:1] if y.stride(0) == 0 else y
+    return sum((m.mean((1, 2, 3)) for m in distance_maps(x, shared, stages, heads)), x.new_zeros(x.shape[0]))
 
 
 class LpipsSt(nn.Module):

@@ -2,7 +2,12 @@
 
 from iqsr.metrics.card import MetricCard, cards
 
-_REFERENCES = {"full": "Full reference", "input": "Reference: the input", "none": "No reference"}
+_REFERENCES = {
+    "full": "Full reference",
+    "input": "Reference: the input",
+    "set": "Set against set",
+    "none": "No reference",
+}
 _LEVELS = {
     "low": "low level: colours, edges",
     "mid": "mid level: textures, local structure",

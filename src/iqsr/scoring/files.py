@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -224,7 +225,7 @@ def _measured(batch: _Batch, metric_set: MetricSet) -> dict[CacheKey, float]:
     for name in metric_set.names:
         compares = metric_set.cards[name].compares
         indices = [i for i, task in enumerate(batch.tasks) if name in task.wanted]
-        for alike in _by_reference_size(batch, indices) if compares else [indices] if indices else []:
+        for alike in _by_reference(batch, indices) if compares else [indices] if indices else []:
             x = _joined(batch.pictures, alike)
             reference = _joined(batch.originals, alike) if compares else None
             for i, score in zip(alike, metric_set.measure(name, x, reference), strict=True):
@@ -238,17 +239,25 @@ def _measured(batch: _Batch, metric_set: MetricSet) -> dict[CacheKey, float]:
     return new_scores
 
 
-def _by_reference_size(batch: _Batch, indices: Sequence[int]) -> list[list[int]]:
-    """The indices of tasks that have a reference, grouped by its size: inputs of one batch may differ in size."""
+def _by_reference(batch: _Batch, indices: Sequence[int]) -> list[list[int]]:
+    """The indices of tasks that have a reference: those of one original together, the rest by its size.
+
+    Inputs of one batch may differ in size. Networks compute the features of an original once for all its pictures.
+    """
+    known = {index: original for index in indices if (original := batch.originals[index]) is not None}
+    uses = Counter(id(original) for original in known.values())
     found: dict[tuple[int, ...], list[int]] = {}
-    for index in indices:
-        if (original := batch.originals[index]) is not None:
-            found.setdefault(tuple(original.shape), []).append(index)
+    for index, original in known.items():
+        own = id(original) if uses[id(original)] > 1 else 0
+        found.setdefault((own, *original.shape), []).append(index)
     return list(found.values())
 
 
 def _joined(pictures: Sequence[Tensor | None], indices: Sequence[int]) -> Tensor:
+    """As one batch. A picture that stands for all of them is a view with a stride of 0, and not copied."""
     import torch
 
     chosen = [picture for place in indices if (picture := pictures[place]) is not None]
-    return chosen[0] if len(chosen) == 1 else torch.cat(chosen)
+    if all(picture is chosen[0] for picture in chosen):
+        return chosen[0].expand(len(chosen), -1, -1, -1)
+    return torch.cat(chosen)
