@@ -28,6 +28,8 @@ HELPS = [
     *[("score",), ("agree",), ("agree-labels",), ("metrics",), ("prepare",), ("check-sets",), ("train",)],
     *[("train-quality",), ("merge",), ("interpolate",), ("recipes",), ("recipes", "show")],
     *[("evaluate",), ("panel",), ("compare",)],
+    *[("study",), ("study", "create"), ("study", "serve"), ("study", "sheets"), ("study", "power"), ("study", "demo")],
+    *[("study", "import"), ("study", "analyze")],
 ]
 
 

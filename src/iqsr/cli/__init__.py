@@ -22,6 +22,7 @@ from iqsr.cli import (
     prepare,
     recipes,
     score,
+    study,
     train,
     train_quality,
     upscale,
@@ -118,6 +119,7 @@ app.command("train-quality", cls=Command)(train_quality.command)
 app.command("demo", cls=Command, help=demo.HELP)(demo.command)
 app.command("doctor", cls=Command, help=doctor.HELP)(doctor.command)
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(study.app, name="study")
 app.add_typer(weights.app, name="weights")
 
 

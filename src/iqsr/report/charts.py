@@ -101,7 +101,7 @@ def strip_chart(
     Returns:
         The chart.
     """
-    ticks = _ticks([value for scores in values.values() for value in scores])
+    ticks = round_ticks([value for scores in values.values() for value in scores])
     low, high = ticks[0], ticks[-1]
 
     def at(value: float) -> float:
@@ -133,7 +133,7 @@ def _strip(name: str, style: int, middle: float, places: np.ndarray, text: str) 
 def line_chart(title: str, curves: Mapping[str, Curve], styles: Mapping[str, int]) -> LineChart:
     """Curves of several runs by one figure. curves: by run, each of at least one finite point."""
     points = [point for curve in curves.values() for point in curve]
-    x_ticks, y_ticks = _ticks([x for x, _ in points], whole=True), _ticks([y for _, y in points])
+    x_ticks, y_ticks = round_ticks([x for x, _ in points], whole=True), round_ticks([y for _, y in points])
     right, bottom = WIDTH - _MARGIN, _LINES_HEIGHT - _AXIS
 
     def x_at(x: float) -> float:
@@ -166,7 +166,7 @@ def finite(points: Iterable[tuple[float, float | None]]) -> list[tuple[float, fl
     return [(x, y) for x, y in points if y is not None and isfinite(y)]
 
 
-def _ticks(values: Sequence[float], *, whole: bool = False) -> list[float]:
+def round_ticks(values: Sequence[float], *, whole: bool = False) -> list[float]:
     """Round numbers around all values, at least two."""
     from matplotlib.ticker import MaxNLocator
 

@@ -1,0 +1,1 @@
+"""The migrations of the schema of a study's database, for Alembic."""
