@@ -59,7 +59,7 @@ def test_it_prints_the_links_and_serves_them_until_it_is_stopped(study: Path) ->
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert said.splitlines()[0] == "0 of 8 answers · 0 raters at work, 0 done"
+    assert said.splitlines()[0] == "0 of 8 answers · raters at work: 0, done: 0"
     assert (
         said.splitlines()[-1] == "iqsr: stopped; every answer is stored; the same command goes on, with the same links"
     )

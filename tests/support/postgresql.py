@@ -76,7 +76,17 @@ def running_postgresql(fsync: str = "off") -> Iterator[PostgreSQL]:
     user = owner or getpass.getuser()
     try:
         run("initdb", "-D", data, "-U", user, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        run("pg_ctl", "-D", data, "-w", "-t", "120", "-o", f"-k {folder} -c listen_addresses='' -c fsync={fsync}", "start")
+        run(
+            "pg_ctl",
+            "-D",
+            data,
+            "-w",
+            "-t",
+            "120",
+            "-o",
+            f"-k {folder} -c listen_addresses='' -c fsync={fsync}",
+            "start",
+        )
         try:
             yield PostgreSQL(folder, user)
         finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -26,9 +25,11 @@ HEADERS = {
     b"x-robots-tag": b"noindex, nofollow",
     b"cross-origin-opener-policy": b"same-origin",
     b"cross-origin-resource-policy": b"same-origin",
+    b"cache-control": b"private, no-store",
 }
 _log = logging.getLogger("iqsr.study.server")
-_PRIVATE = b"private, no-store"
+_FORMS = {b"referrer-policy": b"same-origin"}
+"""Without a referrer, browsers would send the page's forms with `Origin: null`."""
 
 
 class Guard:
@@ -49,7 +50,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send)
+        answer = _Answer(send, scope["path"])
         refusal = self._refusal(scope)
         if refusal is None:
             body = await _read_body(receive, self._limits)
@@ -91,8 +92,6 @@ class Guard:
 def _foreign(path: str, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
     """Why a request that changes something does not come from a page of this server, or None."""
     site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
-    if site == b"same-origin" and origin == b"null":
-        origin = None  # what browsers send with a form under the referrer policy of HEADERS
     if site is None and origin is None:
         return 403, "Requests must say which site they come from (Origin or Sec-Fetch-Site)."
     if site not in (None, b"same-origin"):
@@ -140,20 +139,18 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 class _Answer:
     """Sends an answer, with the headers that every answer has."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, path: str) -> None:
         self.has_begun = False
         self._send = send
+        self._headers = HEADERS | (_FORMS if path == "/admin" else {})
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.has_begun = True
-            message["headers"] = [*_missing(message.get("headers", ())), *message.get("headers", ())]
+            given = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in given}
+            message["headers"] = [pair for pair in self._headers.items() if pair[0] not in names] + given
         await self._send(message)
-
-
-def _missing(present: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    names = {name.lower() for name, _ in present}
-    return [pair for pair in (HEADERS | {b"cache-control": _PRIVATE}).items() if pair[0] not in names]
 
 
 async def _refuse(send: Send, status: int, reason: str) -> None:

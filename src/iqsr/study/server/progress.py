@@ -58,7 +58,7 @@ class Progress:
     def line(self) -> str:
         """In one line."""
         begun = self.count("begun") + self.count("rating")
-        return f"{self.answered} of {self.total} answers · {begun} raters at work, {self.count('done')} done"
+        return f"{self.answered} of {self.total} answers · raters at work: {begun}, done: {self.count('done')}"
 
 
 def read_progress(session: Session, study: ServedStudy) -> Progress:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, cast
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import CursorResult, bindparam, delete, insert, select
 from sqlalchemy.orm import Session
 
 from iqsr.study.design import Kind, Trial
@@ -50,6 +50,8 @@ _EVENTS = (
     .where(EventRow.rater_id == bindparam("rater"))
     .order_by(EventRow.id)
 )
+
+_ADD = insert(EventRow.__table__)  # pyright: ignore[reportArgumentType]
 
 
 @dataclass
@@ -264,11 +266,11 @@ class Steps:
             raise Refused(422, "There is no such picture.")
 
     def _add(self, kind: str, trial: str, key: str | None, **facts: Any) -> None:
-        row = EventRow(rater_id=self.rater.id, trial=trial, kind=kind, key=key, at=now(), **facts)
-        self.session.add(row)
-        self.session.flush()
+        row = {"rater_id": self.rater.id, "trial": trial, "kind": kind, "key": key, "strength": "", "at": now()} | facts
+        added = self.session.execute(_ADD, row)
         if kind == "vote":
-            self._answered[trial] = _Event(row.id, trial, kind, key, row.choice)
+            (number,) = cast("CursorResult[Any]", added).inserted_primary_key or (0,)
+            self._answered[trial] = _Event(number, trial, kind, key, facts["choice"])
         else:
             del self._answered[trial]
 

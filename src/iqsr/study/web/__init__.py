@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-STATIC_FOLDER = Path(__file__).parent / "static"
-"""Style sheets, scripts and the icon. Nothing in it differs between studies or raters."""
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""The Content-Security-Policy under which all pages work."""
 
 
 def render_page(name: str, **values: Any) -> str:

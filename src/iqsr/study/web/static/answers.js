@@ -46,13 +46,15 @@ export class Answers {
     if (!this.#open) return;
     if (!this.#asksStrength || choice === null) return this.answer(choice, null);
     this.#mark(choice);
-    this.#strength.querySelector("button").focus();
+    this.#strength.focus({ preventScroll: true }); // not a button: a key that is held would press it
   }
 
   get shortcuts() {
     const choices = this.#buttons
       .filter(({ key }) => key)
-      .map(({ key, called, choice }) => ({ keys: [key.toLowerCase()], shown: key, text: called, run: () => this.choose(choice) }));
+      .map(({ key, called, choice }) => {
+        return { keys: [key.toLowerCase()], shown: key, text: called, run: () => this.choose(choice) };
+      });
     if (!this.#asksStrength) return choices;
     const strengths = [...this.#strength.querySelectorAll("button")].map(({ value }) => ({
       keys: [value[0]],

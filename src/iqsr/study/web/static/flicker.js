@@ -7,8 +7,11 @@ const HOLD_MS = 350; // pressed longer, the other picture is seen only as long a
 export class Flicker extends Mode {
   names = ["A", "B"];
   keys = ["A", "B"];
-  ways =
-    "Two pictures, A and B, take turns at one place. Press Space or tap the picture to see the other one; hold it down to see the other one only for that long. You can answer once you have seen both.";
+  ways = [
+    "Two pictures, A and B, take turns at one place.",
+    "Press Space or tap the picture to see the other one; hold it down to see the other one only for that long.",
+    "You can answer once you have seen both.",
+  ].join(" ");
   hint = "Press Space or tap to see the other picture";
   buttons = ["toggle"];
   #badge = document.getElementById("badge");

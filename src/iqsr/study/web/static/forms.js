@@ -27,7 +27,8 @@ export function answersOf(form, questions) {
 function field(question, index) {
   const { id, kind, text, required } = question;
   const note = required ? "" : " (optional)";
-  if (kind === "choice") return make("fieldset", { className: "field" }, make("legend", {}, text, note), radios(question));
+  if (kind === "choice")
+    return make("fieldset", { className: "field" }, make("legend", {}, text, note), radios(question));
   const control =
     kind === "number"
       ? make("input", { type: "number", step: "any", inputMode: "decimal" })

@@ -16,8 +16,8 @@ export function listen(stage, target) {
 
   const point = (event) => ({ x: event.clientX, y: event.clientY, type: event.pointerType });
   const middle = () => {
-    const all = [...pointers.values()];
-    return { x: all.reduce((sum, p) => sum + p.x, 0) / all.length, y: all.reduce((sum, p) => sum + p.y, 0) / all.length };
+    const [a, b] = pointers.values();
+    return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
   };
   const distance = () => {
     const [a, b] = pointers.values();

@@ -3,8 +3,11 @@
 import { Mode } from "./mode.js";
 
 export class Grid extends Mode {
-  ways =
-    "Choose the best of all pictures: click it, or press its digit. The corner button shows one picture large; with the arrow keys you change between large pictures. Zoom in with the wheel, two fingers or the + key, and drag to look around: all pictures move together.";
+  ways = [
+    "Choose the best of all pictures: click it, or press its digit.",
+    "The corner button shows one picture large; with the arrow keys you change between large pictures.",
+    "Zoom in with the wheel, two fingers or the + key, and drag to look around: all pictures move together.",
+  ].join(" ");
   buttons = ["all"];
   #large = null; // index of the picture that takes the stage
   #all = document.getElementById("all");
@@ -39,7 +42,8 @@ export class Grid extends Mode {
       return Math.min(stage.clientWidth / columns / view.picture.width, stage.clientHeight / rows / view.picture.height);
     };
     const all = panels.map((_, index) => index + 1);
-    stage.style.setProperty("--columns", all.reduce((best, columns) => (size(columns) > size(best) ? columns : best)));
+    const best = all.reduce((one, other) => (size(other) > size(one) ? other : one));
+    stage.style.setProperty("--columns", best);
   }
 
   reset() {
@@ -74,8 +78,9 @@ export class Grid extends Mode {
   }
 
   get shortcuts() {
+    const toggle = () => this.enlarge(this.#large === null ? 0 : null);
     return [
-      { keys: ["e"], shown: "E", text: "Show a picture large, or all again", run: () => this.enlarge(this.#large === null ? 0 : null) },
+      { keys: ["e"], shown: "E", text: "Show a picture large, or all again", run: toggle },
       { keys: ["Escape"], shown: "Esc", text: "Show all pictures", run: () => this.enlarge(null) },
       { shown: "← →", text: "Another large picture" },
     ];

@@ -18,7 +18,8 @@ export class Keyboard {
     );
     addEventListener("keydown", (event) => {
       if (!active() || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-      if (document.querySelector("dialog[open]") || event.target.closest("textarea, select, input:not([type=range])")) return;
+      if (document.querySelector("dialog[open]")) return;
+      if (event.target.closest("textarea, select, input:not([type=range])")) return;
       const step = ARROWS[event.key];
       if (step) {
         event.preventDefault();
@@ -27,7 +28,8 @@ export class Keyboard {
       }
       if (event.key === " " && event.target.closest("button")) return; // it presses that button
       if (!this.#switch.checked && event.key.length === 1 && event.key !== " ") return;
-      const found = this.#shortcuts.find(({ keys }) => keys?.includes(event.key.length === 1 ? event.key.toLowerCase() : event.key));
+      const pressed = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+      const found = this.#shortcuts.find(({ keys }) => keys?.includes(pressed));
       if (!found) return;
       event.preventDefault();
       if (!event.repeat || found.repeats) found.run(event);

@@ -28,7 +28,8 @@ function show(state) {
   if (state.title) document.title = state.title;
   const { step } = state;
   if (step === "rating") {
-    for (const [name, text] of Object.entries({ question: state.question, instructions: state.instructions, total: state.total, ways: rating.furnish(state) }))
+    const { question, instructions, total } = state;
+    for (const [name, text] of Object.entries({ question, instructions, total, ways: rating.furnish(state) }))
       for (const place of document.querySelectorAll(`[data-${name}]`)) place.textContent = text;
     instructed ||= state.answered > 0;
     if (!instructed) return turnTo("instructions");
@@ -45,7 +46,6 @@ function show(state) {
 
 /** Show a section; whoever reads by ear or keyboard goes on at its head. */
 function turnTo(name) {
-  document.body.dataset.now = name;
   const shown = sections.find((section) => !section.hidden);
   for (const section of sections) section.hidden = section.dataset.step !== name;
   if (shown?.dataset.step === name) return;
@@ -93,7 +93,7 @@ async function load() {
   return after;
 }
 
-/** An answer of an earlier visit that the server does not want is dropped: the rater sees the trial and answers anew. */
+/** An answer of an earlier visit that the server does not want is dropped: the rater answers anew. */
 function unlessRefused(error) {
   if (error instanceof Refused) return api.state();
   throw error;

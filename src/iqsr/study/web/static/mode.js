@@ -51,5 +51,8 @@ export class Mode {
 }
 
 export class Side extends Mode {
-  ways = "Two pictures are next to each other. Zoom in with the wheel, two fingers or the + key, and drag to look around: both move together.";
+  ways = [
+    "Two pictures are next to each other.",
+    "Zoom in with the wheel, two fingers or the + key, and drag to look around: both move together.",
+  ].join(" ");
 }

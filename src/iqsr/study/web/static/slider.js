@@ -6,8 +6,11 @@ const REACH_PX = { mouse: 16, pen: 24, touch: 32 }; // so near a drag takes the 
 const KEY_STEP = 2;
 
 export class Slider extends Mode {
-  ways =
-    "Two pictures lie in one frame: left of the line is the left picture, right of it the right one. Drag the line, or use the arrow keys. Zoom in with the wheel, two fingers or the + key; drag beside the line to look around.";
+  ways = [
+    "Two pictures lie in one frame: left of the line is the left picture, right of it the right one.",
+    "Drag the line, or use the arrow keys.",
+    "Zoom in with the wheel, two fingers or the + key; drag beside the line to look around.",
+  ].join(" ");
   #input = document.getElementById("split");
   #divider = document.getElementById("divider");
 

@@ -1,4 +1,4 @@
-/* Which part of a picture is seen, and how large. All lengths are device pixels, so that 1:1 is exact on every screen. */
+/* Which part of a picture is seen, and how large. All lengths are device pixels: 1:1 is exact on every screen. */
 
 export const LARGEST_ZOOM = 8;
 const STEPS = [1, 2, 3, 4, 6, 8];
