@@ -41,7 +41,8 @@ def test_the_normal_interval_is_the_papers() -> None:
 
 def test_shares_without_spread() -> None:
     same, even, one = (summarise_shares(np.array(shares)) for shares in ([0.8] * 4, [0.5] * 4, [0.7]))
-    assert (same.t, same.p, same.interval) == (np.inf, 0, (0.8, 0.8))
+    assert (same.mean, same.standard_error, same.t, same.p) == (0.8, 0, np.inf, 0)
+    assert np.isnan([*same.interval, *same.interval_normal]).all()
     assert np.isnan([even.t, even.p]).all()
     assert np.isnan([one.standard_error, one.t, one.p, *one.interval]).all()
 

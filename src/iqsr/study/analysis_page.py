@@ -184,6 +184,8 @@ def _rater_cells(one: Preference) -> list[Cell]:
         return [Cell(percent(test.mean), "one rater"), Cell("–")]
     spread = f"{percents(test.interval)}\n{percents(test.interval_normal)} normal"
     middle = f"median {percent(test.median)}, SE {percent(test.standard_error)}"
+    if isnan(test.interval[0]):
+        spread = "all raters alike"
     return [Cell(percent(test.mean), f"{middle}\n{spread}"), Cell(t_text(test))]
 
 

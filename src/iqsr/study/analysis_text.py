@@ -59,11 +59,12 @@ def _of_pair(one: Preference) -> list[str]:
     said: list[str] = []
     test = one.raters
     if test is not None and test.raters > 1:
+        ends = f"{percents(test.interval)} by Student's t, {percents(test.interval_normal)} by the normal distribution"
+        interval = "" if isnan(test.interval[0]) else f"; 95 % CI {ends}"
         said.append(
             f"They preferred {one.first} to {one.second} in a mean of {percent(test.mean)} of their votes (median "
             f"{percent(test.median)}, standard error {percent(test.standard_error)}; one-sided one-sample t-test "
-            f"against 50 %: {t_text(test)}; 95 % CI {percents(test.interval)} by Student's t, "
-            f"{percents(test.interval_normal)} by the normal distribution)."
+            f"against 50 %: {t_text(test)}{interval})."
         )
     over = f" (95 % interval {percents(one.interval)}, bootstrap over {' and '.join(one.over)})" if one.over else ""
     said.append(f"{one.first} has {percent(one.tally.share)} of all votes against {one.second}{over}.")

@@ -37,8 +37,8 @@ class ShareSummary:
 def summarise_shares(shares: Values) -> ShareSummary:
     """The paper's figures. shares: (raters,) in [0, 1], one share each, all finite, at least one.
 
-    Where all raters have the same share, the test has no spread to compare with: t is infinite and p 0 or 1, or both
-    are NaN if that share is 0.5.
+    Where all raters have the same share, the test has no spread to compare with: there is no interval, t is infinite
+    and p 0 or 1, or both are NaN if that share is 0.5.
     """
     from scipy import stats
 
@@ -46,10 +46,10 @@ def summarise_shares(shares: Values) -> ShareSummary:
     if n < 2:
         return ShareSummary(n, mean, median, nan, nan, nan, nan, (nan, nan), (nan, nan))
     error = float(stats.sem(shares))
-    if np.ptp(shares) == 0:
+    if np.ptp(shares) < 1e-12:
         t = nan if mean == 0.5 else copysign(inf, mean - 0.5)
         p = nan if mean == 0.5 else float(mean < 0.5)
-        return ShareSummary(n, mean, median, 0.0, t, p, nan if mean == 0.5 else 0.0, (mean, mean), (mean, mean))
+        return ShareSummary(n, mean, median, 0.0, t, p, nan if mean == 0.5 else 0.0, (nan, nan), (nan, nan))
     upper: Any = stats.ttest_1samp(shares, 0.5, alternative="greater")
     both: Any = stats.ttest_1samp(shares, 0.5)
     student = stats.t.interval(CONFIDENCE, n - 1, loc=mean, scale=error)
