@@ -51,7 +51,7 @@ def by_hand(outputs: list[str], originals: list[str], name: str = NAME) -> float
 def value(found: Evaluation, model: str, metric: str = NAME) -> float:
     rows = found.scores[(found.scores["model"] == model) & (found.scores["metric"] == metric)]
     assert rows["image"].tolist() == [""]
-    return float(rows["score"].to_list()[0])
+    return float(rows["score"].tolist()[0])
 
 
 def test_it_is_one_number_of_all_outputs_against_all_originals() -> None:
