@@ -42,7 +42,7 @@ def test_lower_is_better_for_distances_and_statistics_and_higher_for_the_others(
     distances = {"lpips", "lpips-vgg", "stlpips", "stlpips-vgg", "dists"}
     statistics = {"niqe", "niqe_matlab", "ilniqe", "brisque", "brisque_matlab", "pi", "piqe"}
     similarities = {"psnr", "psnr-y", "ssim", "ssim-y", "ms_ssim"}
-    own = {"laplacian", "srq", "srq-holdout", "musiq", "musiq-spaq", "musiq-paq2piq", "musiq-ava"}
+    own = {"laplacian", "srq", "srq-2", "srq-holdout", "musiq", "musiq-spaq", "musiq-paq2piq", "musiq-ava"}
     known = distances | similarities | own | set(TABLE_6)
     assert {name for name in known if not card(name).higher_is_better} == distances | statistics
 
@@ -120,7 +120,7 @@ def test_capitals_do_not_matter(name: str, found: str):
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("PSNRY", "psnr-y"), ("SSIM_", "ssim"), ("LPIPSVGG", "lpips-vgg"), ("piq", "piqe"), ("srq2", "srq")],
+    [("PSNRY", "psnr-y"), ("SSIM_", "ssim"), ("LPIPSVGG", "lpips-vgg"), ("piq", "piqe"), ("srq2", "srq-2")],
 )
 def test_an_unknown_metric_names_a_few_the_nearest_first(name: str, nearest: str):
     with pytest.raises(UnknownNameError) as error:

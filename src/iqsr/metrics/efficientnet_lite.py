@@ -23,6 +23,10 @@ _STAGES = (
 _FEATURE_STAGES = (0, 1, 2, 4, 6)
 CHANNELS = tuple(_STAGES[number][4] for number in _FEATURE_STAGES)
 """Channels of the five feature maps, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture's size."""
+WIDTHS = tuple(stage[4] for stage in _STAGES)
+"""Channels of all seven stages."""
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's mean and deviation of red, green and blue."""
 _EPSILON = 1e-3
 
 
@@ -49,6 +53,14 @@ class EfficientNetLite0(nn.Module):
             x = stage(x)
             if number in _FEATURE_STAGES:
                 features.append(x)
+        return features
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """x: (N, 3, H, W). Returns the results of all seven stages, the finest first."""
+        x, features = F.relu6(self.conv_stem(x)), list[Tensor]()
+        for stage in self.blocks:
+            x = stage(x)
+            features.append(x)
         return features
 
     def load_unfolded(self, values: Iterable[Tensor]) -> None:

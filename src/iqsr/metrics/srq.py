@@ -19,11 +19,10 @@ from iqsr.finite import not_finite
 from iqsr.io.model_files import identify_file
 from iqsr.metrics.card import MetricCard, Precision
 from iqsr.metrics.dense import DenseHead, Prediction, Predictor, penalise_blank_areas
-from iqsr.metrics.efficientnet_lite import CHANNELS, EfficientNetLite0
+from iqsr.metrics.efficientnet_lite import CHANNELS, MEAN, STD, EfficientNetLite0
 
 MINIMUM_SIZE = 64
 """The minimum height and width in pixels."""
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Srq(Predictor):
@@ -43,7 +42,7 @@ class Srq(Predictor):
             raise UsageError(
                 f"srq expected (N, 3, H, W) of at least {MINIMUM_SIZE}x{MINIMUM_SIZE}, got {tuple(x.shape)}"
             )
-        mean, std = (x.new_tensor(t).view(1, 3, 1, 1) for t in (_MEAN, _STD))
+        mean, std = (x.new_tensor(t).view(1, 3, 1, 1) for t in (MEAN, STD))
         features = self.trunk(((x - mean) / std).contiguous(memory_format=torch.channels_last))
         prediction = self.head(features, (features[2].shape[2], features[2].shape[3]))
         return penalise_blank_areas(prediction, x)
