@@ -27,7 +27,7 @@ HELPS = [
     *[(), ("upscale",), ("export",), ("weights",), ("weights", "import"), ("weights", "fetch")],
     *[("score",), ("agree",), ("agree-labels",), ("metrics",), ("prepare",), ("check-sets",), ("train",)],
     *[("train-quality",), ("merge",), ("interpolate",), ("recipes",), ("recipes", "show")],
-    *[("evaluate",), ("panel",), ("compare",)],
+    *[("evaluate",), ("merge-shards",), ("panel",), ("compare",), ("demo",), ("doctor",)],
     *[("study",), ("study", "create"), ("study", "serve"), ("study", "sheets"), ("study", "power"), ("study", "demo")],
     *[("study", "import"), ("study", "analyze")],
 ]

@@ -52,7 +52,7 @@ def test_the_options_that_commands_share_are_known() -> None:
     assert [
         *("--accept-data", "--cache", "--data", "--device", "--dry-run", "--format", "--json", "--lr", "--metrics"),
         *("--model", "--models", "--no-cache", "--output", "--overwrite", "--pairs", "--port"),
-        *("--precision", "--raters", "--resume", "--scale", "--scenes", "--seed", "--set"),
+        *("--precision", "--raters", "--resume", "--scale", "--scenes", "--seed", "--set", "--shard"),
     ] == SHARED
 
 
@@ -92,11 +92,11 @@ def test_a_shared_option_stands_in_one_panel_of_the_help(name: str) -> None:
 def test_output_has_a_short_form_and_a_metavar_that_says_what_it_is() -> None:
     metavars = {command: option.metavar for command, option in options() if "--output" in option.opts}
     assert metavars == {
-        "upscale": "OUT",
+        **dict.fromkeys(("upscale", "merge-shards"), "OUT"),
         **dict.fromkeys(("score", "export", "merge", "interpolate", "panel", "compare"), "FILE"),
         **dict.fromkeys(("agree", "agree-labels", "evaluate", "prepare", "train", "train-quality"), "DIR"),
         **dict.fromkeys(("study create", "study sheets", "study demo"), "DIR"),
-        "study analyze": "DIR",
+        **dict.fromkeys(("study analyze", "demo"), "DIR"),
     }
 
 
@@ -105,7 +105,9 @@ def test_every_option_of_a_value_has_a_metavar() -> None:
     assert [(command, option.opts) for command, option in options() if not option.is_flag and not option.metavar] == []
 
 
-@pytest.mark.parametrize("command", ["score", "agree", "agree-labels", "export", "merge", "interpolate", "prepare"])
+@pytest.mark.parametrize(
+    "command", ["score", "agree", "agree-labels", "export", "merge", "interpolate", "prepare", "merge-shards"]
+)
 def test_no_command_writes_to_standard_output(iqsr: Run, command: str) -> None:
     ended = iqsr(command, "a", *(["b"] if command == "interpolate" else []), "-o", "-")
     line = "iqsr: cannot write to standard output ('-'): name a file or folder\n"

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from iqsr.images.find import find_pictures
+from iqsr.io.shards import Shard
 from iqsr.io.weights import locate
+from iqsr.scoring import MetricSet
+from iqsr.scoring.shards import score_shard
 from support.agreement_samples import save_noise
 from support.cli_pictures import FAST
 from support.command_lines import app_group
@@ -15,8 +19,9 @@ from support.hggt_samples import N, P, S, add_set
 from support.report_samples import run_folder
 
 MODEL = "realesr-animevideov3"
-GO_ON = {"evaluate", "prepare", "train", "train-quality"}
-"""Commands of which a folder goes on: `prepare` and `evaluate` with the same command, trainings as their help says."""
+GO_ON = {"demo", "evaluate", "prepare", "train", "train-quality"}
+"""Commands of which a folder goes on: `prepare` and `evaluate` with the same command, trainings as their help says; the
+demo makes its page anew."""
 
 WRITERS = {
     "upscale": (("upscale", "0.png", "-o", "new/o.png", *FAST), ["new/o.png"]),
@@ -40,6 +45,7 @@ WRITERS = {
     ),
     "panel": (("panel", "a=0.png", "b=1.png", "-o", "new/p.png"), ["new/p.png"]),
     "compare": (("compare", "runs/a", "runs/b", "-o", "new/c.html"), ["new/c.html"]),
+    "merge-shards": (("merge-shards", "t.csv.shards", "-o", "new/t.csv"), ["new/t.csv"]),
     "merge": (("merge", "run", "-o", "new/m.safetensors"), ["new/m.safetensors"]),
 }
 
@@ -85,6 +91,7 @@ def inputs(plain_model: Path) -> None:
     add_set(Path("Train"), "1-0-0", ((P, S, S, N),) * 3)
     for file in Path("Train/images/0-20193").rglob("*.png"):
         save_noise(str(file), 9)
+    score_shard(find_pictures(["in"]), MetricSet(["laplacian"]), Path("t.csv"), Shard(1, 1))
     shutil.copy(plain_model, "a.safetensors")
     shutil.copy(plain_model, "run/weights.safetensors")
 

@@ -19,6 +19,7 @@ from iqsr.scoring.files import scores_of
 from iqsr.scoring.metric_set import MetricSet, default_metrics
 
 Key = TypeVar("Key")
+Scores = NDArray[np.float64]
 OnProgress = Callable[[int, int], None]
 """Called with the number of pictures that are scored, and of all."""
 
@@ -52,19 +53,30 @@ def agreement(
         WeightsError: If a metric's weights are not here.
     """
     cards = cards_of(metrics)
+    given = given_pairs(pairs, cards)
+    references = given.reference or (None,) * len(given)
+    pictures = [
+        PictureAndReference(*one) for side in (given.first, given.second) for one in zip(side, references, strict=True)
+    ]
+    scores = score_all(pictures, cards, ScoringOptions(device, precision, cache, on_progress))
+    sides = sides_of(scores, len(given))
+    return compare_pairs(sides, given.share_first, {name: about.higher_is_better for name, about in cards.items()})
+
+
+def given_pairs(pairs: str | Path | Pairs, cards: Mapping[str, MetricCard]) -> Pairs:
+    """The pairs, read where they are a file. UsageError where a metric compares and a pair has no reference."""
     full = [name for name, about in cards.items() if about.compares]
     given = pairs if isinstance(pairs, Pairs) else read_pairs(Path(pairs), with_reference=bool(full))
     if full and given.reference is None:
         raise UsageError(f"to compare with an original ({', '.join(full)}), the pairs need a column 'reference'")
     if full and None in (given.reference or ()):
         raise UsageError(f"to compare with an original ({', '.join(full)}), every pair needs a reference")
-    references = given.reference or (None,) * len(given)
-    pictures = [
-        PictureAndReference(*one) for side in (given.first, given.second) for one in zip(side, references, strict=True)
-    ]
-    scores = score_all(pictures, cards, ScoringOptions(device, precision, cache, on_progress))
-    sides = {name: (both[: len(given)], both[len(given) :]) for name, both in scores.items()}
-    return compare_pairs(sides, given.share_first, {name: about.higher_is_better for name, about in cards.items()})
+    return given
+
+
+def sides_of(scores: Mapping[str, Scores], pairs: int) -> dict[str, tuple[Scores, Scores]]:
+    """By metric, the scores of the first and of the second pictures. scores: of all first ones, then of the second."""
+    return {name: (both[:pairs], both[pairs:]) for name, both in scores.items()}
 
 
 def misalignments(
@@ -134,12 +146,23 @@ def cards_of(metrics: Sequence[str] | None) -> dict[str, MetricCard]:
 
 def score_all(
     pictures: Sequence[PictureAndReference], cards: Mapping[str, MetricCard], options: ScoringOptions
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Scores]:
     """Scores by metric, in the order of `pictures`. A picture that is listed several times is measured once.
 
     A no-reference metric measures a picture with several originals once, too. Raises PictureError for pictures without
     a score, with their number, after all others are measured; and the errors of `load_metric`.
     """
+    scores, failed = try_to_score_all(pictures, cards, options)
+    if failed:
+        more = f" ({len(failed):,} such pictures; all other scores are there)" if len(failed) > 1 else ""
+        raise PictureError(f"a picture has no score: {next(iter(failed.values()))}{more}")
+    return scores
+
+
+def try_to_score_all(
+    pictures: Sequence[PictureAndReference], cards: Mapping[str, MetricCard], options: ScoringOptions
+) -> tuple[dict[str, Scores], dict[Path, str]]:
+    """`score_all` without its PictureError: a score that is missing is NaN. Also the reason of each picture without."""
     full = [name for name, about in cards.items() if about.compares]
     both, alone = _indices(pictures), _indices([one.picture for one in pictures])
     found = {name: np.full(len(both if name in full else alone), np.nan) for name in cards}
@@ -151,11 +174,9 @@ def score_all(
                 found[name][both[one] if name in full else alone[one.picture]] = score
             if errors:
                 failed.setdefault(one.picture, errors[0])
-    if failed:
-        more = f" ({len(failed):,} such pictures; all other scores are there)" if len(failed) > 1 else ""
-        raise PictureError(f"a picture has no score: {next(iter(failed.values()))}{more}")
-    of_both, of_alone = np.array([both[one] for one in pictures]), np.array([alone[one.picture] for one in pictures])
-    return {name: values[of_both if name in full else of_alone] for name, values in found.items()}
+    of_both = np.array([both[one] for one in pictures], np.intp)
+    of_alone = np.array([alone[one.picture] for one in pictures], np.intp)
+    return {name: values[of_both if name in full else of_alone] for name, values in found.items()}, failed
 
 
 def _indices(items: Iterable[Key]) -> dict[Key, int]:

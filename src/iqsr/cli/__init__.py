@@ -17,6 +17,7 @@ from iqsr.cli import (
     export,
     interpolate,
     merge,
+    merge_shards,
     metrics,
     panel,
     prepare,
@@ -69,6 +70,8 @@ HELP = """Enlarge pictures with super-resolution networks, without seams.
 
   iqsr merge runs/ft -o sharper.safetensors
 
+  iqsr merge-shards scores.csv.shards/ -o scores.csv
+
   iqsr interpolate realesrgan-x4plus runs/ft -o between.safetensors
 
   iqsr demo
@@ -111,6 +114,7 @@ app.command("agree-labels", cls=Command, help=agree_labels.HELP)(agree_labels.co
 app.command("metrics", cls=Command, help=metrics.HELP)(metrics.command)
 app.command("export", cls=Command)(export.command)
 app.command("merge", cls=Command)(merge.command)
+app.command("merge-shards", cls=Command, help=merge_shards.HELP)(merge_shards.command)
 app.command("interpolate", cls=Command)(interpolate.command)
 app.command("prepare", cls=Command, help=prepare.HELP)(prepare.command)
 app.command("check-sets", cls=Command, help=check_sets.HELP)(check_sets.command)

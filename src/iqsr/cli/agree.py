@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,11 +15,15 @@ from iqsr.cli.options import (
     NoCache,
     Overwrite,
     ScorePrecision,
+    ShardOption,
     json_option,
     output_option,
 )
-from iqsr.cli.outputs import check_outputs, list_written
+from iqsr.cli.outputs import check_outputs, list_shard, list_written, shard_output
 from iqsr.cli.parsing import metric_names, score_cache
+
+if TYPE_CHECKING:
+    from iqsr.agreement import Agreement
 
 HELP = """Do metrics agree with people?
 
@@ -54,24 +58,51 @@ def command(
     no_cache: NoCache = False,
     device: Device = "auto",
     precision: ScorePrecision = "fp32",
+    shard: ShardOption = None,
     as_json: Annotated[bool, json_option("everything, as one object.")] = False,
 ) -> None:
     """Compare metrics with people on pairs (see HELP)."""
     from iqsr.agreement import agreement, report
+    from iqsr.agreement.shards import agreement_shard
     from iqsr.cli.picture_bar import PictureBar
     from iqsr.scoring.metric_set import check_precision
 
-    if output is not None:
+    if output is not None and shard is None:
         check_outputs((output / name for name in report.AGREEMENT_FILES), overwrite=overwrite)
     names, remembered, chosen = metric_names(metrics), score_cache(cache, no_cache), check_precision(precision)
+    if shard is not None:
+        whole = shard_output(output)
+        with interruptible(how_to_go_on(no_cache=no_cache)), PictureBar() as bar:
+            part = agreement_shard(
+                pairs,
+                names,
+                whole,
+                shard,
+                device=device,
+                precision=chosen,
+                cache=remembered,
+                overwrite=overwrite,
+                on_progress=bar.update,
+            )
+        list_shard(part)
+        if part.failed:
+            raise typer.Exit(1)
+        return
     with interruptible(how_to_go_on(no_cache=no_cache)), PictureBar() as bar:
         found = agreement(pairs, names, device=device, precision=chosen, cache=remembered, on_progress=bar.update)
     origin = report.origin_of(pairs, found.accuracy, chosen)
     if as_json:
         typer.echo(report.json_text(report.agreement_document(found, origin)), nl=False)
     else:
-        typer.echo(report.agreement_markdown(found, widest=_WIDEST), nl=False)
-        if len(found.accuracy) > _WIDEST and output is None:
-            typer.echo(f"\nThe matrix of {len(found.accuracy)} metrics is too wide for here: see -o DIR.")
+        print_agreement(found, written=output is not None)
     if output is not None:
         list_written(report.write_agreement(found, output, origin))
+
+
+def print_agreement(found: Agreement, *, written: bool) -> None:
+    """Print the tables. written: whether there is a file of a matrix that is too wide for a terminal."""
+    from iqsr.agreement import report
+
+    typer.echo(report.agreement_markdown(found, widest=_WIDEST), nl=False)
+    if len(found.accuracy) > _WIDEST and not written:
+        typer.echo(f"\nThe matrix of {len(found.accuracy)} metrics is too wide for here: see -o DIR.")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iqsr.cli.interrupt import interruptible
-from iqsr.cli.options import COMPUTING, FILES, Cache, Device, NoCache, output_option, precision_option
+from iqsr.cli.options import COMPUTING, FILES, Cache, Device, NoCache, ShardOption, output_option, precision_option
+from iqsr.cli.outputs import list_shard
 from iqsr.cli.parsing import output_path, score_cache
 from iqsr.cli.progress import printable
 from iqsr.errors import UsageError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from iqsr.evaluation import Evaluation, EvaluationRecipe, Problem
+    from iqsr.io.shards import Shard
 
 HELP = """Compare models on a data set: outputs, scores, and what each number is.
 
@@ -44,7 +46,7 @@ is reported and the rest goes on (1). --strict ends it at the first of these.
   iqsr evaluate results/evaluation.toml
 """
 
-_BESIDE_RECIPE = {"recipe", "output", "device", "strict", "cache", "no_cache", "paper"}
+_BESIDE_RECIPE = {"recipe", "output", "device", "strict", "cache", "no_cache", "paper", "shard"}
 """What may be given with a recipe: where results go and how they are computed, not what is evaluated."""
 _GO_ON = "the same command goes on from here"
 _SET = "The set"
@@ -130,6 +132,7 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="End at the first problem.", rich_help_panel=COMPUTING)
     ] = False,
+    shard: ShardOption = None,
     paper: Annotated[
         int | None,
         typer.Option("--paper", metavar="N", help="Show the published rows of table 7 or 8 of arXiv:2504.18524, too."),
@@ -147,7 +150,7 @@ def command(
     """Evaluate models (see HELP)."""
     from iqsr.evaluation.recipe import checked, named, read_evaluation_recipe
 
-    how = _Options(device, strict, score_cache(cache, no_cache), paper or paper_table)
+    how = _Options(device, strict, score_cache(cache, no_cache), paper or paper_table, shard)
     if recipe is not None:
         _refuse_beside(recipe, context)
         _evaluate(read_evaluation_recipe(recipe), output or recipe.parent, how)
@@ -233,35 +236,47 @@ class _Options:
     strict: bool
     cache: Path | None
     paper: int | None
+    shard: Shard | None
 
 
 def _evaluate(recipe: EvaluationRecipe, out: Path, options: _Options) -> None:
     from iqsr.cli.progress import StageBars
     from iqsr.evaluation.api import evaluate_recipe
-    from iqsr.evaluation.report import REPORT_FILE
     from iqsr.evaluation.run import Setting
-    from iqsr.evaluation.tables import MARKDOWN_FILE
-
-    def report(problem: Problem) -> None:
-        print(printable(f"iqsr: {problem.text}"), file=sys.stderr)
+    from iqsr.evaluation.shards import evaluate_shard
 
     with interruptible(_GO_ON), StageBars() as bars:
-        found = evaluate_recipe(
-            recipe,
-            out,
-            Setting(
-                device=options.device,
-                cache=options.cache,
-                strict=options.strict,
-                on_progress=lambda what, done, total: bars.stage(what, done, total, {}),
-                on_problem=report,
-            ),
-            paper=options.paper,
+        setting = Setting(
+            device=options.device,
+            cache=options.cache,
+            strict=options.strict,
+            on_progress=lambda what, done, total: bars.stage(what, done, total, {}),
+            on_problem=print_problem,
         )
-    print_table(found)
-    typer.echo(printable(f"tables: {out / MARKDOWN_FILE}; report: {out / REPORT_FILE}"))
+        if options.shard is None:
+            part, found = None, evaluate_recipe(recipe, out, setting, paper=options.paper)
+        else:
+            part, found = evaluate_shard(recipe, out, options.shard, setting, paper=options.paper)
+    if part is None:
+        print_found(found, out)
+    else:
+        list_shard(part)
     if found.problems:
         raise typer.Exit(1)
+
+
+def print_problem(problem: Problem) -> None:
+    """One line to standard error."""
+    print(printable(f"iqsr: {problem.text}"), file=sys.stderr)
+
+
+def print_found(found: Evaluation, out: Path) -> None:
+    """The table of means, and where tables and report are."""
+    from iqsr.evaluation.report import REPORT_FILE
+    from iqsr.evaluation.tables import MARKDOWN_FILE
+
+    print_table(found)
+    typer.echo(printable(f"tables: {out / MARKDOWN_FILE}; report: {out / REPORT_FILE}"))
 
 
 def print_table(found: Evaluation) -> None:

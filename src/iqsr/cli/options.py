@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from iqsr.cli.parsing import output_path
+from iqsr.io.shards import Shard, shard_of
 
 COMPUTING, FILES, PRINTING = "How it is computed", "Files", "Output of the command"
 """Panels of the help, in which options of a kind stand together."""
@@ -74,6 +75,16 @@ Metrics = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=FILES)]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Go on where a run stopped.", rich_help_panel=FILES)
+]
+ShardOption = Annotated[
+    Shard | None,
+    typer.Option(
+        "--shard",
+        parser=shard_of,
+        metavar="I/N",
+        help="Do part I of N, into OUT.shards; slurm: this task of the array. Then `iqsr merge-shards`.",
+        rich_help_panel=COMPUTING,
+    ),
 ]
 Cache = Annotated[
     Path | None,

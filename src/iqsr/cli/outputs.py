@@ -1,11 +1,14 @@
 """One rule for files that exist: no command replaces one unless --overwrite says so, and it says so before any work."""
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import typer
 
+from iqsr.cli.progress import printable
 from iqsr.errors import UsageError
+from iqsr.io.shards import ShardPart
 
 
 def check_outputs(files: Iterable[Path], *, overwrite: bool) -> None:
@@ -30,3 +33,21 @@ def list_written(files: Iterable[Path]) -> None:
     """Name the files on standard error: standard output may be a table for another program."""
     for file in files:
         typer.echo(f"wrote {file}", err=True)
+
+
+def shard_output(output: Path | None) -> Path:
+    """The output that all shards together make. UsageError where none is named."""
+    if output is None:
+        raise UsageError("--shard writes to OUT.shards: say with -o where the results go")
+    return output
+
+
+def list_shard(part: ShardPart) -> None:
+    """Say on standard error what is in the shard, and how shards become one result."""
+    count, whole = len(part.units), part.folder.parent
+    if not part.units:
+        said = f"shard {part.shard}: none of {part.total} is in it; its manifest is there"
+    else:
+        said = f"shard {part.shard}: {count} of {part.total} in {part.folder}"
+    joined = whole.with_name(whole.name.removesuffix(".shards"))
+    print(printable(f"{said}; when all are: iqsr merge-shards {whole} -o {joined}"), file=sys.stderr)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iqsr.cli.interrupt import interruptible
-from iqsr.cli.options import RECIPE_HELP, Device, Workers, output_option, set_option
+from iqsr.cli.options import RECIPE_HELP, Device, ShardOption, Workers, output_option, set_option
+from iqsr.cli.outputs import list_shard
 from iqsr.cli.progress import StageBars, printable
 from iqsr.configs import DEFAULT_PREPARE
 
@@ -43,19 +44,34 @@ def command(
     changes: Annotated[list[str] | None, set_option("patches.crop=256")] = None,
     workers: Workers = 1,
     device: Device = "auto",
+    shard: ShardOption = None,
 ) -> None:
     """Prepare a data set (see HELP)."""
     from iqsr.preparation import PrepareRecipe, prepare
+    from iqsr.preparation.shards import prepare_shard
     from iqsr.recipes import read_recipe
 
     settings = read_recipe(recipe, PrepareRecipe, changes or [])
     with interruptible("the same command goes on from here"), StageBars() as bars:
         report = _PhotoReport(bars)
-        summary = prepare(photos, output, settings, workers=workers, device=device, on_photo=report)
-    for line in _summary_lines(summary, output, settings.patches.crop):
-        typer.echo(line)
+        part = None
+        if shard is None:
+            summary = prepare(photos, output, settings, workers=workers, device=device, on_photo=report)
+        else:
+            part, summary = prepare_shard(
+                photos, output, settings, shard, workers=workers, device=device, on_photo=report
+            )
+    print_summary(summary, output if part is None else part.output, settings.patches.crop)
+    if part is not None:
+        list_shard(part)
     if summary.failed:
         raise typer.Exit(1)
+
+
+def print_summary(summary: Summary, folder: Path, crop: int) -> None:
+    """Say what is in the folder now."""
+    for line in _summary_lines(summary, folder, crop):
+        typer.echo(line)
 
 
 def _summary_lines(summary: Summary, folder: Path, crop: int) -> Iterator[str]:

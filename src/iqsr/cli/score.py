@@ -18,16 +18,20 @@ from iqsr.cli.options import (
     NoCache,
     Overwrite,
     ScorePrecision,
+    ShardOption,
     json_option,
     output_option,
 )
-from iqsr.cli.outputs import check_outputs
+from iqsr.cli.outputs import check_outputs, list_shard, shard_output
 from iqsr.cli.parsing import metric_names, output_path, score_cache
+from iqsr.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from iqsr.cli.picture_bar import PictureBar
-    from iqsr.scoring import MetricSet, PictureScores
-    from iqsr.scoring.references import References
+    from iqsr.scoring import PictureScores
+    from iqsr.scoring.table import Row
 
 HELP = """Score pictures with image-quality metrics.
 
@@ -88,20 +92,25 @@ def command(
             rich_help_panel=COMPUTING,
         ),
     ] = 0,
+    shard: ShardOption = None,
     as_json: Annotated[bool, json_option("one object with pictures and summary.")] = False,
 ) -> None:
     """Score pictures (see HELP)."""
     from iqsr.cli.picture_bar import PictureBar
     from iqsr.images.find import find_pictures
     from iqsr.scoring import MetricSet, write_table
-    from iqsr.scoring.files import references_for
+    from iqsr.scoring.files import references_for, score_found
     from iqsr.scoring.metric_set import check_precision
     from iqsr.scoring.quality_map import check_map_metric, plan_maps, write_maps
-    from iqsr.scoring.table import check_table, to_table
+    from iqsr.scoring.shards import score_shard
+    from iqsr.scoring.table import check_table, rows_of, to_table
 
     if output is not None:
         check_table(output)
-        check_outputs([output], overwrite=overwrite)
+        check_outputs([output] if shard is None else [], overwrite=overwrite)
+    if shard is not None and map_folder is not None:
+        raise UsageError("--map and --shard exclude each other: make the maps without shards")
+    whole = None if shard is None else shard_output(output)
     remembered, names = score_cache(cache, no_cache), metric_names(metrics)
     if map_folder is not None:
         check_map_metric()
@@ -112,42 +121,49 @@ def command(
     found = find_pictures(inputs, exclude=map_folder, on_unread=unread.append)
     maps = {} if map_folder is None else plan_maps(found, map_folder)
     check_outputs(maps.values(), overwrite=overwrite)
-    failed = 0
+    failed, part = 0, None
     with interruptible(how_to_go_on(no_cache=no_cache, files_written=bool(maps))), PictureBar() as bar:
-        scored = _score(found, metric_set, references, remembered, bar)
-        if output is not None:
+        if shard is not None and whole is not None:
+            part, scored = score_shard(
+                found,
+                metric_set,
+                whole,
+                shard,
+                references=references,
+                cache=remembered,
+                overwrite=overwrite,
+                on_progress=_shown_by(bar),
+            )
+        else:
+            scored = score_found(found, metric_set, references=references, cache=remembered, on_progress=_shown_by(bar))
+        if output is not None and part is None:
             write_table(to_table(scored, metric_set.names), output)
         if maps:
             failed = write_maps(scored, maps, device=metric_set.device, on_error=lambda error: bar.error(str(error)))
-    _print(scored, metric_set.names, as_json)
+    print_rows(rows_of(scored, metric_set.names), metric_set.names, as_json)
+    if part is not None:
+        list_shard(part)
     if failed or unread or any(one.errors for one in scored):
         raise typer.Exit(1)
 
 
-def _score(
-    found: list[tuple[Path, Path]],
-    metric_set: MetricSet,
-    references: References | None,
-    cache: Path | None,
-    bar: PictureBar,
-) -> list[PictureScores]:
-    """Score the pictures; the bar moves, and failures are printed as they come."""
-    from iqsr.scoring.files import score_found
+def _shown_by(bar: PictureBar) -> Callable[[PictureScores, int, int], None]:
+    """The bar moves, and failures are printed as they come."""
 
     def show(scored: PictureScores, done: int, total: int) -> None:
         for line in scored.errors:
             bar.error(line)
         bar.update(done, total)
 
-    return score_found(found, metric_set, references=references, cache=cache, on_progress=show)
+    return show
 
 
-def _print(scored: list[PictureScores], metrics: list[str], as_json: bool) -> None:
+def print_rows(rows: list[Row], metrics: list[str], as_json: bool = False) -> None:
+    """Print the scores and their summary as a table, or as JSON."""
     from iqsr.cli.score_tables import print_scores
-    from iqsr.scoring.table import document, rows_of
+    from iqsr.scoring.table import document
 
-    rows = rows_of(scored, metrics)
     if as_json:
         typer.echo(json.dumps(document(rows, metrics), indent=1, allow_nan=False))
-    else:
+    elif rows:
         print_scores(rows, metrics)

@@ -11,6 +11,7 @@ import typer
 
 from iqsr.cli import options as shared
 from iqsr.cli.interrupt import interruptible
+from iqsr.cli.outputs import list_shard, shard_output
 from iqsr.cli.parsing import output_path
 from iqsr.cli.progress import Bars, DryRunLines, JsonLines, Lines, Reporter
 from iqsr.errors import UnknownNameError, UsageError
@@ -19,7 +20,7 @@ from iqsr.models.registry import model_names
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from iqsr.upscaling.jobs import Job, UpscaleOptions
+    from iqsr.upscaling.jobs import Job, JobResult, UpscaleOptions
     from iqsr.upscaling.upscaler import Upscaler
 
 HELP = """Enlarge pictures: files, patterns, folders with all below them.
@@ -126,6 +127,7 @@ def command(
     ] = "transparency",
     skip_existing: shared.SkipExisting = False,
     overwrite: shared.Overwrite = False,
+    shard: shared.ShardOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.", rich_help_panel=_SAY)] = False,
     as_json: Annotated[bool, shared.json_option("an object a picture and line.")] = False,
     compare: Annotated[
@@ -144,6 +146,7 @@ def command(
     from iqsr.images.alpha import ALPHAS
     from iqsr.upscaling.jobs import UpscaleOptions
     from iqsr.upscaling.plan import plan
+    from iqsr.upscaling.shards import shard_jobs
     from iqsr.upscaling.target_size import TargetSize
 
     if skip_existing and overwrite:
@@ -173,19 +176,35 @@ def command(
 
     if compare is not None:
         given = {"-o": out, "--format": format != "auto", "--suffix": suffix, "--quality": quality}
-        given |= {"--skip-existing": skip_existing, "--dry-run": dry_run, "--json": as_json}
+        given |= {"--skip-existing": skip_existing, "--dry-run": dry_run, "--json": as_json, "--shard": shard}
         if unused := [name for name, value in given.items() if value]:
             raise UsageError(f"--compare writes a page alone: leave out {', '.join(unused)}")
         _compare(inputs, model.split(","), compare, options, upscaler)
         return
     unread: list[OSError] = []
-    jobs = plan(inputs, out, options, on_unread=unread.append)
-    if _upscale(jobs, upscaler, unread, dry_run=dry_run, as_json=as_json):
+    if shard is not None:
+        if dry_run:
+            raise UsageError("--dry-run and --shard exclude each other")
+        whole = shard_output(output_path(out) if out else None)
+        how = {"precision": precision, "backend": backend, "tile": tile}
+        with shard_jobs(inputs, whole, options, shard, model=model, how=how, on_unread=unread.append) as work:
+            failed = _upscale(work.jobs, upscaler, unread, as_json=as_json, on_result=work.finished)
+        list_shard(work.part)
+    else:
+        jobs = plan(inputs, out, options, on_unread=unread.append)
+        failed = _upscale(jobs, upscaler, unread, dry_run=dry_run, as_json=as_json)
+    if failed:
         raise typer.Exit(1)
 
 
 def _upscale(
-    jobs: list[Job], upscaler: Callable[[], Upscaler], unread: list[OSError], *, dry_run: bool, as_json: bool
+    jobs: list[Job],
+    upscaler: Callable[[], Upscaler],
+    unread: list[OSError],
+    *,
+    dry_run: bool = False,
+    as_json: bool,
+    on_result: Callable[[JobResult], None] = lambda result: None,
 ) -> bool:
     """Enlarge the pictures, or say what would be done. Returns whether anything failed."""
     from iqsr.upscaling.jobs import preview_batch, upscale_batch
@@ -199,6 +218,7 @@ def _upscale(
             results = upscale_batch(upscaler, jobs, on_progress=reporter.progress)
         failed = bool(unread)
         for result in results:
+            on_result(result)
             reporter.finished(result)
             failed |= result.state == "failed"
     return failed

@@ -111,17 +111,23 @@ def evaluate_recipe(recipe: EvaluationRecipe, out: Path, setting: Setting, *, pa
 
     paper: 7 or 8 for the published rows of that table. Raises what `run` raises, and UsageError for another table.
     """
-    from iqsr.evaluation.paper_table import PAPER_TABLES
     from iqsr.evaluation.published import published
     from iqsr.evaluation.report import write_report
     from iqsr.evaluation.run import run
     from iqsr.evaluation.tables import write_tables
 
-    if paper is not None and paper not in PAPER_TABLES:
-        choices = " or ".join(map(str, PAPER_TABLES))
-        raise UsageError(f"table {paper} of the paper has no rows of models; choose {choices}")
+    check_paper(paper)
     rows = [] if paper is None else published(paper)
     found = run(recipe, out, setting)
     write_tables(found, out, rows)
     write_report(found, out, rows, on_progress=setting.on_progress)
     return found
+
+
+def check_paper(paper: int | None) -> None:
+    """UsageError for a number that is no table of models."""
+    from iqsr.evaluation.paper_table import PAPER_TABLES
+
+    if paper is not None and paper not in PAPER_TABLES:
+        choices = " or ".join(map(str, PAPER_TABLES))
+        raise UsageError(f"table {paper} of the paper has no rows of models; choose {choices}")

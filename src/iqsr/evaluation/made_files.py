@@ -9,7 +9,7 @@ from iqsr.errors import IqsrError
 from iqsr.io.atomic import append, write_text
 from iqsr.scoring import content_hash
 
-_JOURNAL = "made.jsonl"
+JOURNAL = "made.jsonl"
 
 
 class MadeFiles:
@@ -23,7 +23,7 @@ class MadeFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._journal = folder / _JOURNAL
+        self._journal = folder / JOURNAL
         self._known: dict[str, dict[str, str]] = {}
         if self._journal.is_file():
             for line in self._journal.read_text(encoding="utf-8").splitlines():

@@ -59,12 +59,18 @@ class Setting:
     on_problem: Callable[[Problem], None] = lambda problem: None
 
 
-def run(recipe: EvaluationRecipe, out: Path, setting: Setting | None = None) -> Evaluation:
+def run(
+    recipe: EvaluationRecipe,
+    out: Path,
+    setting: Setting | None = None,
+    *,
+    choose: Callable[[EvaluationSet], EvaluationSet] | None = None,
+) -> Evaluation:
     """Evaluate as the recipe says, and write pictures, scores, facts and the recipe to the folder `out`.
 
-    What is there and still right is kept: pictures of the same network and input, scores of the same pictures. Raises
-    UsageError for settings that cannot be right and for a folder of other results, IqsrError for the first problem
-    where `strict` is set.
+    What is there and still right is kept: pictures of the same network and input, scores of the same pictures. choose:
+    returns the set with a part of its items; then scores made elsewhere are left out. Raises UsageError for settings
+    that cannot be right and for a folder of other results, IqsrError for the first problem where `strict` is set.
     """
     how = setting or Setting()
     problems = Problems(how.strict, how.on_problem)
@@ -79,6 +85,8 @@ def run(recipe: EvaluationRecipe, out: Path, setting: Setting | None = None) -> 
         raise UsageError("there is no model to evaluate")
     joined = [join_scores(file, [item.name for item in data.items], problems) for file in recipe.scores]
     baseline = _baseline(recipe, models, joined)
+    if choose is not None:
+        data, joined = choose(data), []
     with locked(out, "iqsr evaluate"):
         write_settings(recipe, out)
         data = with_inputs(data, recipe.data, out / INPUTS, problems, lambda d, n: how.on_progress("inputs", d, n))

@@ -3,7 +3,7 @@
 import glob
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from unicodedata import normalize
 
@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 def find_pictures(
-    inputs: Iterable[str | Path], *, exclude: Path | None = None, on_unread: OnUnread | None = None
+    inputs: Iterable[str | Path], *, exclude: Path | Sequence[Path] | None = None, on_unread: OnUnread | None = None
 ) -> list[tuple[Path, Path]]:
     """Find every picture file that the inputs name, each once.
 
     Args:
         inputs: Files, folders (searched with their subfolders, also through links), glob patterns.
-        exclude: A folder of results: the files in it are not taken unless an input names the folder itself.
+        exclude: A folder of results, or several: the files in it are not taken unless an input names the folder itself.
         on_unread: Called with the error for each folder that cannot be searched; a warning names the folder, too.
 
     Returns:
@@ -39,7 +39,8 @@ def find_pictures(
     texts = [str(text) for text in inputs]
     if "" in texts:
         raise UsageError("a name is empty: a variable of the shell that was not set?")
-    search = _Search(exclude, on_unread)
+    folders = [exclude] if isinstance(exclude, Path) else exclude or []
+    search = _Search(folders, on_unread)
     for text in texts:
         path = in_home(text)
         if not exists(path):
@@ -101,8 +102,8 @@ def in_home(text: str) -> Path:
 class _Search:
     """Searches folders and patterns for pictures, and collects the files of formats that are not read."""
 
-    def __init__(self, exclude: Path | None, on_unread: OnUnread | None) -> None:
-        self._output = exclude.resolve() if exclude else None
+    def __init__(self, exclude: Sequence[Path], on_unread: OnUnread | None) -> None:
+        self._outputs = [folder.resolve() for folder in exclude]
         self._on_unread = on_unread
         self._wanted: dict[tuple[Path, Path, bool], bool] = {}
         self.skipped: set[Path] = set()
@@ -159,10 +160,11 @@ class _Search:
         return known
 
     def _is_of_results(self, folder: Path, top: Path) -> bool:
-        """Whether a folder below `top` is, or is inside, the output folder, while `top` is not."""
-        if self._output is None or top.resolve().is_relative_to(self._output):
+        """Whether a folder below `top` is, or is inside, an output folder, while `top` is not."""
+        if not self._outputs:
             return False
-        return folder.resolve().is_relative_to(self._output)
+        above, below = top.resolve(), folder.resolve()
+        return any(below.is_relative_to(output) and not above.is_relative_to(output) for output in self._outputs)
 
     def _unread(self, error: OSError) -> None:
         logger.warning("left out '%s': %s", error.filename, error.strerror)

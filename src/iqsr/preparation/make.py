@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -77,18 +77,40 @@ def prepare(
         WeightsError: If the weights of a model or metric are missing.
         IqsrError: If a worker process dies, another run uses `out`, or no patch at all was kept.
     """
-    if workers < 1:
-        raise UsageError(f"--workers is at least 1, got {workers}")
     out = Path(out)
     if not isinstance(recipe, PrepareRecipe):
         recipe = read_recipe(recipe, PrepareRecipe)
-    _check_metrics(recipe)
+    found, unread = found_photos(photos, [out])
+    return make_sets(found, out, recipe, len(unread), workers=workers, device=device, on_photo=on_photo)
+
+
+def found_photos(photos: Iterable[str | Path], exclude: Sequence[Path]) -> tuple[list[Photo], list[OSError]]:
+    """The photos under their names, and the errors of folders that cannot be searched. exclude: folders of results."""
     unread: list[OSError] = []
-    found = _named(find_pictures(photos, exclude=out, on_unread=unread.append))
-    with claimed(out, recipe.variants, _identity(recipe)) as folder:
+    return _named(find_pictures(photos, exclude=exclude, on_unread=unread.append)), unread
+
+
+def make_sets(
+    found: Sequence[Photo],
+    out: Path,
+    recipe: PrepareRecipe,
+    failed: int,
+    *,
+    workers: int,
+    device: str,
+    on_photo: OnPhoto | None,
+    may_be_empty: bool = False,
+) -> Summary:
+    """Make the sets of named photos, as `prepare` does.
+
+    failed: folders that could not be searched. may_be_empty: no error is raised where no patch at all was kept.
+    """
+    if workers < 1:
+        raise UsageError(f"--workers is at least 1, got {workers}")
+    _check_metrics(recipe)
+    with claimed(out, recipe.variants, identity(recipe)) as folder:
         records = folder.records()
         to_do = _to_do(found, records, out)
-        failed = len(unread)
         if to_do:
             folder.begin(records)
             done = len(found) - len(to_do)
@@ -100,14 +122,23 @@ def prepare(
                     records[outcome.photo.image] = outcome.record
                 if on_photo is not None:
                     on_photo(outcome, done, len(found))
-        return _finish(folder, recipe, dict(sorted(records.items())), failed)
+        return finish(folder, recipe, dict(sorted(records.items())), failed, may_be_empty=may_be_empty)
 
 
-def _finish(folder: SetFolder, recipe: PrepareRecipe, records: dict[str, PhotoRecord], failed: int) -> Summary:
-    """Put the pictures in their place, write index and counts."""
+def finish(
+    folder: SetFolder,
+    recipe: PrepareRecipe,
+    records: dict[str, PhotoRecord],
+    failed: int,
+    *,
+    may_be_empty: bool = False,
+) -> Summary:
+    """Put the pictures in their place, write index and counts. IqsrError where there are none, unless they may be."""
     states = Counter(record.state for record in records.values())
     sets = sum(len(record.sets) for record in records.values())
     summary = Summary(sets, len(records), states["too small"], states["nothing kept"], failed)
+    if may_be_empty and not sets:
+        return summary
     if not records:
         raise IqsrError("no photo could be read or enhanced; the reasons stand above")
     if not sets:
@@ -120,7 +151,7 @@ def _finish(folder: SetFolder, recipe: PrepareRecipe, records: dict[str, PhotoRe
     if not folder.index.exists():
         write_index(folder, records, recipe, place)
         counts = {key: value for key, value in asdict(summary).items() if key != "failed"}
-        write_json(folder.facts, {**_identity(recipe), **counts})
+        write_json(folder.facts, {**identity(recipe), **counts})
     return summary
 
 
@@ -154,7 +185,7 @@ def _check_metrics(recipe: PrepareRecipe) -> None:
             raise UsageError(f"{about.name} compares with a reference; `metrics` takes those that need none")
 
 
-def _identity(recipe: PrepareRecipe) -> dict[str, Any]:
+def identity(recipe: PrepareRecipe) -> dict[str, Any]:
     """What tells this data set from others: settings, and the content of networks that are files."""
     models = [e.model for e in recipe.enhancers if isinstance(e, ModelEnhancer)]
     files = {model: content_hash(path) for model in models if (path := in_home(model)).is_file()}

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from math import isnan
 from pathlib import Path
@@ -19,7 +19,8 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Self
 
-from iqsr.errors import IqsrError, PictureError
+from iqsr.errors import IqsrError
+from iqsr.io.hashes import content_hash
 from iqsr.io.weights import cache_folder, known_weights
 
 _APPLICATION = 0x69717372  # "iqsr", in SQLite's header
@@ -195,21 +196,6 @@ def writable_default_cache() -> Path | None:
         logger.warning("scores are not remembered, for '%s' cannot be written: %s (see --cache)", path, why)
         return None
     return path
-
-
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes; cached in the process until size or time change. Raises PictureError."""
-    try:
-        stat = Path(path).stat()
-        return _sha256(str(path), stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        raise PictureError(f"cannot read '{path}': {error.strerror or error}") from None
-
-
-@lru_cache(maxsize=1 << 20)
-def _sha256(path: str, size: int, mtime_ns: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def metric_fingerprint(name: str, *, precision: str = "fp32") -> str:

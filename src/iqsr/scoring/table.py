@@ -63,13 +63,17 @@ def rows_of(scored: Sequence[PictureScores], metrics: Sequence[str]) -> list[Row
 
 def to_table(scored: Sequence[PictureScores], metrics: Sequence[str]) -> DataFrame:
     """The rows as a table; a missing score is NaN."""
+    return table_of(rows_of(scored, metrics), metrics)
+
+
+def table_of(rows: Sequence[Row], metrics: Sequence[str]) -> DataFrame:
+    """`to_table` of the rows of `rows_of`."""
     from pandas import DataFrame
 
-    rows = rows_of(scored, metrics)
-    names = [
-        name for name in ("path", "width", "height", "reference", *metrics, "error") if any(name in row for row in rows)
-    ]
-    whole = "Int64" if any(one.width is None for one in scored) else "int64"
+    always = {"path", "width", "height", *metrics}
+    columns = ("path", "width", "height", "reference", *metrics, "error")
+    names = [name for name in columns if name in always or any(name in row for row in rows)]
+    whole = "Int64" if any(row["width"] is None for row in rows) else "int64"
     kinds = {"width": whole, "height": whole, **dict.fromkeys(metrics, "float64")}
     return DataFrame({name: [row[name] for row in rows] for name in names}).astype(kinds)
 

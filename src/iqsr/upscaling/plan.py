@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +39,7 @@ def plan(
     out: str | None,
     options: UpscaleOptions | None = None,
     *,
+    exclude: Sequence[Path] = (),
     on_unread: OnUnread | None = None,
 ) -> list[Job]:
     """Find the pictures and name their results. Of each file only the first bytes are read.
@@ -53,6 +54,7 @@ def plan(
         out: A file for one input file, else a folder. None puts results beside their sources, with a suffix.
         options: What is asked for every picture. With a suffix, or without `out`, pictures that are by their names
             results of others are left out; with `existing="skip"`, so is `a.webp` beside `a.png` if that becomes WebP.
+        exclude: Folders of results besides `out`: pictures in them are not taken.
         on_unread: Called with the error for each folder that cannot be searched.
 
     Returns:
@@ -65,7 +67,8 @@ def plan(
     inputs, options = list(inputs), options or UpscaleOptions()
     _check_arguments(inputs, out, options)
     place = None if out is None else in_home(out)
-    found = find_pictures(inputs, exclude=place, on_unread=on_unread)
+    results = [*exclude] if place is None else [place, *exclude]
+    found = find_pictures(inputs, exclude=results, on_unread=on_unread)
     if place is not None and out is not None and _is_file_name(place, out, found, inputs):
         _check_file_name(place, options)
         _kind(found[0][0])
