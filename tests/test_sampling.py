@@ -22,6 +22,11 @@ def test_origins_only_is_certain() -> None:
     assert sampler("origins-only").probabilities(None, None, (2, 3)).tolist() == [[1, 0, 0], [1, 0, 0]]
 
 
+def test_enhanced_is_uniform_over_all_but_the_original() -> None:
+    assert sampler("enhanced").probabilities(None, None, (1, 2)).tolist() == [[0, 1]]
+    assert sampler("enhanced").probabilities(SCORES, None).tolist() == [[0, 0.5, 0.5]] * 2
+
+
 def test_upos_is_uniform_over_positives_and_never_the_original() -> None:
     assert sampler("upos").probabilities(None, LABELS).tolist() == [[0, 0, 1], [0, 0.5, 0.5]]
 
@@ -71,7 +76,7 @@ def test_draws_follow_the_probabilities(name: str) -> None:
 
 
 def test_one_number_is_drawn_a_row_whatever_the_sampler() -> None:
-    for name in ("origins-only", "upos", "sma", "smp", "amo"):
+    for name in ("origins-only", "enhanced", "upos", "sma", "smp", "amo"):
         rng = gen(5)
         choose(sampler(name), SCORES, LABELS, rng)
         other = gen(5)
@@ -96,6 +101,7 @@ def test_a_set_without_positives_is_learned_from_by_its_original(name: str) -> N
         ("amo", SCORES[0], None, r"got \(3,\)"),
         ("smp", SCORES[:, :2], LABELS, r"scores are \(2, 2\), labels \(2, 3\)"),
         ("origins-only", None, None, "shape"),
+        ("enhanced", None, None, "shape"),
     ],
 )
 def test_what_is_missing_is_named(

@@ -51,6 +51,23 @@ class OriginsOnly:
 
 
 @dataclass(frozen=True)
+class Enhanced:
+    """Uniform over the enhanced versions: a network learns from the outputs of another, never from the original."""
+
+    needs: Needs = "nothing"
+
+    def probabilities(self, scores: Tensor | None, labels: Tensor | None, shape: Shape | None = None) -> Tensor:
+        """See `Sampler`."""
+        given = scores if scores is not None else labels
+        size = tuple(given.shape) if given is not None else shape
+        if size is None:
+            raise UsageError("enhanced needs to know how many samples there are: give shape=(N, K)")
+        equal = torch.full(size, 1 / (size[1] - 1), dtype=torch.float64)
+        equal[:, 0] = 0
+        return equal
+
+
+@dataclass(frozen=True)
 class UPos:
     """Uniform over the ground truths that people find better than the original; the original if there are none."""
 
@@ -118,7 +135,7 @@ def choose(
 
 
 def sampler(name: str, tau: float = 10.0) -> Sampler:
-    """The sampler `origins-only`, `upos`, `sma`, `smp` or `amo`.
+    """The sampler `origins-only`, `enhanced`, `upos`, `sma`, `smp` or `amo`.
 
     tau: the temperature of `sma` and `smp`, in units of the scores. Raises UnknownNameError, UsageError.
     """
@@ -126,6 +143,7 @@ def sampler(name: str, tau: float = 10.0) -> Sampler:
         raise UsageError(f"tau must be above 0, got {tau}")
     known: dict[str, Sampler] = {
         "origins-only": OriginsOnly(),
+        "enhanced": Enhanced(),
         "upos": UPos(),
         "sma": Sma(tau),
         "smp": Smp(tau),

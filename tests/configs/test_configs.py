@@ -10,7 +10,7 @@ from iqsr.recipes import read_recipe
 from iqsr.training.sr.recipe import TrainRecipe
 from support.commands import Run
 
-FOLDERS = {"ablation", "paper", "predictor", "preferences", "prepare"}
+FOLDERS = {"ablation", "compact", "paper", "predictor", "preferences", "prepare"}
 
 
 def test_every_recipe_has_a_name_and_a_line() -> None:

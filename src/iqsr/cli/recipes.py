@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _KINDS = {
     "ablation": "iqsr.training.sr.recipe:TrainRecipe",
+    "compact": "iqsr.training.sr.recipe:TrainRecipe",
     "paper": "iqsr.training.sr.recipe:TrainRecipe",
     "predictor": "iqsr.training.predictor.recipe:PredictorRecipe",
     "preferences": "iqsr.training.predictor.recipe:PreferenceRecipe",

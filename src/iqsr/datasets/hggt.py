@@ -7,6 +7,8 @@ HGGT (arXiv:2303.13069) has one original and four enhanced versions a set, each 
     Train/labels/0-20193/A/<image>-<row>-<column>.json           and B, C
     Test/GT/Test-100/images/original/...                         the same without a folder of the range
 
+A folder `inputs` beside `images` holds the low-resolution pictures that the enhanced versions of a set were made of.
+
 Any folder that has a folder of pictures a variant, one of them called `original`, is read too: the files of a set
 share their names, with or without `_<variant>` at the end. Labels are optional there.
 
@@ -61,6 +63,8 @@ class GtSet:
     """by majority; Label.ORIGINAL first. None where the data set has no labels"""
     votes: tuple[int, ...] | None
     """how many of three people gave that label: 3 or 2, 1 where all differ; 3 for the original"""
+    input: Path | None = None
+    """The low-resolution picture that the enhanced versions were made of, where the data set stores inputs"""
 
     @property
     def positives(self) -> tuple[int, ...]:
@@ -106,6 +110,8 @@ class SetFolders:
     """By variant, `original` first."""
     labels: Mapping[str, Path] | None
     """By annotator; None without labels."""
+    inputs: Path | None = None
+    """Of stored inputs, named like the originals; None where there are none."""
     _listed: dict[Path, dict[str, str]] = field(default_factory=dict[Path, dict[str, str]], compare=False, repr=False)
 
     def listing(self, folder: Path) -> dict[str, str]:
@@ -121,6 +127,11 @@ class SetFolders:
         files = self.listing(folder)
         found = files.get(name) if variant == ORIGINAL else files.get(f"{name}_{variant}") or files.get(name)
         return folder / found if found else None
+
+    def input(self, name: str) -> Path | None:
+        """The file of the set's stored input, None where there is none."""
+        found = self.listing(self.inputs).get(name) if self.inputs else None
+        return self.inputs / found if self.inputs and found else None
 
     def label_file(self, name: str, annotator: str) -> Path | None:
         """The file of one annotator's labels of the set, None where there is none."""
@@ -187,11 +198,11 @@ class GroundTruths:
             raise UsageError(f"no set is called '{name}' among the {len(self)} of '{self.folder}'")
         paths = tuple(self._picture(folders, name, variant) for variant in self.variants)
         if folders.labels is None:
-            return GtSet(name, self.variants, paths, None, None)
+            return GtSet(name, self.variants, paths, None, None, folders.input(name))
         labels_by_annotator = [read_labels(self._label_file(folders, name, a), self.variants[1:]) for a in ANNOTATORS]
         voted = [(Label.ORIGINAL, 3), *map(vote, zip(*labels_by_annotator, strict=True))]
         labels, votes = zip(*voted, strict=True)
-        return GtSet(name, self.variants, paths, labels, votes)
+        return GtSet(name, self.variants, paths, labels, votes, folders.input(name))
 
     @property
     def folder(self) -> Path:
@@ -225,10 +236,13 @@ def open_sets(folder: Path) -> GroundTruths:
     images = folder / "images" if (folder / "images").is_dir() else folder
     inside = folders_in(images)
     labels = folder / "labels" if (folder / "labels").is_dir() else None
+    inputs = folder / "inputs" if images != folder and (folder / "inputs").is_dir() else None
     if _original(inside):
-        return GroundTruths((_set_folders(inside, labels),))
+        return GroundTruths((_set_folders(inside, labels, inputs),))
     ranges = {name: folders_in(path) for name, path in inside.items()} if images != folder else {}
-    parts = tuple(_set_folders(v, labels / name if labels else None) for name, v in ranges.items() if _original(v))
+    parts = tuple(
+        _set_folders(v, labels / name if labels else None, inputs) for name, v in ranges.items() if _original(v)
+    )
     if not parts:
         raise UsageError(f"'{folder}' holds no sets of ground truths: {_advice(inside)}")
     if len({tuple(folders.images) for folders in parts}) > 1:
@@ -255,14 +269,14 @@ def lr_folder(folder: Path) -> Path | None:
     return found if found.is_dir() else None
 
 
-def _set_folders(inside: Mapping[str, Path], labels: Path | None) -> SetFolders:
+def _set_folders(inside: Mapping[str, Path], labels: Path | None, inputs: Path | None) -> SetFolders:
     original = _original(inside)
     assert original is not None
     others = {n: p for n, p in inside.items() if p != original and n != "labels"}
     if not others:
         raise UsageError(f"'{original.parent}' has originals only; a second folder of ground truths is needed")
     annotators = None if labels is None else {name: labels / name for name in ANNOTATORS}
-    return SetFolders({ORIGINAL: original, **others}, annotators)
+    return SetFolders({ORIGINAL: original, **others}, annotators, inputs)
 
 
 def _original(inside: Mapping[str, Path]) -> Path | None:

@@ -32,7 +32,7 @@ def distance_maps(
     x: (N, 3, H, W) and y: (N or 1, 3, H, W) in [0, 1]. stages: the trunk in order, each fed the one before. heads:
     a (C,) of non-negative weights for each stage. Yields (N, 1, h, w), 0 = identical; differentiable in x and y.
     """
-    fx, fy = _scaled(x), _scaled(y)
+    fx, fy = scaled(x), scaled(y)
     for stage, head in zip(stages, heads, strict=True):
         fx, fy = stage(fx), stage(fy)
         squared = (_unit_length(fx) - _unit_length(fy)).square()
@@ -79,7 +79,7 @@ class LpipsSt(nn.Module):
     def features(self, x: Tensor) -> list[Tensor]:
         """x: (N, 3, H, W) in [0, 1]. Returns a (N, C, h, w) for each stage, unnormalised; differentiable."""
         self._check(x, x)
-        found = _scaled(x)
+        found = scaled(x)
         return [found := stage(found) for stage in self.stages]
 
     def _check(self, x: Tensor, y: Tensor) -> None:
@@ -142,7 +142,7 @@ def _vgg_stages() -> list[nn.Sequential]:
     return stages
 
 
-def _scaled(x: Tensor) -> Tensor:
+def scaled(x: Tensor) -> Tensor:
     """LPIPS' scaling of a picture in [0, 1]."""
     return (2 * x - 1 - x.new_tensor(_SHIFT).view(1, 3, 1, 1)) / x.new_tensor(_SCALE).view(1, 3, 1, 1)
 

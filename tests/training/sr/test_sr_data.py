@@ -1,15 +1,18 @@
 """Batches for training: pure functions of their number, aligned, and the same choices online as on a grid."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from iqsr.errors import UsageError
+from iqsr.errors import PictureError, UsageError
 from iqsr.metrics import card, load_metric
 from iqsr.sampling import choose, sampler
+from iqsr.training.engine.pictures import decode_all
 from iqsr.training.engine.prefetch import prefetched
 from iqsr.training.sr import targets
 from iqsr.training.sr.data import Batch, Batches, Sets, load_set, mirrored, seed_of
@@ -78,6 +81,37 @@ def test_inputs_are_the_reduced_originals_at_the_same_place(folder: Path) -> Non
     reduced = torch.nn.functional.interpolate(original, scale_factor=0.25, mode="area")
     right = (reduced - batch["lr"]).square().mean()
     assert right < 0.2 * (reduced.roll(2, 3) - batch["lr"]).square().mean()
+
+
+def test_stored_inputs_are_read_at_the_place_of_their_ground_truths(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "images", tmp_path / "images")
+    recipe = RECIPE.model_copy(update={"inputs": "stored"})
+    with pytest.raises(UsageError, match=r"folder 'inputs' .* 6 have none, 'photo0-0-0' among them"):
+        Sets(tmp_path, recipe)
+    for path in (tmp_path / "images/0-9/original").iterdir():
+        (tmp_path / "inputs").mkdir(exist_ok=True)
+        with Image.open(path) as picture:
+            picture.resize((24, 24), Image.Resampling.BOX).save(tmp_path / "inputs" / path.name)
+    recipe = recipe.model_copy(update={"source": 80})
+    for step in range(3):
+        batch = batches(tmp_path, recipe)[step]
+        reduced = torch.nn.functional.avg_pool2d(batch["gts"][:, 0].float() / 255, 4)
+        assert (reduced - batch["lr"]).abs().max() < 1 / 255
+
+
+def test_a_change_of_a_stored_input_is_a_change_of_its_set(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "images", tmp_path / "images")
+    shutil.copytree(folder / "images/0-9/original", tmp_path / "inputs")
+    recipe = RECIPE.model_copy(update={"inputs": "stored"})
+    before = Sets(tmp_path, recipe).identity
+    changed = tmp_path / "inputs/photo1-0-0.png"
+    with Image.open(changed) as picture:
+        picture.resize((24, 24)).save(changed)
+    assert str(Sets(tmp_path, recipe).identity.since(before)) == "1 changed (photo1-0-0)"
+    with pytest.raises(
+        PictureError, match="the input of the set 'photo0-0-0' is 96x96, not a 4th of its ground truths"
+    ):
+        Sets(tmp_path, recipe).check(decode_all)
 
 
 def test_mirroring_turns_inputs_and_ground_truths_alike(folder: Path) -> None:

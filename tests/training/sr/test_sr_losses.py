@@ -120,6 +120,18 @@ def test_consistency_is_nothing_for_the_picture_that_was_reduced(photo: Tensor) 
     assert float(lr_consistency(moved, lr)) < 30
 
 
+def test_vgg16_features_count_grain_on_a_flat_area_for_little(photo: Tensor) -> None:
+    """LPIPS, which scales features to unit length, counts it for more than a blur of the photo."""
+    grain = 0.01 * torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
+    flat, blurred = torch.full_like(photo, 0.5), gaussian_blur(photo, [7, 7], [1.0, 1.0])
+    shares: dict[str, float] = {}
+    for features in ("vgg16", "lpips-st-vgg"):
+        distance = Perceptual(features)
+        assert float(distance(photo, photo)) == 0
+        shares[features] = float(distance(flat + grain, flat) / distance(blurred, photo))
+    assert shares["vgg16"] < 0.5 * shares["lpips-st-vgg"]
+
+
 def test_the_discriminator_has_the_layers_of_the_paper() -> None:
     network, f = UNetDiscriminator(), 64
     down = sum(16 * a * b * f * f for a, b in ((1, 2), (2, 4), (4, 8)))

@@ -75,6 +75,11 @@ class Sets:
         self.left_out = {name: why for name, why in without.items() if name in self.ground_truths.folders_of}
         self._named = named
         self._take([s for s in self._loaded(recipe) if FILTERS[recipe.sets](s)])
+        if recipe.inputs == "stored" and (without_input := [s.name for s in self.chosen if s.input is None]):
+            raise UsageError(
+                f"data.inputs = 'stored' needs a picture of each set in the folder 'inputs' of {named}; "
+                f"{len(without_input)} have none, '{without_input[0]}' among them"
+            )
         self.pipelines = [pipeline(name) for name in recipe.degradations]
         for name, used in zip(recipe.degradations, self.pipelines, strict=True):
             if recipe.source < used.minimum_size:
@@ -88,7 +93,7 @@ class Sets:
 
         With `data.damaged = "skip"` their sets are left out instead.
         """
-        self.pictures = decode([path for gts in self.chosen for path in gts.paths])
+        self.pictures = decode([path for gts in self.chosen for path in self._files(gts)])
         self._take(self._whole(self.chosen, self.recipe))
 
     def _take(self, sets: Sequence[GtSet]) -> None:
@@ -111,9 +116,27 @@ class Sets:
         """What tells these sets from others, wherever they lie: by all files' bytes, where they were read."""
         return Identity({gts.name: self._mark(gts) for gts in self.chosen})
 
+    def _sizes_differ(self, gts: GtSet) -> str | None:
+        whole = self.pictures.whole
+        sizes = [whole[path][1:] for path in gts.paths if path in whole]
+        if len(set(sizes)) > 1:
+            listed = ", ".join(f"{width}x{height}" for width, height in dict.fromkeys(sizes))
+            return f"the ground truths of the set '{gts.name}' differ in size ({listed})"
+        if self.recipe.inputs == "stored" and sizes and gts.input in whole:
+            width, height = whole[gts.input][1:]
+            scale = self.pipelines[0].scale
+            if (width * scale, height * scale) != sizes[0]:
+                return f"the input of the set '{gts.name}' is {width}x{height}, not a {scale}th of its ground truths"
+        return None
+
+    def _files(self, gts: GtSet) -> tuple[Path, ...]:
+        """The pictures of a set that are learned from."""
+        return (*gts.paths, gts.input) if gts.input and self.recipe.inputs == "stored" else gts.paths
+
     def _mark(self, gts: GtSet) -> Mark:
-        found = [self.pictures.whole[path].sha256 for path in gts.paths if path in self.pictures.whole]
-        sizes = [path.stat().st_size for path in gts.paths]
+        files = self._files(gts)
+        found = [self.pictures.whole[path].sha256 for path in files if path in self.pictures.whole]
+        sizes = [path.stat().st_size for path in files]
         labels = None if gts.labels is None else [label.name for label in gts.labels]
         return mark(sizes, found if len(found) == len(sizes) else None, (gts.variants, labels, gts.votes))
 
@@ -130,25 +153,15 @@ class Sets:
 
     def _whole(self, sets: Sequence[GtSet], recipe: DataRecipe) -> list[GtSet]:
         """Those whose pictures are whole and of one size."""
-        wrong = self.pictures.damaged | {
-            gts.paths[0]: why for gts in sets if (why := _sizes_differ(gts, self.pictures))
-        }
+        wrong = self.pictures.damaged | {gts.paths[0]: why for gts in sets if (why := self._sizes_differ(gts))}
         if recipe.damaged == "stop":
             replace(self.pictures, damaged=wrong).check(
                 "put them right (iqsr check-sets lists them all), or leave their sets out: --set data.damaged=skip"
             )
         for gts in sets:
-            if bad := [wrong[path] for path in gts.paths if path in wrong]:
+            if bad := [wrong[path] for path in self._files(gts) if path in wrong]:
                 self.left_out[gts.name] = bad[0]
         return [gts for gts in sets if gts.name not in self.left_out]
-
-
-def _sizes_differ(gts: GtSet, pictures: Pictures) -> str | None:
-    sizes = [pictures.whole[path][1:] for path in gts.paths if path in pictures.whole]
-    if len(set(sizes)) < 2:
-        return None
-    listed = ", ".join(f"{width}x{height}" for width, height in dict.fromkeys(sizes))
-    return f"the ground truths of the set '{gts.name}' differ in size ({listed})"
 
 
 def _checked_size(gts: GtSet, pictures: Pictures, recipe: DataRecipe) -> tuple[int, int] | None:
@@ -175,6 +188,21 @@ def load_set(gts: GtSet) -> Tensor:
     if len({p.shape for p in pictures}) > 1:
         raise UsageError(f"the ground truths of the set '{gts.name}' differ in size: iqsr check-sets says which")
     return torch.cat(pictures)
+
+
+def _stored_input(gts: GtSet, at: Place, side: int, scale: int) -> Tensor:
+    """The square of the set's stored input that belongs to a square of its ground truths: (1, 3, side / scale, ...)."""
+    assert gts.input is not None
+    try:
+        picture = read_rgb(gts.input)
+    except PictureError as error:
+        raise DamagedSetError(gts.name, str(error)) from None
+    top, left, small = at.top // scale, at.left // scale, side // scale
+    square = picture[:, :, top : top + small, left : left + small]
+    if square.shape[2:] != (small, small):
+        size = f"{picture.shape[3]}x{picture.shape[2]}"
+        raise DamagedSetError(gts.name, f"{gts.input}: {size} is not the size of its ground truths over {scale}")
+    return square
 
 
 class Batches:
@@ -211,9 +239,12 @@ class Batches:
         gts = torch.stack([pictures for pictures, _ in cut])
         side = self.recipe.source
         drawn = self.pipelines[int(torch.randint(len(self.pipelines), (), generator=rng))]
-        lr = degrade(gts[:, 0].float() / 255, drawn.draw(self.batch, side, side, rng))
-        top, left = (self._offset(side - self.recipe.patch, rng) for _ in range(2))
         patch, scale = self.recipe.patch, drawn.scale
+        if self.recipe.inputs == "stored":
+            lr = torch.cat([_stored_input(one, at, side, scale) for one, (_, at) in zip(chosen, cut, strict=True)])
+        else:
+            lr = degrade(gts[:, 0].float() / 255, drawn.draw(self.batch, side, side, rng))
+        top, left = (self._offset(side - patch, rng) for _ in range(2))
         small = [t // scale for t in (top, left, patch)]
         made: Batch = {
             "lr": lr[:, :, small[0] : small[0] + small[2], small[1] : small[1] + small[2]].contiguous(),

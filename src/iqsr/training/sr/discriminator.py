@@ -69,7 +69,7 @@ class DiscriminatorTrainer:
         self.accelerator, self.autocast, self.lr = accelerator, autocast, recipe.optimiser.discriminator_lr
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed + 1)
-            self.module: nn.Module = UNetDiscriminator().to(accelerator.device)
+            self.module: nn.Module = UNetDiscriminator(recipe.objective.discriminator_features).to(accelerator.device)
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=self.lr, betas=recipe.optimiser.betas)
         self.model = accelerator.prepare(self.module)
 

@@ -94,7 +94,8 @@ class Learner(Loop[Batch]):
         with self.autocast():
             with self.composed.applied() if self.composed else nullcontext():
                 output = self.model(batch["lr"].contiguous(memory_format=torch.channels_last)).float()
-            discriminator = self.discriminator.frozen() if self.discriminator else None
+            begun = self.done >= recipe.objective.gan_from
+            discriminator = self.discriminator.frozen() if self.discriminator and begun else None
             terms = self.objective.terms(output, target, batch, discriminator=discriminator, averaged=averaged)
         total = torch.stack(list(terms.values())).sum()
         self.check_finite({f"the objective's term {name}": term for name, term in terms.items()} | {"the sum": total})

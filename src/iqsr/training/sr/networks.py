@@ -11,6 +11,7 @@ from iqsr.errors import UnknownNameError, UsageError
 from iqsr.models import SRModel, load_model
 from iqsr.models.adapter import LORA_B, check_base, read_adapter
 from iqsr.models.checkpoint_writer import write_checkpoint
+from iqsr.models.deepen import deepened
 from iqsr.models.lora import add_lora, load_lora_state, save_adapter, without_adapter
 from iqsr.models.merge import ADAPTER_FILE, BASE_FILE, WEIGHTS_FILE, resolved_start
 from iqsr.models.untrained import new_rrdbnet, new_swinir
@@ -39,6 +40,8 @@ def start(recipe: TrainRecipe, run: Path) -> SRModel:
         model = _NEW[name](seed=recipe.seed)
     else:
         model = load_model(resolved_start(name, run))
+    if recipe.model.convolutions:
+        model = deepened(model, recipe.model.convolutions)
     _check_scale(model, recipe)
     if recipe.lora is None:
         model.module.requires_grad_(True)

@@ -21,6 +21,8 @@ class ModelRecipe(Recipe):
     start: Fixed[str] = "realesrgan-x4plus"
     """A name as in `iqsr upscale --model`, the path of a checkpoint, `run:NAME` for the result of the run NAME
     beside this one, or `new:swinir`, `new:swinir-tiny`, `new:rrdbnet`, `new:rrdbnet-tiny` for random weights."""
+    convolutions: Fixed[int] = Field(default=0, ge=0)
+    """Of SRVGGNetCompact alone: layers that change nothing are added until it has so many inner convolutions."""
 
 
 class LoraRecipe(Recipe):
@@ -40,6 +42,8 @@ class DataRecipe(PictureRecipe):
 
     degradations: Fixed[tuple[str, ...]] = Field(default=("hggt-one-stage",), min_length=1)
     """Pipelines of `iqsr.degrade`; each batch draws one. A name that stands twice is drawn twice as often."""
+    inputs: Fixed[Literal["degraded", "stored"]] = "degraded"
+    """Whether originals are degraded anew for each sample, or the inputs are read that the data set stores."""
     sets: Fixed[Literal["every", "positive", "verdict"]] = "every"
     """HGGT's filters Ori, Pos and Pos+Neg; the latter two need labels of people."""
     source: Fixed[int] = Field(default=512, ge=64, multiple_of=4)
@@ -57,7 +61,7 @@ class DataRecipe(PictureRecipe):
 class SamplingRecipe(Recipe):
     """Which ground truth of a set is learned from (the paper's 4.2)."""
 
-    sampler: Fixed[Literal["origins-only", "upos", "sma", "smp", "amo"]] = "origins-only"
+    sampler: Fixed[Literal["origins-only", "enhanced", "upos", "sma", "smp", "amo"]] = "origins-only"
     tau: Fixed[float] = Field(default=10.0, gt=0)
     """Temperature of SMA and SMP, on a scale of 0 to 100, over which the metric's range is spread."""
     metric: Fixed[str] = "srq"
@@ -72,12 +76,17 @@ class ObjectiveRecipe(Recipe):
 
     l1: Fixed[float] = Field(default=1.0, ge=0)
     perceptual: Fixed[float] = Field(default=1.0, ge=0)
-    perceptual_features: Fixed[Literal["vgg19", "lpips-st-vgg", "lpips-st-alex"]] = "vgg19"
-    """HGGT's VGG19 needs torchvision's weights; LPIPS-ST's come from the package index."""
+    perceptual_features: Fixed[Literal["vgg19", "vgg16", "lpips-st-vgg", "lpips-st-alex"]] = "vgg19"
+    """HGGT's VGG19 needs torchvision's weights; the others are LPIPS-ST's, from the package index: `vgg16` takes the
+    features as they are, as HGGT does, and LPIPS-ST scales them to unit length."""
     perceptual_on_flat: Fixed[float] = Field(default=1.0, ge=0, le=1)
     """How much flat areas of the original count for it; where nothing is to be seen it asks for the photo's grain."""
     gan: Fixed[float] = Field(default=0.1, ge=0)
     """Weight of the vanilla GAN loss with a U-Net discriminator (the paper's lambda_A)."""
+    gan_from: Fixed[int] = Field(default=0, ge=0)
+    """Steps before that term counts, in which the discriminator learns alone."""
+    discriminator_features: Fixed[int] = Field(default=64, ge=1)
+    """Channels of the discriminator at full resolution; Real-ESRGAN's has 64."""
     ldl: Fixed[float] = Field(default=0.0, ge=0)
     """Weight of LDL's artefact map (Liang et al., CVPR 2022, arXiv:2203.09195)."""
     negative: Fixed[float] = Field(default=0.0, ge=0)
