@@ -50,5 +50,7 @@ def test_errors_are_one_line(study: Path, iqsr: Run) -> None:
     wrong = iqsr("study", "import", "study", "study/design.json")
     assert wrong.err.startswith("iqsr: 'study/design.json' has the columns")
     assert wrong.code == 2
-    assert iqsr("study", "analyze", "study").err.startswith("iqsr: cannot read 'study/votes.csv'")
     assert wrong.err.count("\n") == 1
+    assert iqsr("study", "analyze", "nowhere").err == "iqsr: 'nowhere' is no folder\n"
+    unvoted = iqsr("study", "analyze", "study")
+    assert (unvoted.code, unvoted.err) == (2, "iqsr: 'study' has no votes.csv yet: serve it, or import votes\n")

@@ -30,6 +30,7 @@ def test_a_demo_is_made_and_served(iqsr: Run, tmp_path: Path, monkeypatch: pytes
     assert (made.code, made.err) == (0, "")
     assert made.out.splitlines() == [
         "demo: 8 pictures, 2 methods, 10 seats, 6 with synthetic votes in votes.csv",
+        "iqsr study analyze demo --expected realesrgan-x4plus",
         "iqsr study serve demo --open",
     ]
     design = read_design(Path("demo"))

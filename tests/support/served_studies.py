@@ -5,7 +5,7 @@ import struct
 import zlib
 from pathlib import Path
 
-from iqsr.study.design import ATTENTION, Design, Seat, Trial, write_design
+from iqsr.study.design import ATTENTION, INPUT, Design, Seat, Trial, write_design
 
 METHODS = ("bicubic", "ours")
 SETTINGS = """
@@ -30,14 +30,16 @@ required = false
 """
 
 
-def write_study(folder: Path, raters: int = 3, trials: int = 4, settings: str = SETTINGS) -> Design:
+def write_study(
+    folder: Path, raters: int = 3, trials: int = 4, settings: str = SETTINGS, has_input: bool = False
+) -> Design:
     """A balanced study of two methods. The first seat's second trial is an attention check."""
     (folder / "pictures").mkdir(parents=True)
     pictures = tuple(f"scene{number}" for number in range(trials))
     files = {
         picture: {method: _write_picture(folder / "pictures", place, shade) for shade, method in enumerate(shown)}
         for place, picture in enumerate(pictures)
-        if (shown := (*METHODS, ATTENTION))
+        if (shown := (*METHODS, ATTENTION, *([INPUT] if has_input else [])))
     }
     seats = tuple(_seat(number, pictures) for number in range(raters))
     design = Design(

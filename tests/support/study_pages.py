@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
-from iqsr.study.design import Design, Mode, Seat, Trial, write_design
+from iqsr.study.design import INPUT, Design, Mode, Seat, Trial, write_design
 from iqsr.study.pictures import padded, png_bytes
 from iqsr.study.votes import Vote
 
@@ -72,8 +72,18 @@ def picture(place: int, method: str) -> Tensor:
     return torch.randint(0, 256, (3, HEIGHT, WIDTH), generator=rng, dtype=torch.uint8)
 
 
+def input_picture(place: int) -> Tensor:
+    """The pixels of a small picture as squares of four. (3, H, W), uint8."""
+    return picture(place, METHODS[0])[:, ::4, ::4].repeat_interleave(4, 1).repeat_interleave(4, 2)
+
+
 def write_study(
-    folder: Path, mode: Mode = "slider", settings: str = SETTINGS, methods: int = 2, seats: int = 3
+    folder: Path,
+    mode: Mode = "slider",
+    settings: str = SETTINGS,
+    methods: int = 2,
+    seats: int = 3,
+    has_input: bool = False,
 ) -> None:
     """A study of `TRIALS` pictures. Each rater sees the methods in another order than the rater before."""
     (folder / "pictures").mkdir(parents=True)
@@ -81,7 +91,9 @@ def write_study(
     names = tuple(f"scene{place}" for place in range(TRIALS))
     files: dict[str, dict[str, str]] = {name: {} for name in names}
     for place, name in enumerate(names):
-        pixels = {method: png_bytes(picture(place, method).permute(1, 2, 0).numpy()) for method in shown}
+        pictures = {method: picture(place, method) for method in shown}
+        pictures |= {INPUT: input_picture(place)} if has_input else {}
+        pixels = {method: png_bytes(values.permute(1, 2, 0).numpy()) for method, values in pictures.items()}
         for number, (method, data) in enumerate(padded(pixels, Random(place)).items()):
             files[name][method] = f"{zlib.crc32(bytes([place, number])):08x}.png"
             (folder / "pictures" / files[name][method]).write_bytes(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -39,9 +40,13 @@ def command(
     from iqsr.study.design import DESIGN_FILE
 
     if not (output / DESIGN_FILE).exists():
+        if sys.stderr.isatty():
+            print("making the pictures: this takes a moment", file=sys.stderr)
         design = make_demo(output, synthetic_raters=synthetic_raters)
         votes = f", {synthetic_raters} with synthetic votes in votes.csv" if synthetic_raters else ""
         typer.echo(f"{output}: {len(design.pictures)} pictures, 2 methods, {len(design.seats)} seats{votes}")
+        if synthetic_raters:
+            typer.echo(f"iqsr study analyze {output} --expected {design.methods[1]}")
     elif synthetic_raters:
         raise UsageError(f"'{output}' is a study already: leave out --synthetic-raters, or name another folder")
     if no_serve:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 HELP = """Serve a study: raters open their links and vote, the admin follows and exports.
 
-Every vote is on the disk before the page says so. Ctrl-C ends the server; the same command goes on with the same
-links.
+Every vote is on the disk before the page says so. Ctrl-C ends the server; the
+same command goes on with the same links.
 
 [bold]Examples[/bold]
 

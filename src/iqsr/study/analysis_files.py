@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from iqsr.agreement.measure import OnProgress
-from iqsr.errors import IqsrError
+from iqsr.errors import IqsrError, UsageError
 from iqsr.io.atomic import write_text
 from iqsr.study.analysis import Analysis, analyze, picture_order
 from iqsr.study.analysis_page import analysis_page, headline
@@ -77,6 +77,9 @@ def analyze_study(study: Path, options: AnalysisOptions, on_progress: OnProgress
     from iqsr.scoring.cache import content_hash
 
     file = options.votes or study / VOTES_FILE
+    if options.votes is None and not file.exists():
+        reason = f"has no {VOTES_FILE} yet: serve it, or import votes" if study.is_dir() else "is no folder"
+        raise UsageError(f"'{study}' {reason}")
     design = read_design(study) if (study / DESIGN_FILE).exists() else None
     analysis = analyze(read_votes(file), design, expected=options.expected)
     rated = rated_pairs(analysis.findings.preferences, StudyPictures(study, design, options.pictures))

@@ -63,10 +63,11 @@ def make_demo(out: Path, *, synthetic_raters: int = 0, seed: int = 0) -> Design:
     if synthetic_raters < 0:
         raise UsageError(f"--synthetic-raters: there cannot be {synthetic_raters}")
     with tempfile.TemporaryDirectory() as temporary:
-        methods = _enlarge(demo_pictures(), Path(temporary))
+        lr = Path(temporary) / "lr"
+        methods = _enlarge(demo_pictures(), Path(temporary), lr)
         pictures = len(_PHOTOS) + _DRAWN
         plan = Plan(synthetic_raters + _FREE_SEATS, pictures, attention_checks=1, repeats=1, seed=seed)
-        design = create_study(methods, out, plan, settings=_SETTINGS)
+        design = create_study(methods, out, plan, lr=lr, settings=_SETTINGS)
     if synthetic_raters:
         write_votes(synthetic_votes(design, synthetic_raters, seed=seed), out / VOTES_FILE)
     return design
@@ -113,19 +114,20 @@ def synthetic_votes(design: Design, raters: int, *, seed: int = 0) -> list[Vote]
     return votes
 
 
-def _enlarge(originals: dict[str, NDArray[np.uint8]], folder: Path) -> dict[str, Path]:
-    """Reduce the originals, and enlarge them again by both methods. Name of the method -> folder of its pictures."""
+def _enlarge(originals: dict[str, NDArray[np.uint8]], folder: Path, lr: Path) -> dict[str, Path]:
+    """Reduce the originals into `lr`, and enlarge those by both methods. Method -> folder of its pictures."""
     from PIL import Image
 
     from iqsr.upscaling.upscaler import DEFAULT_MODEL, Upscaler
 
     upscaler = Upscaler()
     methods = {name: folder / name for name in ("bicubic", DEFAULT_MODEL)}
-    for path in methods.values():
+    for path in (lr, *methods.values()):
         path.mkdir()
     for name, original in originals.items():
         picture = Image.fromarray(original)
         small = picture.resize((picture.width // _SCALE, picture.height // _SCALE), Image.Resampling.BICUBIC)
+        small.save(lr / f"{name}.png")
         small.resize(picture.size, Image.Resampling.BICUBIC).save(methods["bicubic"] / f"{name}.png")
         larger = upscaler.upscale(np.asarray(small), scale=_SCALE)
         Image.fromarray(larger).save(methods[DEFAULT_MODEL] / f"{name}.png")

@@ -91,8 +91,9 @@ def test_the_help_lists_every_key_and_switches_them_off(browser, server):
 def test_everything_fits_the_window(browser, tmp_path, mode):
     settings = SETTINGS + "ask_strength = true\n" + QUESTIONS
     phone: dict[str, Any] = PHONE | {"viewport": {"width": 320, "height": 568}}
+    pictures = {"methods": 5 if mode == "best-of-n" else 2, "has_input": mode in ("slider", "side")}
     with (
-        served(tmp_path / "study", mode=mode, methods=5 if mode == "best-of-n" else 2, settings=settings) as server,
+        served(tmp_path / "study", mode=mode, settings=settings, **pictures) as server,
         rater(browser, server.link("r0"), **phone) as page,
     ):
         wide = "document.documentElement.scrollWidth <= innerWidth"

@@ -54,8 +54,15 @@ def created(folder: Path, mode: Mode, methods: int) -> Path:
         for scene in range(2):
             pixels = np.random.default_rng(scene).integers(0, 1 + 100 * number, (60, 80, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(made / f"scene{scene}.png")
+    lr = folder / "lr"
+    lr.mkdir()
+    for scene in range(2):
+        Image.fromarray(np.random.default_rng(scene).integers(0, 256, (15, 20, 3), dtype=np.uint8)).save(
+            lr / f"scene{scene}.png"
+        )
     plan = Plan(raters=2, trials=2, mode=mode, attention_checks=1, repeats=1)
-    create_study(folders, folder / "study", plan, settings=Settings(completion_code="C0DE-42", consent="Agreed?"))
+    settings = Settings(completion_code="C0DE-42", consent="Agreed?")
+    create_study(folders, folder / "study", plan, lr=lr, settings=settings)
     return folder / "study"
 
 
@@ -78,7 +85,7 @@ def test_nothing_tells_methods_apart(browser, tmp_path, mode, methods):
         trials = [state["trial"] for state in map(json.loads, texts) if state["trial"]]
         assert len(trials) == 4
         for trial in trials:
-            shown = [pictures.pop(url) for url in trial["pictures"]]
+            shown = [pictures.pop(url) for url in (*trial["pictures"], trial["input"])]
             headers = [{k: v for k, v in one["headers"].items() if k not in _CHANGING} for one in shown]
             assert all(one == headers[0] for one in headers), "the same headers, the length included"
             assert len({len(one["body"]) for one in shown}) == 1

@@ -7,7 +7,19 @@ import torch
 from playwright.sync_api import expect
 from torch import Tensor
 
-from support.study_pages import HEIGHT, WIDTH, StudyServer, begin, picture, rater, seen, served, wait_for
+from support.study_pages import (
+    HEIGHT,
+    PHONE,
+    WIDTH,
+    StudyServer,
+    begin,
+    input_picture,
+    picture,
+    rater,
+    seen,
+    served,
+    wait_for,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -25,7 +37,7 @@ def shown(server: StudyServer, place: int = 0, seat: str = "r0") -> list[Tensor]
 
 def canvas(page: Any, name: str, ratio: float) -> Tensor:
     """What is seen of a picture's frame, in device pixels."""
-    box = page.get_by_role("img", name=name).bounding_box()
+    box = page.get_by_role("img", name=name).first.bounding_box()
     top, left, height, width = (round(box[side] * ratio) for side in ("y", "x", "height", "width"))
     return seen(page)[:, top : top + height, left : left + width]
 
@@ -61,6 +73,75 @@ def test_pixels_are_exact_at_any_pixel_ratio(browser, tmp_path, ratio):
         for name, pixels in zip(("left picture", "right picture"), shown(server), strict=True):
             frame = canvas(page, name, ratio)
             assert holds(frame, enlarged(pixels, 2)), name
+
+
+def test_the_input_takes_the_place_of_both_pictures(browser, tmp_path):
+    with served(tmp_path / "study", has_input=True) as server:
+        with rater(browser, server.link("r0")) as page:
+            begin(page)
+            button = page.get_by_role("button", name="Show the input")
+            page.keyboard.press("+")
+            page.keyboard.press("i")
+            page.wait_for_timeout(100)
+            expect(button).to_have_attribute("aria-pressed", "true")
+            assert holds(canvas(page, "input", 1), enlarged(input_picture(0), 2)), "at the same zoom, without divider"
+            page.get_by_role("button", name="Left is better").click(force=True)
+            page.keyboard.press("l")
+            expect(page.locator("#progress-text")).to_have_text("1 of 4")
+            page.keyboard.press("ArrowRight")
+            button.click()
+            page.wait_for_timeout(100)
+            left, right = (enlarged(pixels, 2) for pixels in shown(server))
+            frame = middle(canvas(page, "left picture", 1), 2 * HEIGHT, 2 * WIDTH)
+            assert torch.equal(frame[:, :, : WIDTH - 3], left[:, :, : WIDTH - 3])
+            assert torch.equal(frame[:, :, WIDTH + 3 :], right[:, :, WIDTH + 3 :])
+            page.keyboard.press("?")
+            expect(page.get_by_role("dialog")).to_contain_text("Show the input")
+            page.keyboard.press("Escape")
+            page.keyboard.press("i")
+            page.keyboard.press("i")
+            page.keyboard.press("r")
+            wait_for(page, 2)
+        assert len(server.votes("r0")) == 1
+        with rater(browser, server.link("r1"), **PHONE) as page:
+            begin(page)
+            button = page.get_by_role("button", name="Show the input")
+            button.tap()
+            page.get_by_role("button", name="Right is better").tap(force=True)
+            expect(button).to_have_attribute("aria-pressed", "true")
+            button.tap()
+            page.get_by_role("button", name="Right is better").tap()
+            wait_for(page, 2)
+            expect(button).to_have_attribute("aria-pressed", "false")
+        assert len(server.votes("r1")) == 1
+
+
+@pytest.mark.parametrize(("mode", "methods"), [("flicker", 2), ("best-of-n", 3)])
+def test_no_answer_while_the_input_is_shown(browser, tmp_path, mode, methods):
+    with served(tmp_path / "study", mode=mode, methods=methods, has_input=True) as server:
+        with rater(browser, server.link("r0")) as page:
+            begin(page)
+            page.keyboard.press("Space")
+            page.keyboard.press("i")
+            page.wait_for_timeout(100)
+            for one in page.get_by_role("img", name="input").all():
+                assert one.is_visible()
+            page.keyboard.press("Space")
+            page.mouse.click(640, 300)
+            page.keyboard.press("a" if mode == "flicker" else "1")
+            expect(page.locator("#progress-text")).to_have_text("1 of 4")
+            page.keyboard.press("i")
+            page.keyboard.press("a" if mode == "flicker" else "1")
+            wait_for(page, 2)
+        assert len(server.votes("r0")) == 1
+
+
+def test_a_study_without_input_has_no_button_for_it(browser, server):
+    with rater(browser, server.link("r0")) as page:
+        begin(page)
+        assert page.get_by_role("button", name="Show the input").count() == 0
+        page.keyboard.press("i")
+        expect(page.get_by_role("img", name="left picture")).to_be_visible()
 
 
 def test_at_most_eight_to_one_and_both_move_together(browser, tmp_path):

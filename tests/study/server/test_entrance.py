@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
+from iqsr.study.records import save_votes
 from iqsr.study.server.limits import Limits, Rate
+from iqsr.study.server.progress import read_progress
 from iqsr.study.store import RaterRow
+from iqsr.study.votes import Vote, read_votes, votes_csv, write_votes
+from support.served_studies import write_study
 from support.study_clients import Rater, Serve, Served
 
 
@@ -47,6 +52,32 @@ def test_every_seat_is_handed_out_once_however_many_come_at_once(open_study: Ser
 def test_seats_whose_link_was_opened_are_not_handed_out(open_study: Served) -> None:
     assert open_study.rater(0).state["step"] == "consent"
     assert join(open_study) == open_study.rater(1).path
+
+
+def test_seats_with_imported_votes_are_not_handed_out(serve: Serve, tmp_path: Path) -> None:
+    """The votes stay, whatever raters on the server say beside them."""
+    study = tmp_path / "study"
+    design = write_study(study)
+    sheet = [
+        Vote("r00", trial.id, trial.picture, trial.shown, "ours", trial.kind, "slider")
+        for trial in design.seats[0].trials
+    ]
+    write_votes(sheet, study / "votes.csv")
+    served = serve(open_link=True)
+    rater = Rater(served.client, join(served))
+    assert rater.path == served.rater(1).path
+    rater.begin()
+    rater.finish()
+    with served.study.database.reading() as session:
+        first, second, _ = read_progress(session, served.study).raters
+        save_votes(session, served.study.design, study)
+    assert (first.status, first.answered, first.attention_passed) == ("imported", 4, 1)
+    assert (second.status, second.answered) == ("done", 4)
+    expected = [*sheet, *served.votes()]
+    assert list(read_votes(study / "votes.csv")) == expected
+    assert served.sign_in().get("/admin/votes.csv").text == votes_csv(expected)
+    join(served)
+    assert served.client.get("/join").status_code == 409, "all other places are taken"
 
 
 def test_a_participant_who_comes_again_gets_the_same_seat(open_study: Served) -> None:

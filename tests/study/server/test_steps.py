@@ -7,9 +7,10 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from iqsr.study.design import INPUT
 from iqsr.study.store import AnswerRow, Base, EventRow, ParticipantRow, RaterRow, StudyRow, TrialRow
 from iqsr.study.votes import read_votes, write_votes
-from support.served_studies import QUESTIONS, SETTINGS
+from support.served_studies import QUESTIONS, SETTINGS, write_study
 from support.study_clients import Rater, Serve, Served, new_key
 
 
@@ -22,8 +23,30 @@ def test_the_state_has_what_the_page_needs_and_not_more(served: Served) -> None:
     assert (state["step"], state["total"], state["answered"], state["mode"]) == ("rating", 4, 0, "slider")
     assert state["completion_code"] is None
     for trial in (state["trial"], state["next"]):
-        assert set(trial) == {"id", "pictures", "width", "height"}
+        assert set(trial) == {"id", "pictures", "input", "width", "height"}
+        assert trial["input"] is None
         assert (len(trial["pictures"]), trial["width"], trial["height"]) == (2, 32, 24)
+
+
+def test_the_input_is_a_picture_like_the_others(serve: Serve, tmp_path: Path) -> None:
+    design = write_study(tmp_path / "study", has_input=True)
+    served = serve()
+    rater, other = served.rater(0), served.rater(1)
+    state = rater.begin()
+    pictures = dict(zip([trial.id for trial in design.seats[0].trials], design.pictures, strict=True))
+    for trial in (state["trial"], state["next"]):
+        answers = [rater.client.get(url) for url in (*trial["pictures"], trial["input"])]
+        assert all(answer.status_code == 200 for answer in answers)
+        assert answers[0].headers == answers[1].headers == answers[2].headers
+        assert len({len(answer.content) for answer in answers}) == 1
+        assert len({len(url) for url in (*trial["pictures"], trial["input"])}) == 1
+        file = served.study.picture_file(pictures[trial["id"]], INPUT)
+        assert answers[2].content == file.read_bytes()
+    elsewhere = other.begin()["trial"]["input"].rsplit("/", 1)[1]
+    assert rater.client.get(f"{rater.path}/p/{elsewhere}").status_code == 404, "of another rater's seat"
+    assert rater.send("votes", trial=state["trial"]["id"], choice=2, key=new_key()).status_code == 422, (
+        "nobody chooses it"
+    )
 
 
 def test_nothing_goes_before_consent(served: Served) -> None:

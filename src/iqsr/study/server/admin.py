@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from iqsr.study.records import answers_in, participants_in, votes_in
 from iqsr.study.server.progress import finished_ids, read_progress
+from iqsr.study.server.served import imported_votes
 from iqsr.study.server.shared import Shared, client, shared
 from iqsr.study.server.steps import Refused
 from iqsr.study.votes import votes_csv
@@ -77,9 +78,9 @@ def log_out(request: Request) -> Response:
 @router.get("/votes.csv")
 def votes(request: Request) -> Response:
     """The votes, for `iqsr study analyze`."""
-    common = _admins(request)
-    with common.study.database.reading() as session:
-        return _download("votes.csv", votes_csv(votes_in(session, common.study.design)))
+    study = _admins(request).study
+    with study.database.reading() as session:
+        return _download("votes.csv", votes_csv([*imported_votes(session, study), *votes_in(session, study.design)]))
 
 
 @router.get("/answers.csv")

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from iqsr.study.server.served import ServedStudy, add_rater, current_raters
+from iqsr.study.server.served import ServedStudy, add_rater, current_raters, imported_votes
 from iqsr.study.server.shared import Shared, client, page, shared
 from iqsr.study.server.steps import Refused, now
 from iqsr.study.store import EventRow, ParticipantRow, RaterRow, StudyRow
@@ -78,10 +78,14 @@ def _known(session: Session, pid: str) -> RaterRow | None:
 
 
 def _free_seat(session: Session, study: ServedStudy) -> RaterRow | None:
-    """The first seat that nobody has, or else the first whose rater came and did not begin."""
+    """The first seat that nobody has, or else the first whose rater came and did not begin.
+
+    Seats whose votes were imported are not free: new votes would replace those.
+    """
     current = current_raters(session)
     in_order = [current[seat.name] for seat in study.design.seats]
-    untouched = (rater for rater in in_order if rater.joined_at is None)
+    elsewhere = {vote.rater for vote in imported_votes(session, study)}
+    untouched = (rater for rater in in_order if rater.joined_at is None and rater.name not in elsewhere)
     return next(untouched, None) or _idle_seat(session, study, in_order)
 
 

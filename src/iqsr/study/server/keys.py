@@ -37,6 +37,10 @@ class Keys:
         """The name of a picture in one trial of one rater: tells neither the method nor the side."""
         return self._derived("picture", str(rater), trial, str(position))[:24]
 
+    def input_name(self, rater: int, trial: str) -> str:
+        """The name of the low-resolution picture in one trial of one rater; it looks like the others."""
+        return self._derived("picture", str(rater), trial, "input")[:24]
+
     def admin_token(self) -> str:
         """What the admin types in, unless another one was chosen."""
         return self._derived("admin")[:32]

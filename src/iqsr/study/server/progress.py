@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from iqsr.study.records import votes_in
 from iqsr.study.screening import MOST_FAILED_CHECKS, attention_rate
-from iqsr.study.server.served import ServedStudy
+from iqsr.study.server.served import ServedStudy, imported_votes
 from iqsr.study.store import RaterRow, TrialRow
 from iqsr.study.votes import Vote
 
@@ -22,7 +22,7 @@ class RaterProgress:
     name: str
     token: str
     status: str
-    """not begun, begun, rating, done, withdrawn, given away."""
+    """not begun, begun, rating, done, imported (votes without the server), withdrawn, given away."""
     answered: int
     total: int
     attention_passed: int
@@ -63,7 +63,9 @@ class Progress:
 
 def read_progress(session: Session, study: ServedStudy) -> Progress:
     """The raters' progress now."""
-    votes = votes_in(session, study.design)
+    imported = imported_votes(session, study)
+    elsewhere = {vote.rater for vote in imported}
+    votes = [*votes_in(session, study.design), *imported]
     answered = Counter(vote.rater for vote in votes)
     checks: dict[str, list[Vote]] = {}
     for vote in votes:
@@ -75,7 +77,7 @@ def read_progress(session: Session, study: ServedStudy) -> Progress:
     raters: list[RaterProgress] = []
     for row in rows:
         total = assigned[row.id] or study.planned(row.seat)
-        status = _status(row, study, answered[row.name] >= total)
+        status = "imported" if row.name in elsewhere else _status(row, study, answered[row.name] >= total)
         token = study.keys.seat_token(row.seat, row.generation)
         rate = attention_rate(checks.get(row.name, []))
         passed = (rate.hits, rate.n) if rate else (0, 0)

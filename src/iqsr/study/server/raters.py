@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlalchemy.orm import Session
 from starlette.types import Receive, Scope, Send
 
+from iqsr.study.design import INPUT
 from iqsr.study.records import save_votes
 from iqsr.study.server.bodies import AnswersBody, ConsentBody, EmptyBody, UndoBody, VoteBody
 from iqsr.study.server.shared import count_request, find_rater, shared
@@ -110,11 +111,14 @@ def _pictures(request: Request, token: str) -> dict[str, Path]:
         trials = given_trials(study, session, rater.id)
     if not trials:
         raise Refused(404, "There is no such picture.")
-    return {
-        name: study.picture_file(given.trial.picture, method)
-        for given in trials
-        for name, method in zip(given.names, given.trial.shown, strict=True)
-    }
+    found: dict[str, Path] = {}
+    for given in trials:
+        picture = given.trial.picture
+        for name, method in zip(given.names, given.trial.shown, strict=True):
+            found[name] = study.picture_file(picture, method)
+        if given.input_name is not None:
+            found[given.input_name] = study.picture_file(picture, INPUT)
+    return found
 
 
 def _change(request: Request, token: str, action: Callable[[Steps], object]) -> State:

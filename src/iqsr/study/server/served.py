@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from iqsr.errors import IqsrError, UsageError
 from iqsr.study.design import DESIGN_FILE, Design, Seat, Trial, read_design
 from iqsr.study.server.keys import Keys, read_or_make_keys, token_hash
 from iqsr.study.settings import Settings, read_settings
-from iqsr.study.store import Database, RaterRow, StudyRow, database_url, open_database
+from iqsr.study.store import Database, EventRow, RaterRow, StudyRow, database_url, open_database
+from iqsr.study.votes import VOTES_FILE, Vote, read_votes
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -25,6 +26,8 @@ class GivenTrial:
 
     trial: Trial
     names: tuple[str, ...]
+    input_name: str | None
+    """Of the low-resolution picture; None where the study has none."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class ServedStudy:
     """Picture -> width and height in pixels, the same for all methods."""
     keys: Keys
     database: Database
+    imported: tuple[Vote, ...] = ()
+    """Of `votes.csv` as it was at the start: sheets, or raters that were drawn."""
     given: dict[int, tuple[GivenTrial, ...]] = field(default_factory=dict)
     """Rater's id -> the trials as the database has them. They never change, but for a withdrawal."""
 
@@ -59,15 +64,17 @@ def open_study(folder: Path, database: str | None = None) -> ServedStudy:
     """Read a study's folder, check it, and open its database.
 
     Raises:
-        UsageError: the folder is no study, or the database is another study's.
+        UsageError: the folder is no study, `votes.csv` is damaged, or the database is another study's.
         IqsrError: the database or the key cannot be used.
     """
     design, settings = read_design(folder), read_settings(folder)
     sizes = _checked_pictures(folder / "pictures", design)
     url = database_url(database, folder)
     keys = read_or_make_keys(folder)
+    file = folder / VOTES_FILE
+    imported = tuple(read_votes(file)) if file.exists() else ()
     opened = open_database(url)
-    study = ServedStudy(folder, design, settings, sizes, keys, opened)
+    study = ServedStudy(folder, design, settings, sizes, keys, opened, imported)
     try:
         opened.write(lambda session: _register(session, study))
     except IqsrError:
@@ -102,6 +109,13 @@ def _register(session: Session, study: ServedStudy) -> None:
 def current_raters(session: Session) -> dict[str, RaterRow]:
     """Seat -> its newest rater."""
     return {rater.seat: rater for rater in session.scalars(select(RaterRow).order_by(RaterRow.generation))}
+
+
+def imported_votes(session: Session, study: ServedStudy) -> list[Vote]:
+    """The votes of `votes.csv` whose raters neither voted on the server nor withdrew."""
+    voted = RaterRow.id.in_(select(EventRow.rater_id))
+    names = set(session.scalars(select(RaterRow.name).where(or_(voted, RaterRow.withdrawn_at.is_not(None)))))
+    return [vote for vote in study.imported if vote.rater not in names]
 
 
 def _checked_pictures(folder: Path, design: Design) -> dict[str, tuple[int, int]]:

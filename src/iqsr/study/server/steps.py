@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, cast
 from sqlalchemy import CursorResult, bindparam, delete, insert, select
 from sqlalchemy.orm import Session
 
-from iqsr.study.design import Kind, Trial
+from iqsr.study.design import INPUT, Kind, Trial
 from iqsr.study.records import votes_in
 from iqsr.study.server.bodies import VoteBody
 from iqsr.study.server.questionnaire import check_answers
@@ -217,7 +217,8 @@ class Steps:
         width, height = self.study.sizes[given.trial.picture]
         token = self.study.keys.seat_token(self.rater.seat, self.rater.generation)
         urls = [f"/s/{token}/p/{name}" for name in given.names]
-        return {"id": given.trial.id, "pictures": urls, "width": width, "height": height}
+        small = f"/s/{token}/p/{given.input_name}" if given.input_name else None
+        return {"id": given.trial.id, "pictures": urls, "input": small, "width": width, "height": height}
 
     def _waiting(self) -> list[GivenTrial]:
         return [given for given in self._given if given.trial.id not in self._answered]
@@ -288,5 +289,6 @@ def given_trials(study: ServedStudy, session: Session, rater: int) -> tuple[Give
 def _given(study: ServedStudy, row: TrialRow) -> GivenTrial:
     shown = tuple(json.loads(row.shown))
     names = (study.keys.picture_name(row.rater_id, row.trial, position) for position in range(len(shown)))
+    small = study.keys.input_name(row.rater_id, row.trial) if INPUT in study.design.files[row.picture] else None
     kind = cast("Kind", row.kind)
-    return GivenTrial(Trial(row.trial, row.picture, shown, kind), tuple(names))
+    return GivenTrial(Trial(row.trial, row.picture, shown, kind), tuple(names), small)

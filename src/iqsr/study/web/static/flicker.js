@@ -42,7 +42,7 @@ export class Flicker extends Mode {
   }
 
   toggle() {
-    if (!this.viewer.ready) return;
+    if (!this.viewer.ready || this.viewer.showsInput) return;
     this.#shown = 1 - this.#shown;
     this.viewer.redraw();
     this.viewer.say(`Picture ${this.names[this.#shown]}`);

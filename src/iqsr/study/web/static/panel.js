@@ -19,8 +19,13 @@ export class Panel {
   constructor(name) {
     this.element.className = "panel";
     this.canvas.setAttribute("role", "img");
-    this.canvas.setAttribute("aria-label", name);
+    this.name = name;
     this.element.append(this.canvas);
+  }
+
+  /** What screen readers call the picture. */
+  set name(name) {
+    this.canvas.setAttribute("aria-label", name);
   }
 
   /** Take the size that the browser reports. Returns whether it changed. */
@@ -34,14 +39,14 @@ export class Panel {
     return true;
   }
 
-  draw(view) {
+  draw(view, bitmap) {
     const { canvas, size } = this;
     if (canvas.width !== size.width || canvas.height !== size.height) Object.assign(canvas, size);
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, canvas.width, canvas.height);
-    if (!this.bitmap) return;
+    if (!bitmap) return;
     context.imageSmoothingEnabled = view.zoom < 1;
     context.imageSmoothingQuality = "high";
-    context.drawImage(this.bitmap, view.x, view.y, view.width, view.height);
+    context.drawImage(bitmap, view.x, view.y, view.width, view.height);
   }
 }

@@ -8,12 +8,16 @@ export class Pictures {
     this.#api = api;
   }
 
-  /** All pictures of the trial, decoded. Resolves when the last one is there, so that none can be seen first. */
+  /**
+   * All pictures of the trial, decoded, and after them the input, if there is one. Resolves when the last one is there,
+   * so that none can be seen first.
+   */
   load(trial) {
     const known = this.#loads.get(trial.id);
     if (known) return known.bitmaps;
     const stop = new AbortController();
-    const bitmaps = Promise.all(trial.pictures.map((url) => this.#decoded(url, stop.signal)));
+    const urls = [...trial.pictures, ...(trial.input ? [trial.input] : [])];
+    const bitmaps = Promise.all(urls.map((url) => this.#decoded(url, stop.signal)));
     bitmaps.catch(() => {}); // reported to whoever waits for it
     this.#loads.set(trial.id, { bitmaps, stop });
     return bitmaps;

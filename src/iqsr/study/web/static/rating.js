@@ -8,6 +8,8 @@ import { Pictures } from "./pictures.js";
 import { Viewer } from "./viewer.js";
 
 const PAUSE_MS = 250; // grey between two trials, so that a new one is seen to be new
+const INPUT_WAYS = "The button for the input shows the small picture that the pictures were made from.";
+const INPUT_HINT = "The input. Go back to the pictures to answer.";
 
 const element = (id) => document.getElementById(id);
 
@@ -36,6 +38,7 @@ export class Rating {
     element("zoom-out").addEventListener("click", () => this.#viewer.step(-1));
     element("zoom-fit").addEventListener("click", () => this.#viewer.fit());
     element("zoom-one").addEventListener("click", () => this.#viewer.oneToOne());
+    element("input").addEventListener("click", () => this.#viewer.toggleInput());
     element("undo").addEventListener("click", () => this.undo());
     for (const place of document.querySelectorAll(".tools, .stage"))
       place.addEventListener("click", (event) => this.#focusAfter(event));
@@ -44,15 +47,17 @@ export class Rating {
   /** What raters are told about the way pictures are shown. */
   furnish(state) {
     const count = state.trial?.pictures.length ?? 2;
-    const furnished = `${state.mode} ${count}`;
+    const input = Boolean(state.trial?.input);
+    const furnished = `${state.mode} ${count} ${input}`;
     if (furnished !== this.#furnished) {
       this.#viewer.furnish(state.mode, count);
       this.#answers.furnish(this.#viewer.mode, state);
-      this.#keyboard.set(this.#shortcuts());
+      this.#keyboard.set(this.#shortcuts(input));
+      element("input").hidden = !input;
       for (const id of ["toggle", "all"]) element(id).hidden = !this.#viewer.mode.buttons.includes(id);
     }
     this.#furnished = furnished;
-    return this.#viewer.mode.ways;
+    return input ? `${this.#viewer.mode.ways} ${INPUT_WAYS}` : this.#viewer.mode.ways;
   }
 
   /** Show the trial that is open. */
@@ -144,21 +149,25 @@ export class Rating {
 
   /** Bring the controls up to date. */
   #refresh() {
-    const { view, mode, ready } = this.#viewer;
-    this.#answers.open = ready && mode.seen && !this.#sending;
+    const { view, mode, ready, showsInput } = this.#viewer;
+    this.#answers.open = ready && mode.seen && !showsInput && !this.#sending;
     element("undo").disabled = this.#sending || !this.#state?.can_undo;
-    element("hint").textContent = ready && !mode.seen ? mode.hint : "";
+    element("hint").textContent = showsInput ? INPUT_HINT : ready && !mode.seen ? mode.hint : "";
+    element("input").ariaPressed = String(showsInput);
+    element("toggle").disabled = showsInput;
     element("zoom-text").textContent = ready ? `${Math.round(100 * view.zoom)} %` : "";
     element("zoom-fit").ariaPressed = String(ready && view.zoom === view.fitting);
     element("zoom-one").ariaPressed = String(ready && view.zoom === 1);
   }
 
-  #shortcuts() {
+  #shortcuts(input) {
     const { mode } = this.#viewer;
+    const show = () => this.#viewer.toggleInput();
     const digits = mode.keys.includes("1"); // they choose pictures
     return [
       ...this.#answers.shortcuts,
       ...mode.shortcuts,
+      ...(input ? [{ keys: ["i"], shown: "I", text: "Show the input, or the pictures again", run: show }] : []),
       { keys: ["+", "="], shown: "+", text: "Zoom in", run: () => this.#viewer.step(1), repeats: true },
       { keys: ["-"], shown: "−", text: "Zoom out", run: () => this.#viewer.step(-1), repeats: true },
       { keys: ["0"], shown: "0", text: "Fit: see all of the picture", run: () => this.#viewer.fit() },

@@ -18,6 +18,9 @@ export class Viewer {
   mode = null;
   /** Whether pictures are seen. */
   ready = false;
+  /** Whether the input is seen in place of the pictures. */
+  showsInput = false;
+  #input = null;
   #holder = document.getElementById("panels");
   #planned = 0;
   #stageObserver = new ResizeObserver(() => this.mode?.arrange());
@@ -52,12 +55,15 @@ export class Viewer {
     this.ready = false;
     this.stage.classList.remove("ready");
     for (const panel of this.panels) panel.bitmap = null;
+    this.#input = null;
+    this.#turnTo(false);
     this.#draw();
   }
 
-  /** Show the pictures, all in one frame of the screen. Resolves once they are seen. */
+  /** Show the pictures, all in one frame of the screen. A bitmap more is the input. Resolves once they are seen. */
   async show(bitmaps, picture) {
     this.panels.forEach((panel, index) => (panel.bitmap = bitmaps[index]));
+    this.#input = bitmaps[this.panels.length] ?? null;
     this.view.show(picture);
     this.ready = true;
     this.mode.reset();
@@ -66,6 +72,15 @@ export class Viewer {
     this.changed();
     // The first callback comes before the pictures are painted, the second after it.
     await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+  }
+
+  /** See the input in place of all pictures, at the same zoom and place; or the pictures again. */
+  toggleInput() {
+    if (!this.ready || !this.#input) return;
+    this.#turnTo(!this.showsInput);
+    this.#draw();
+    this.say(this.showsInput ? "The input" : "The pictures");
+    this.changed();
   }
 
   redraw() {
@@ -95,13 +110,13 @@ export class Viewer {
     this.#look(() => this.view.step(direction));
   }
   arrow(x, y, shift) {
-    if (!shift && this.mode.arrow(x, y)) return;
+    if (!shift && !this.showsInput && this.mode.arrow(x, y)) return;
     this.#look(() => this.view.moveBy(-x * KEY_MOVE_PX * this.view.ratio, -y * KEY_MOVE_PX * this.view.ratio));
   }
 
   /* Gestures. */
   grab(point) {
-    return this.mode.grab(point);
+    return this.showsInput ? "move" : this.mode.grab(point);
   }
   divide(point) {
     if (this.ready) this.mode.divide(point);
@@ -114,10 +129,16 @@ export class Viewer {
     this.#look(() => this.view.zoomBy(factor, this.locate(point)));
   }
   press(point) {
-    if (this.ready) this.mode.press(point);
+    if (this.ready && !this.showsInput) this.mode.press(point);
   }
   release(point, still) {
-    this.mode.release(point, still && this.ready);
+    this.mode.release(point, still && this.ready && !this.showsInput);
+  }
+
+  #turnTo(input) {
+    this.showsInput = input;
+    this.stage.classList.toggle("input", input);
+    this.panels.forEach((panel, index) => (panel.name = input ? "input" : `${this.mode.names[index]} picture`));
   }
 
   #look(change) {
@@ -146,7 +167,7 @@ export class Viewer {
   }
 
   #draw() {
-    for (const panel of this.panels) panel.draw(this.view);
+    for (const panel of this.panels) panel.draw(this.view, this.showsInput ? this.#input : panel.bitmap);
     this.stage.classList.toggle("movable", this.view.movable);
     this.mode?.drawn();
   }
