@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint docs bench clean
+.PHONY: help demo test test-slow faults lint docs bench clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,6 +28,10 @@ test: $(READY) $(TOOLS) lint  ## Lint, types, and all tests that are fast
 
 test-slow: $(READY) $(TOOLS)  ## The slow tests
 	$(BIN)/python -m pytest -m slow
+
+faults: $(READY) $(TOOLS)  ## Kills, full disks, damaged files: the whole fault campaign, and its table
+	IQSR_FAULTS=$(CURDIR)/build/faults $(BIN)/python -m pytest -m faults tests/faults
+	$(BIN)/python tests/faults/summary.py build/faults
 
 lint: $(READY)  ## ruff, pyright (strict on src, standard on tests), import-linter
 	$(BIN)/ruff check .

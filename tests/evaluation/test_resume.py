@@ -261,6 +261,7 @@ def test_a_kill_in_the_middle_changes_no_byte() -> None:
         Path("cache.sqlite").unlink(missing_ok=True)
         _killed_when(lambda stop=stop: Path("out", stop).exists())
         assert not Path("out/scores.parquet").exists()
+        Path("out/inputs/.05.png.99999999-0.iqsr-part").write_bytes(b"half a pict")
         subprocess.run([sys.executable, "-c", _PROGRAM], check=True, capture_output=True)
         assert everything_in(Path("out")) == whole
 

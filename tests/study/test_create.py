@@ -1,5 +1,7 @@
 """The folder of a study: pixels and nothing else, equal lengths, the same for the same seed, whole or not there."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from PIL import Image, ImageCms
 from iqsr.errors import IqsrError, PictureError, UsageError
 from iqsr.study.create import create_study, plan_study
 from iqsr.study.design import ATTENTION, INPUT, read_design
+from iqsr.study.new_folder import new_folder
 from iqsr.study.pictures import png_chunks
 from iqsr.study.plan import Plan
 from iqsr.study.settings import Settings, read_settings
@@ -101,6 +104,44 @@ def test_some_of_the_scenes_are_drawn(tmp_path: Path) -> None:
     design = create_study(folders, tmp_path / "study", Plan(2, 3, seed=1), scenes=3)
     assert len(design.pictures) == 3
     assert len(list((tmp_path / "study/pictures").iterdir())) == 6
+
+
+def test_of_two_that_make_one_study_the_later_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+
+    def make_later() -> None:
+        with new_folder(out) as later:
+            (later / "design.json").write_text("later")
+            out.mkdir()
+            (out / "design.json").write_text("earlier")
+
+    with pytest.raises(UsageError, match="is not empty: name another folder"):
+        make_later()
+    assert contents(tmp_path) == {"study/design.json": b"earlier"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from iqsr.study.new_folder import new_folder
+with new_folder(Path(sys.argv[1])) as part:
+    (part / "design.json").write_text("half")
+    os._exit(9)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_the_folder_of_one_at_work_is_not(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    subprocess.run([sys.executable, "-c", KILLED, str(out)], check=False)
+    (stale,) = tmp_path.iterdir()
+    with new_folder(out) as part:
+        assert not stale.exists()
+        other = subprocess.run([sys.executable, "-c", KILLED, str(out)], check=False)
+        assert other.returncode == 9
+        assert part.exists()
+        (part / "design.json").write_text("whole")
+    assert contents(out) == {"design.json": b"whole"}
 
 
 def test_active_pairing_has_degraded_pictures_to_choose_from(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from iqsr.evaluation.scores import COLUMNS, SCORES_FILE, EvaluatedMetric, Row, e
 from iqsr.evaluation.set_scores import measure_sets, set_measurements, smallest_sets
 from iqsr.evaluation.sets import degradation_names, open_set, with_inputs
 from iqsr.evaluation.table_text import FEW_SAMPLES, few_samples
+from iqsr.io.atomic import remove_stale_parts_below
 from iqsr.io.locks import locked
 from iqsr.metrics import availability, card
 from iqsr.scoring import MetricSet
@@ -88,6 +89,7 @@ def run(
     if choose is not None:
         data, joined = choose(data), []
     with locked(out, "iqsr evaluate"):
+        remove_stale_parts_below(out)
         write_settings(recipe, out)
         data = with_inputs(data, recipe.data, out / INPUTS, problems, lambda d, n: how.on_progress("inputs", d, n))
         made = [

@@ -129,6 +129,12 @@ def remove_stale_parts(folder: Path) -> list[Path]:
     return removed
 
 
+def remove_stale_parts_below(folder: Path) -> None:
+    """As `remove_stale_parts`, in `folder` and in all folders below it."""
+    for place, _, _ in os.walk(folder):
+        remove_stale_parts(Path(place))
+
+
 @contextmanager
 def write_errors(out: Path, error: type[IqsrError] = WriteError, *, of: Path | None = None) -> Generator[None]:
     """Turn an OSError inside the block into an error of one line with the file, the disk and what to do.

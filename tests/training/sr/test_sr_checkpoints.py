@@ -57,6 +57,18 @@ def test_where_none_is_whole_nothing_is_started_anew(tmp_path: Path) -> None:
         checkpoints.load()
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_first_checkpoint_that_a_kill_left_unfinished_is_none(
+    tmp_path: Path, ranks: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    for rank in range(ranks):
+        Checkpoints(tmp_path, rank, ranks).save(10, {"step": 10})
+    (tmp_path / f"step-00000010-rank{ranks - 1}.json").unlink()  # it is written last
+    for rank in range(ranks):
+        assert Checkpoints(tmp_path, rank, ranks).load() is None
+    assert "killed amid its first checkpoint, of step 10: it starts anew" in caplog.text
+
+
 def test_a_checkpoint_counts_when_every_process_has_written_its_part(tmp_path: Path) -> None:
     first, second = Checkpoints(tmp_path, 0, 2), Checkpoints(tmp_path, 1, 2)
     for step in (1, 2):

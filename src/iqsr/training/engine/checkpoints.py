@@ -79,7 +79,8 @@ class Checkpoints:
     def load(self, everywhere: Callable[[bool], bool] = bool) -> tuple[int, dict[str, Any]] | None:
         """Step and state of the last checkpoint that is whole and finite in every process; None where there is none.
 
-        Those that are not are passed over with a warning.
+        Those that are not are passed over with a warning. A first checkpoint amid whose writing the run was killed is
+        none.
 
         Args:
             everywhere: Whether a condition holds in every process.
@@ -97,6 +98,9 @@ class Checkpoints:
                     assert state is not None
                     return step, state
             logger.warning("the checkpoint of step %d is %s: using the one before", step, why)
+        if len(steps) == 1 and everywhere(not self._is_finished(steps[0])):
+            logger.warning("the run was killed amid its first checkpoint, of step %d: it starts anew", steps[0])
+            return None
         if steps:
             raise IqsrError(f"{self.folder}: no checkpoint is whole and finite; remove the run's folder to start anew")
         return None
@@ -109,6 +113,9 @@ class Checkpoints:
             return None, "more than tensors and plain values, and could run code"
         name = first_learned_not_finite(state)
         return state, f"not finite ({name})" if name else None
+
+    def _is_finished(self, step: int) -> bool:
+        return all(_note(self._path(step, rank)).exists() for rank in range(self.ranks))
 
     def _is_whole(self, step: int, rank: int) -> bool:
         path = self._path(step, rank)

@@ -6,7 +6,6 @@ of its data. `train-quality --photos` makes data of its own, and notes its photo
 
 import json
 import logging
-import os
 import platform
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from iqsr.errors import IqsrError, UsageError
-from iqsr.io.atomic import remove_stale_parts, write_errors, write_text
+from iqsr.io.atomic import remove_stale_parts_below, write_errors, write_text
 from iqsr.io.locks import LOCK_FILE, FolderLock
 from iqsr.recipes import Recipe, recipe_hash, resolved_toml
 from iqsr.training.engine.checkpoints import FORMAT, Checkpoints, older_format
@@ -174,8 +173,7 @@ def _lock(folder: Path, work: str) -> FolderLock:
     """Lock the folder, and remove what a killed process left half-written."""
     with write_errors(folder):
         lock = FolderLock(folder, work)
-        for place, _, _ in os.walk(folder):
-            remove_stale_parts(Path(place))
+        remove_stale_parts_below(folder)
     return lock
 
 
