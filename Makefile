@@ -26,8 +26,8 @@ demo: $(READY)  ## Enlarge four photos, compare them on a page
 test: $(READY) $(TOOLS) lint  ## Lint, types, and all tests that are fast
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
-test-slow: $(READY) $(TOOLS)  ## The slow tests
-	$(BIN)/python -m pytest -m slow
+test-slow: $(READY) $(TOOLS)  ## The slow tests, without those of the fault campaign
+	$(BIN)/python -m pytest -m "slow and not faults"
 
 faults: $(READY) $(TOOLS)  ## Kills, full disks, damaged files: the whole fault campaign, and its table
 	IQSR_FAULTS=$(CURDIR)/build/faults $(BIN)/python -m pytest -m faults tests/faults

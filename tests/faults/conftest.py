@@ -1,4 +1,4 @@
-"""Every test here is one of the fault campaign. `make faults` runs it whole; the slow tests are a small part of it."""
+"""Every test here is one of the fault campaign. `make faults` runs it whole, `pytest -m faults` a small part of it."""
 
 from __future__ import annotations
 
