@@ -231,8 +231,8 @@ def test_the_features_of_a_shared_original_are_computed_once(monkeypatch: pytest
     for name, by in (("one", 3), ("two", 9), ("three", 20)):
         outputs(Path(name), {"a": by, "b": by})
     scaled: list[int] = []
-    before = lpips_st._scaled
-    monkeypatch.setattr(lpips_st, "_scaled", lambda x: (scaled.append(len(x)), before(x))[1])
+    before = lpips_st.scaled
+    monkeypatch.setattr(lpips_st, "scaled", lambda x: (scaled.append(len(x)), before(x))[1])
     models = [{"model": name} for name in ("one", "two", "three")]
     recipe = checked({"data": {"path": "set"}, "models": models, "metrics": ["stlpips"]})
     together = run(recipe, Path("together"), Setting("cpu")).scores["score"].tolist()

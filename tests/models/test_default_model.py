@@ -19,7 +19,8 @@ def test_default_is_the_base_that_blind_raters_preferred() -> None:
 
 def test_package_holds_no_adapter() -> None:
     shipped = {path.name for path in Path(iqsr.__file__).parent.rglob("*.safetensors")}
-    assert shipped == {"srq.safetensors", "srq-2.safetensors", "srq-holdout.safetensors"}
+    predictors = {"srq.safetensors", "srq-2.safetensors", "srq-holdout.safetensors"}
+    assert shipped == predictors | {"niqe.safetensors", "brisque.safetensors"}
 
 
 def test_withdrawn_adapter_still_merges_into_its_base(tmp_path: Path) -> None:

@@ -93,5 +93,5 @@ def test_votes_without_a_design_find_pictures_by_a_pattern(tmp_path: Path) -> No
 
 
 def test_a_study_without_votes_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot read '.*votes\.csv': No such file"):
+    with pytest.raises(UsageError, match=r"has no votes\.csv yet: serve it, or import votes"):
         analyze_study(tmp_path, OPTIONS)

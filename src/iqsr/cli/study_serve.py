@@ -63,6 +63,7 @@ def command(
             on_start=_print_addresses,
             on_progress=_print_progress,
         )
+        raise KeyboardInterrupt  # only a signal ends the server, also one that a shell ignores in jobs behind it
 
 
 @contextmanager

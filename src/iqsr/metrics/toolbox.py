@@ -117,7 +117,7 @@ def _create(card: MetricCard, device: str, missing: list[str]) -> Any:
             )
     except Exception as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
-        if isinstance(error, UnpicklingError):
+        if isinstance(error, UnpicklingError) and "GLOBAL" in str(error):  # else it is damaged
             raise WeightsError(
                 f"{card.name}: a weight file of pyiqa in {torch_hub()} holds more than tensors, which could run code; "
                 "it is not read: remove it, so that it is downloaded again"
