@@ -3,7 +3,6 @@
 import resource
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def cpu_seconds(*command: str) -> float:
-    """Best of three. Not by the clock, which counts what others do on the machine."""
+def cpu_seconds(*command: str, rounds: int = 3) -> float:
+    """The least of some rounds. Not by the clock, which counts what others do on the machine."""
 
     def once() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -25,7 +24,7 @@ def cpu_seconds(*command: str) -> float:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    return min(once() for _ in range(3))
+    return min(once() for _ in range(rounds))
 
 
 def test_import_and_help_are_fast() -> None:
@@ -98,11 +97,14 @@ def test_plain_work_imports_little_beside_torch(command: list[str]) -> None:
 @pytest.mark.parametrize("command", [[*UPSCALE, "-m", "realesr-animevideov3"], [*SCORE, "-m", "srq"]], ids=" ".join)
 @pytest.mark.slow
 def test_a_small_picture_takes_little_more_than_importing_torch(command: list[str]) -> None:
-    """A second more, or 60 % more on machines that need over 1.7 seconds for torch: those are slow at the rest too."""
+    """A second more, or 60 % more on machines that need over 1.7 seconds for torch: those are slow at the rest too.
+
+    In the best of five rounds, in each of which both run in turn: a machine's speed changes with what else it does.
+    """
     picture("a.png", (64, 64))
-    assert cpu_seconds(*IQSR, *command) < importing_torch() + max(1, 0.6 * importing_torch())
 
+    def is_quick() -> bool:
+        torch_alone = cpu_seconds(sys.executable, "-c", "import torch", rounds=1)
+        return cpu_seconds(*IQSR, *command, rounds=1) < torch_alone + max(1, 0.6 * torch_alone)
 
-@cache
-def importing_torch() -> float:
-    return cpu_seconds(sys.executable, "-c", "import torch")
+    assert any(is_quick() for _ in range(5))
