@@ -66,24 +66,29 @@ def refused(found: Counter[int]) -> str:
     return f"{found[0]} read, {found[1]} refused in one line"
 
 
-def test_damaged_pictures_are_read_or_refused_in_one_line(server: ForkServer, tmp_path: Path) -> None:
-    whole, problems, found = pictures(), list[str](), Counter[int]()
-    tried = times(500, 2 * len(whole))
+def read_damaged(server: ForkServer, folder: Path, whole: dict[str, bytes], reader: str, seed: str, tried: int) -> None:
+    """Damage the files in turn, each in another way, and read each in a process with limits."""
+    problems, found = list[str](), Counter[int]()
     for number in range(tried):
         name = list(whole)[number % len(whole)]
-        how, data = mutated(whole[name], Random(f"{SEED}/{number}"))
-        path = tmp_path / name
+        how, data = mutated(whole[name], Random(f"{seed}/{number}"))
+        path = folder / name
         path.write_bytes(data)
         process = server.start(
-            str(path), function="support.fault_readers:read_picture", memory=MEMORY_BYTES, cpu_seconds=CPU_SECONDS
+            str(path), function=f"support.fault_readers:read_{reader}", memory=MEMORY_BYTES, cpu_seconds=CPU_SECONDS
         )
         ended = process.wait()
         found[ended.code] += 1
         if said := verdict(ended):
             problems.append(f"{number} ({name}, {how}): {said}")
-            shutil.copy(path, tmp_path / f"{number}-{name}")
-    Row("damaged files", "picture reader", tried, tried - len(problems), 0, refused(found)).keep()
+            shutil.copy(path, folder / f"{number}-{name}")
+    Row("damaged files", f"{reader} reader", tried, tried - len(problems), 0, refused(found)).keep()
     assert not problems, "\n".join(problems)
+
+
+def test_damaged_pictures_are_read_or_refused_in_one_line(server: ForkServer, tmp_path: Path) -> None:
+    whole = pictures()
+    read_damaged(server, tmp_path, whole, "picture", str(SEED), times(500, 2 * len(whole)))
 
 
 def test_undamaged_pictures_are_read(server: ForkServer, tmp_path: Path) -> None:
@@ -103,23 +108,7 @@ def models() -> dict[str, bytes]:
 
 
 def test_damaged_models_are_read_or_refused_in_one_line(server: ForkServer, tmp_path: Path) -> None:
-    whole, problems, found = models(), list[str](), Counter[int]()
-    tried = times(150, 9)
-    for number in range(tried):
-        name = list(whole)[number % len(whole)]
-        how, data = mutated(whole[name], Random(f"{SEED}/model/{number}"))
-        path = tmp_path / name
-        path.write_bytes(data)
-        process = server.start(
-            str(path), function="support.fault_readers:read_model", memory=MEMORY_BYTES, cpu_seconds=CPU_SECONDS
-        )
-        ended = process.wait()
-        found[ended.code] += 1
-        if said := verdict(ended):
-            problems.append(f"{number} ({name}, {how}): {said}")
-            shutil.copy(path, tmp_path / f"{number}-{name}")
-    Row("damaged files", "checkpoint reader", tried, tried - len(problems), 0, refused(found)).keep()
-    assert not problems, "\n".join(problems)
+    read_damaged(server, tmp_path, models(), "checkpoint", f"{SEED}/model", times(150, 9))
 
 
 def test_a_run_whose_last_checkpoint_is_damaged_goes_on_from_one_that_is_whole(

@@ -53,7 +53,7 @@ def test_the_paragraph_says_the_figures(papers: Analysis) -> None:
         "12 raters gave 300 votes on 100 pictures. They preferred ours to theirs in a mean of 70.0 %"
     )
     assert "median 70.0 %, standard error 4.2 %" in said
-    assert "t(11) = 4.80, p < .001" in said
+    assert "t(11) = 4.80, p < .001 (two-sided p < .001)" in said
     assert "by the normal distribution" in said
 
 

@@ -18,7 +18,7 @@ def read_picture(path: str) -> int:
     return _told(lambda: read_rgb(Path(path)))
 
 
-def read_model(path: str) -> int:
+def read_checkpoint(path: str) -> int:
     """A model's checkpoint."""
     from iqsr.models.checkpoint_reader import load_checkpoint
 

@@ -76,7 +76,7 @@ def _agreement(parts: list[Part], out: Path, overwrite: bool) -> bool:
 
 
 def _evaluation(parts: list[Part], out: Path, overwrite: bool) -> bool:
-    from iqsr.cli.evaluate import print_found, print_problem
+    from iqsr.cli.evaluation_result import print_found, print_problem
     from iqsr.evaluation.run import Setting
     from iqsr.evaluation.shards import merge_evaluation
 

@@ -18,7 +18,7 @@ from iqsr.errors import UnknownNameError, UsageError
 from iqsr.models.registry import model_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from iqsr.upscaling.jobs import Job, JobResult, UpscaleOptions
     from iqsr.upscaling.upscaler import Upscaler
@@ -177,16 +177,15 @@ def command(
     if compare is not None:
         given = {"-o": out, "--format": format != "auto", "--suffix": suffix, "--quality": quality}
         given |= {"--skip-existing": skip_existing, "--dry-run": dry_run, "--json": as_json, "--shard": shard}
-        if unused := [name for name, value in given.items() if value]:
-            raise UsageError(f"--compare writes a page alone: leave out {', '.join(unused)}")
+        _refuse_beside_compare(given)
         _compare(inputs, model.split(","), compare, options, upscaler)
         return
     unread: list[OSError] = []
     if shard is not None:
         if dry_run:
             raise UsageError("--dry-run and --shard exclude each other")
-        whole = shard_output(output_path(out) if out else None)
         how = {"precision": precision, "backend": backend, "tile": tile}
+        whole = shard_output(output_path(out) if out else None)
         with shard_jobs(inputs, whole, options, shard, model=model, how=how, on_unread=unread.append) as work:
             failed = _upscale(work.jobs, upscaler, unread, as_json=as_json, on_result=work.finished)
         list_shard(work.part)
@@ -195,6 +194,12 @@ def command(
         failed = _upscale(jobs, upscaler, unread, dry_run=dry_run, as_json=as_json)
     if failed:
         raise typer.Exit(1)
+
+
+def _refuse_beside_compare(given: Mapping[str, object]) -> None:
+    """UsageError for options that a page has no use for."""
+    if unused := [name for name, value in given.items() if value]:
+        raise UsageError(f"--compare writes a page alone: leave out {', '.join(unused)}")
 
 
 def _upscale(

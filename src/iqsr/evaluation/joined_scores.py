@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,16 +101,7 @@ def _metric(name: str, rows: DataFrame, file: str) -> EvaluatedMetric:
         known = card(name)
     except UnknownNameError:
         return _unknown_metric(name, rows, file)
-    return EvaluatedMetric(
-        name=name,
-        variant=known.name,
-        title=known.title,
-        reference=known.reference,
-        level=known.level,
-        higher_is_better=known.higher_is_better,
-        range=known.range,
-        provider="elsewhere",
-    )
+    return replace(EvaluatedMetric.of_card(known, name), provider="elsewhere")
 
 
 def _unknown_metric(name: str, rows: DataFrame, file: str) -> EvaluatedMetric:

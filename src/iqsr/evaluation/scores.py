@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,10 +74,25 @@ class EvaluatedMetric:
     stride: int = 0
     """of a metric of sets: pixels from a patch to the next"""
 
+    @classmethod
+    def of_card(cls, card: MetricCard, name: str) -> EvaluatedMetric:
+        """What the card says; where and with what it was computed is left open."""
+        return cls(
+            name=name,
+            variant=card.name,
+            title=card.title,
+            reference=card.reference,
+            level=card.level,
+            higher_is_better=card.higher_is_better,
+            range=card.range,
+            patch=card.patch,
+            stride=card.stride,
+        )
+
     @property
     def sample_note(self) -> str:
         """Of a metric of sets, what it is over: `n = 100`, `n = 4,900 patches of 256 px, stride 128`; else empty."""
-        if self.reference != "set":
+        if self.reference != "set" or not self.samples:
             return ""
         return f"n = {self.samples:,}" + (f" patches of {self.patch} px, stride {self.stride}" if self.patch else "")
 
@@ -91,20 +106,12 @@ def sorted_scores(table: DataFrame) -> DataFrame:
 def evaluated(metric_set: MetricSet, variant: str, name: str) -> EvaluatedMetric:
     """What is known of one of the set's metrics. name: what the protocol calls it."""
     card = metric_set.cards[variant]
-    return EvaluatedMetric(
-        name=name,
-        variant=card.name,
-        title=card.title,
-        reference=card.reference,
-        level=card.level,
-        higher_is_better=card.higher_is_better,
-        range=card.range,
+    return replace(
+        EvaluatedMetric.of_card(card, name),
         crop_border=metric_set.border(variant),
         provider=card.provider,
         toolbox_version=_toolbox_version(card),
         weights_sha256=" ".join(weights_sha256(card)),
-        patch=card.patch,
-        stride=card.stride,
     )
 
 

@@ -164,7 +164,7 @@ def _preferences(analysis: Analysis) -> Table:
         heads.append("without screened")
     notes = [
         "The t-test is one-sided and of one sample: whether the mean of raters' shares is above 50 %. Its direction "
-        "was to be chosen before the first vote."
+        "(--expected) was to be chosen before the first vote; otherwise the two-sided p holds."
     ]
     return Table(
         "Pairs of methods", heads, rows, notes if has_tests else ["Raters are not known: no test of their means."]

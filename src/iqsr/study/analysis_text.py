@@ -89,10 +89,11 @@ def _of_screening(analysis: Analysis) -> Iterator[str]:
 
 
 def t_text(test: ShareSummary) -> str:
-    """`t(11) = 4.10, p = .0009`."""
+    """`t(11) = 4.10, p < .001 (two-sided p = .002)`."""
     if isnan(test.t):
         return "no spread to test"
-    return f"t({test.raters - 1}) = {test.t:.2f}, {p_text(test.p)}".replace("inf", "∞")
+    said = f"t({test.raters - 1}) = {test.t:.2f}, {p_text(test.p)} (two-sided {p_text(test.p_two_sided)})"
+    return said.replace("inf", "∞")
 
 
 def p_text(p: float) -> str:
