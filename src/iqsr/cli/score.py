@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -123,19 +123,11 @@ def command(
     check_outputs(maps.values(), overwrite=overwrite)
     failed, part = 0, None
     with interruptible(how_to_go_on(no_cache=no_cache, files_written=bool(maps))), PictureBar() as bar:
+        how: dict[str, Any] = {"references": references, "cache": remembered, "on_progress": _shown_by(bar)}
         if shard is not None and whole is not None:
-            part, scored = score_shard(
-                found,
-                metric_set,
-                whole,
-                shard,
-                references=references,
-                cache=remembered,
-                overwrite=overwrite,
-                on_progress=_shown_by(bar),
-            )
+            part, scored = score_shard(found, metric_set, whole, shard, overwrite=overwrite, **how)
         else:
-            scored = score_found(found, metric_set, references=references, cache=remembered, on_progress=_shown_by(bar))
+            scored = score_found(found, metric_set, **how)
         if output is not None and part is None:
             write_table(to_table(scored, metric_set.names), output)
         if maps:

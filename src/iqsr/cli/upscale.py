@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -166,13 +166,7 @@ def command(
     )
 
     def upscaler(name: str = model) -> Upscaler:
-        from iqsr.upscaling.upscaler import Upscaler
-
-        if threads is not None:
-            import torch
-
-            torch.set_num_threads(threads)
-        return Upscaler(name, precision=precision, device=device, backend=backend, tile=tile, memory_gb=memory)
+        return _loaded(name, threads, precision=precision, device=device, backend=backend, tile=tile, memory_gb=memory)
 
     if compare is not None:
         given = {"-o": out, "--format": format != "auto", "--suffix": suffix, "--quality": quality}
@@ -181,19 +175,30 @@ def command(
         _compare(inputs, model.split(","), compare, options, upscaler)
         return
     unread: list[OSError] = []
-    if shard is not None:
-        if dry_run:
-            raise UsageError("--dry-run and --shard exclude each other")
+    if shard is None:
+        jobs = plan(inputs, out, options, on_unread=unread.append)
+        failed = _upscale(jobs, upscaler, unread, dry_run=dry_run, as_json=as_json)
+    elif dry_run:
+        raise UsageError("--dry-run and --shard exclude each other")
+    else:
         how = {"precision": precision, "backend": backend, "tile": tile}
         whole = shard_output(output_path(out) if out else None)
         with shard_jobs(inputs, whole, options, shard, model=model, how=how, on_unread=unread.append) as work:
             failed = _upscale(work.jobs, upscaler, unread, as_json=as_json, on_result=work.finished)
         list_shard(work.part)
-    else:
-        jobs = plan(inputs, out, options, on_unread=unread.append)
-        failed = _upscale(jobs, upscaler, unread, dry_run=dry_run, as_json=as_json)
     if failed:
         raise typer.Exit(1)
+
+
+def _loaded(name: str, threads: int | None, **how: Any) -> Upscaler:
+    """The model, which computes with so many threads."""
+    from iqsr.upscaling.upscaler import Upscaler
+
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    return Upscaler(name, **how)
 
 
 def _refuse_beside_compare(given: Mapping[str, object]) -> None:
