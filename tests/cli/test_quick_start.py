@@ -28,7 +28,7 @@ def cpu_seconds(*commands: tuple[str, ...], rounds: int = 5) -> list[float]:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    return [min(costs) for costs in zip(*([once(command) for command in commands] for _ in range(rounds)))]
+    return [min(costs) for costs in zip(*([once(command) for command in commands] for _ in range(rounds)), strict=True)]
 
 
 def test_import_and_help_are_fast() -> None:

@@ -22,6 +22,7 @@ from iqsr.cli import (
     panel,
     prepare,
     recipes,
+    run_shards,
     score,
     study,
     train,
@@ -115,6 +116,9 @@ app.command("metrics", cls=Command, help=metrics.HELP)(metrics.command)
 app.command("export", cls=Command)(export.command)
 app.command("merge", cls=Command)(merge.command)
 app.command("merge-shards", cls=Command, help=merge_shards.HELP)(merge_shards.command)
+app.command("run-shards", cls=Command, help=run_shards.HELP, context_settings={"allow_interspersed_args": False})(
+    run_shards.command
+)
 app.command("interpolate", cls=Command)(interpolate.command)
 app.command("prepare", cls=Command, help=prepare.HELP)(prepare.command)
 app.command("check-sets", cls=Command, help=check_sets.HELP)(check_sets.command)

@@ -15,7 +15,7 @@ from iqsr.cli.outputs import list_shard, shard_output
 from iqsr.cli.parsing import output_path
 from iqsr.cli.progress import Bars, DryRunLines, JsonLines, Lines, Reporter
 from iqsr.errors import UnknownNameError, UsageError
-from iqsr.models.registry import model_names
+from iqsr.models.registry import FAST_MODEL, model_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +39,8 @@ and the rest goes on; the exit code is 1 then, 2 for wrong arguments.
 
   iqsr upscale "scans/*.tif" -o out/ --width 6000
 
+  iqsr upscale photos/ -o large/ --fast
+
   iqsr upscale photo.jpg --model realesrgan-x4plus-anime
 
   iqsr upscale drawings/ -o out/ --model realesr-animevideov3 --skip-existing
@@ -61,6 +63,7 @@ def command(
     model: Annotated[
         str, shared.model_option(f"a checkpoint's path, or one of {', '.join(model_names())}.")
     ] = model_names()[0],
+    fast: Annotated[bool, typer.Option("--fast", help=f"The small network for photos: --model {FAST_MODEL}.")] = False,
     scale: Annotated[
         float | None,
         typer.Option(
@@ -151,6 +154,9 @@ def command(
 
     if skip_existing and overwrite:
         raise UsageError("--skip-existing and --overwrite exclude each other")
+    if fast and model != model_names()[0]:
+        raise UsageError(f"--fast is --model {FAST_MODEL}: leave out one of --fast and --model")
+    model = FAST_MODEL if fast else model
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"--quality goes from 1 to 100, got {quality}")
     if alpha not in ALPHAS:

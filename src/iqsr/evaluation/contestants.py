@@ -136,7 +136,8 @@ def _named_sha256(name: str) -> str:
     from iqsr.io.weights import known_weight
     from iqsr.models.registry import registry
 
-    return known_weight(registry()[name].weights).sha256
+    entry = registry()[name]
+    return content_hash(entry.path) if entry.file else known_weight(entry.weights).sha256
 
 
 def _file_sha256(path: Path) -> str:

@@ -1,6 +1,7 @@
 """The models of `registry.toml`, loaded: Real-ESRGAN's (Wang et al., 2021, arXiv:2107.10833).
 
-Those whose weights come in a Python package, as ncnn arrays, are built here; spandrel builds the downloaded ones.
+Those whose weights come in a Python package, as ncnn arrays, and our own are built here; spandrel builds the
+downloaded ones.
 """
 
 from dataclasses import replace
@@ -86,7 +87,7 @@ def _bicubic_taps(kept: int, of: int) -> Tensor:
 def load_packaged(name: str) -> SRModel:
     """The model of a name in the registry. Raises WeightsError, with the command that fetches its weights."""
     entry = registry()[name]
-    model = _from_ncnn(entry) if entry.network else _from_checkpoint(entry)
+    model = _own(entry) if entry.file else _from_ncnn(entry) if entry.network else _from_checkpoint(entry)
     if entry.reduce is None:
         return model
     kept, of = entry.reduce
@@ -100,19 +101,39 @@ def ncnn_shapes(entry: ModelEntry) -> Shapes:
 
 
 def _from_ncnn(entry: ModelEntry) -> SRModel:
-    with torch.device("meta"):  # random weights would only be replaced
-        is_rrdbnet = entry.network == "rrdbnet"
-        module = RRDBNet(blocks=entry.depth) if is_rrdbnet else SRVGGNetCompact(convolutions=entry.depth)
+    module = _empty(entry)
     arrays = read_ncnn(locate(entry.weights), ncnn_shapes(entry))
     names = list(module.state_dict())
-    upstream = real_esrgan_names(names) if is_rrdbnet else {own: own for own in names}
+    upstream = real_esrgan_names(names) if entry.network == "rrdbnet" else {own: own for own in names}
     module.load_state_dict({own: arrays[theirs] for own, theirs in upstream.items()}, assign=True)
+    return _as_model(entry, module, known_weight(entry.weights).licence)
+
+
+def _own(entry: ModelEntry) -> SRModel:
+    """A model of our own, whose weights (fp16) are in this package under spandrel's names."""
+    from safetensors.torch import load_file
+
+    module = _empty(entry)
+    arrays = load_file(entry.path)
+    module.load_state_dict({name: array.float() for name, array in arrays.items()}, assign=True)
+    return _as_model(entry, module, entry.licence)
+
+
+def _empty(entry: ModelEntry) -> RRDBNet | SRVGGNetCompact:
+    """The entry's network. Its weights hold no memory: random ones would only be replaced."""
+    with torch.device("meta"):
+        if entry.network == "rrdbnet":
+            return RRDBNet(blocks=entry.depth)
+        return SRVGGNetCompact(convolutions=entry.depth)
+
+
+def _as_model(entry: ModelEntry, module: RRDBNet | SRVGGNetCompact, licence: str) -> SRModel:
     return SRModel(
         name=entry.name,
         module=module.eval().requires_grad_(False),
         scale=4,
         architecture=module.architecture,
-        licence=known_weight(entry.weights).licence,
+        licence=licence,
     )
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 Network = Literal["rrdbnet", "compact"]
+FAST_MODEL = "iqsr-compact-x4"
+"""What `iqsr upscale --fast` takes: small, for photos."""
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,12 @@ class ModelEntry:
 
     name: str
     """What `load_model` calls it."""
-    weights: str
-    """Its weight file, by the name in `weights.toml`."""
+    weights: str = ""
+    """Its weight file, by the name in `weights.toml`; empty for a model of our own."""
+    file: str = ""
+    """Of a model of our own: its weight file in this package."""
+    licence: str = ""
+    """Of a model of our own: the SPDX identifier of its weights' licence."""
     network: Network | None = None
     """The network (`real_esrgan.py`) that the arrays of an ncnn `.bin` are for; None for a checkpoint, whose network
     spandrel recognises."""
@@ -24,6 +30,11 @@ class ModelEntry:
     """Of that network: RRDBNet's blocks, or SRVGGNetCompact's convolutions."""
     reduce: tuple[int, int] | None = None
     """Numerator and denominator of a bicubic reduction of the output; None for none."""
+
+    @property
+    def path(self) -> Path:
+        """Of a model of our own: where its weight file is."""
+        return Path(__file__).with_name(self.file)
 
 
 @lru_cache(maxsize=1)

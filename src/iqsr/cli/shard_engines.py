@@ -1,0 +1,135 @@
+"""Where shards of a command run: processes of this machine, or of a Ray cluster's machines.
+
+Ray's tasks are used, not Ray Data: a shard is a process that goes on by itself where it was stopped, so all that is
+needed is to start it anew when its worker has died. No result passes through Ray; shards write files.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from iqsr.errors import IqsrError, UsageError
+from iqsr.io.shards import Shard
+
+_DIE_WITH_PARENT = 1
+"""prctl's PR_SET_PDEATHSIG."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the process of a shard ended."""
+
+    shard: Shard
+    code: int
+    """The exit code; negative: the signal that killed it, or that killed the worker that it ran on."""
+    said: str
+    """The last line on standard error, or what Ray says of the worker's end."""
+
+
+class Engine(Protocol):
+    """Runs several shards at once."""
+
+    workers: int
+    """How many shards can run at once."""
+
+    def start(self, arguments: Sequence[str], shard: Shard) -> Any:
+        """Start a shard; what is returned stands for it."""
+        ...
+
+    def first(self, running: Collection[Any]) -> tuple[Any, Ended]:
+        """Wait until one of the shards that run has ended, however it ended."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the workers."""
+        ...
+
+
+def run_shard(arguments: Sequence[str], shard: Shard, folder: str) -> Ended:
+    """`iqsr ARGUMENTS --shard SHARD` in a process of its own, which ends when this one is killed (on Linux).
+
+    folder: the working directory.
+    """
+    command = [sys.executable, "-m", "iqsr", *arguments, "--shard", str(shard)]
+    bind = _die_with_parent if sys.platform == "linux" else None  # else a killed worker's shard would keep its lock
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", preexec_fn=bind)
+    lines = [line for line in ended.stderr.splitlines() if line.strip()]
+    return Ended(shard, ended.returncode, lines[-1].removeprefix("iqsr: ") if lines else "")
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+
+
+class LocalEngine:
+    """Processes of this machine."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool = ThreadPoolExecutor(workers)
+
+    def start(self, arguments: Sequence[str], shard: Shard) -> Future[Ended]:
+        """See `Engine`."""
+        return self._pool.submit(run_shard, arguments, shard, str(Path.cwd()))
+
+    def first(self, running: Collection[Future[Ended]]) -> tuple[Future[Ended], Ended]:
+        """See `Engine`."""
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        future = done.pop()
+        return future, future.result()
+
+    def close(self) -> None:
+        """See `Engine`."""
+        self._pool.shutdown()
+
+
+class RayEngine:
+    """Tasks of a Ray cluster, or of one that is started here for as long as the engine lives.
+
+    address: of the cluster, as `ray.init` takes it ('auto', 'HOST:6379'). Empty: a cluster of `workers` on this machine.
+    UsageError where Ray is not installed, IqsrError where the cluster cannot be reached.
+    """
+
+    def __init__(self, workers: int, address: str) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # says nothing to anybody
+        try:
+            import ray
+        except ImportError:
+            raise UsageError("--engine ray needs Ray: pip install 'iqsr[scale]'") from None
+        self._ray: Any = ray
+        options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
+        try:
+            ray.init(log_to_driver=False, configure_logging=False, **options)
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            raise IqsrError(f"no Ray cluster at '{address}': {str(error).splitlines()[0]}") from None
+        self.workers = workers
+        self._remote: Callable[..., Any] = ray.remote(num_cpus=1, max_retries=0)(run_shard).remote
+        self._shards: dict[Any, Shard] = {}
+
+    def start(self, arguments: Sequence[str], shard: Shard) -> Any:
+        """See `Engine`."""
+        reference = self._remote(list(arguments), shard, str(Path.cwd()))
+        self._shards[reference] = shard
+        return reference
+
+    def first(self, running: Collection[Any]) -> tuple[Any, Ended]:
+        """See `Engine`."""
+        (reference, *_), _ = self._ray.wait(list(running), num_returns=1)
+        shard = self._shards.pop(reference)
+        try:
+            return reference, self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:  # the worker or its machine has died
+            return reference, Ended(shard, -int(signal.SIGKILL), str(error).splitlines()[0])
+
+    def close(self) -> None:
+        """See `Engine`."""
+        self._ray.shutdown()

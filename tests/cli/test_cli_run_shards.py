@@ -1,0 +1,197 @@
+"""`iqsr run-shards`: what it makes is what the command makes alone, whatever becomes of its workers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from iqsr.cli.run_shards import run_shards
+from iqsr.cli.shard_engines import Ended, Engine, LocalEngine, RayEngine
+from iqsr.errors import IqsrError
+from iqsr.io.shards import Shard, read_manifest
+from support.cli_pictures import FAST, picture
+from support.commands import PATIENCE, Run
+
+SCORE = ["score", "in", "-m", "laplacian", "--no-cache"]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IQSR_CACHE", str(tmp_path / "cache"))
+    for number in range(6):
+        picture(f"in/{number}.png", (24 + number, 16))
+
+
+@pytest.fixture(scope="module")
+def ray_engine() -> Iterator[RayEngine]:
+    pytest.importorskip("ray")
+    engine = RayEngine(2, "")
+    yield engine
+    engine.close()
+
+
+def test_two_workers_make_the_table_of_one_run(iqsr: Run) -> None:
+    assert iqsr(*SCORE, "-o", "alone.csv").code == 0
+    ended = iqsr("run-shards", "--shards", "3", "--workers", "2", *SCORE, "-o", "all.csv")
+    assert ended.code == 0, ended.err
+    assert Path("all.csv").read_bytes() == Path("alone.csv").read_bytes()
+    assert ended.err.count(" ended, ") == 3
+
+
+def test_a_picture_that_fails_is_told_at_the_end_and_stops_nothing(iqsr: Run) -> None:
+    Path("in/bad.png").write_bytes(b"\x89PNG no picture")
+    ended = iqsr("run-shards", "--shards", "2", *SCORE, "-o", "all.csv")
+    assert ended.code == 1
+    assert "bad.png" in ended.err
+    assert "begun again" not in ended.err
+    assert len(Path("all.csv").read_text().splitlines()) == 1 + 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["panel", "a.png"], "unknown command with shards 'panel'"),
+        ([*SCORE, "-o", "o.csv", "--shard", "1/2"], "leave it out"),
+        (SCORE, "say with -o"),
+        (["score", "in", "-m", "no-such-metric", "-o", "o.csv"], "no-such-metric"),
+    ],
+)
+def test_wrong_arguments_are_told_in_one_line(iqsr: Run, arguments: list[str], said: str) -> None:
+    ended = iqsr("run-shards", "--shards", "2", *arguments)
+    assert ended.code == 2
+    assert said in ended.err.splitlines()[-1]
+    assert not Path("o.csv").exists()
+
+
+class Failing(Engine):
+    """Runs shards one by one; the first tries of some are said to have died."""
+
+    workers = 1
+
+    def __init__(self, deaths: dict[int, int]) -> None:
+        self.deaths, self.begun = deaths, list[int]()
+
+    def start(self, arguments: list[str], shard: Shard) -> Shard:
+        self.begun.append(shard.number)
+        return shard
+
+    def first(self, running: dict[Shard, Shard]) -> tuple[Shard, Ended]:
+        shard = next(iter(running))
+        self.deaths[shard.number] = self.deaths.get(shard.number, 0) - 1
+        if self.deaths[shard.number] >= 0:
+            return shard, Ended(shard, -9, "")
+        folder = Path("o.csv.shards") / f"{shard.number}-of-{shard.count}"
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {"command": "score", "iqsr_version": "", "settings_hash": "", "settings": {}, "done": [], "failed": []}
+        facts |= {"shard": shard.number, "shards": shard.count, "finished": True}
+        (folder / "shard.json").write_text(json.dumps(facts))
+        return shard, Ended(shard, 0, "")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_shard_that_dies_is_begun_again_after_the_others() -> None:
+    engine = Failing({1: 2})
+    run_shards(SCORE, 3, Path("o.csv"), engine, tries=3)
+    assert engine.begun == [1, 2, 3, 1, 1]
+
+
+def test_a_shard_that_always_dies_ends_the_command_after_all_others() -> None:
+    engine = Failing({2: 99})
+    with pytest.raises(IqsrError, match=r"1 of 3 shards did not end in 2 tries: shard 2/3 was killed \(signal 9\)"):
+        run_shards(SCORE, 3, Path("o.csv"), engine, tries=2)
+    assert engine.begun == [1, 2, 3, 2]
+
+
+def kill_a_shard(found: list[int]) -> None:
+    """Kill -9 the first process of a shard of UPSCALE that is seen."""
+    until = time.monotonic() + PATIENCE
+    while not found and time.monotonic() < until:
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = process.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"--shard" in words and b"killed" in words:
+                os.kill(int(process.parent.name), signal.SIGKILL)
+                found.append(int(process.parent.name))
+                return
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_killed_process_costs_its_shard_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    found = list[int]()
+    killer = threading.Thread(target=kill_a_shard, args=[found])
+    killer.start()
+    engine = LocalEngine(1)
+    run_shards(["upscale", "in", "-o", "killed", *FAST], 2, Path("killed"), engine, tries=3)
+    engine.close()
+    killer.join()
+    assert found
+    assert "was killed (signal 9): begun again" in capsys.readouterr().err
+    done = [len(read_manifest(folder).done) for folder in Path("killed.shards").iterdir()]
+    assert sum(done) == 6
+
+
+# Ray
+
+
+@pytest.mark.slow
+def test_ray_makes_the_table_of_one_run(iqsr: Run, ray_engine: RayEngine) -> None:
+    assert iqsr(*SCORE, "-o", "alone.csv").code == 0
+    run_shards([*SCORE, "-o", "all.csv"], 3, Path("all.csv"), ray_engine, tries=1)
+    assert iqsr("merge-shards", "all.csv.shards", "-o", "all.csv").code == 0
+    assert Path("all.csv").read_bytes() == Path("alone.csv").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_killed_worker_of_ray_costs_its_shard_alone(
+    ray_engine: RayEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def kill_the_worker() -> None:
+        until = time.monotonic() + PATIENCE
+        while not found and time.monotonic() < until:
+            for process in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    if process.read_bytes().startswith(b"ray::run_shard"):
+                        os.kill(int(process.parent.name), signal.SIGKILL)
+                        found.append(int(process.parent.name))
+                        return
+                except OSError:
+                    continue
+            time.sleep(0.02)
+
+    found = list[int]()
+    killer = threading.Thread(target=kill_the_worker)
+    killer.start()
+    run_shards(["upscale", "in", "-o", "large", *FAST], 2, Path("large"), ray_engine, tries=3)
+    killer.join()
+    assert found
+    assert "begun again" in capsys.readouterr().err
+    done = [len(read_manifest(folder).done) for folder in Path("large.shards").iterdir()]
+    assert sum(done) == 6
+
+
+def test_ray_that_is_missing_is_told_in_one_line() -> None:
+    blocked = "import sys; sys.modules['ray'] = None; from iqsr.cli import main; main()"
+    arguments = ["run-shards", "--shards", "2", "--engine", "ray", *SCORE, "-o", "o.csv"]
+    ended = subprocess.run([sys.executable, "-c", blocked, *arguments], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "pip install 'iqsr[scale]'" in ended.stderr
+
+
+def test_local_options_and_those_of_ray_do_not_mix(iqsr: Run) -> None:
+    ended = iqsr("run-shards", "--shards", "2", "--ray-address", "auto", *SCORE, "-o", "o.csv")
+    assert ended.code == 2
+    assert "--ray-address is for --engine ray" in ended.err
