@@ -95,7 +95,7 @@ class LocalEngine:
 class RayEngine:
     """Tasks of a Ray cluster, or of one that is started here for as long as the engine lives.
 
-    address: of the cluster, as `ray.init` takes it ('auto', 'HOST:6379'). Empty: a cluster of `workers` on this machine.
+    address: of the cluster, as `ray.init` takes it (auto, HOST:6379). Empty: a cluster of `workers` on this machine.
     UsageError where Ray is not installed, IqsrError where the cluster cannot be reached.
     """
 
