@@ -1,4 +1,4 @@
-"""Every test here is one of the fault campaign. `make faults` runs it whole, `pytest -m faults` a small part of it."""
+"""Every test here is one of the fault campaign. `make faults` runs it whole, `make test-slow` a small part of it."""
 
 from __future__ import annotations
 

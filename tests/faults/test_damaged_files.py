@@ -88,7 +88,7 @@ def read_damaged(server: ForkServer, folder: Path, whole: dict[str, bytes], read
 
 def test_damaged_pictures_are_read_or_refused_in_one_line(server: ForkServer, tmp_path: Path) -> None:
     whole = pictures()
-    read_damaged(server, tmp_path, whole, "picture", str(SEED), times(500, 2 * len(whole)))
+    read_damaged(server, tmp_path, whole, "picture", str(SEED), times(500, 3 * len(whole)))
 
 
 def test_undamaged_pictures_are_read(server: ForkServer, tmp_path: Path) -> None:

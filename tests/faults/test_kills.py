@@ -12,7 +12,7 @@ from support.fault_commands import COMMANDS, Inputs
 from support.fault_tally import Row, times
 from support.forked_processes import ForkServer
 
-KILLS = times(25, 2)
+KILLS = times(25, 3)
 SEED = 0
 
 

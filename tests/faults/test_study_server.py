@@ -16,7 +16,7 @@ import pytest
 from support.commands import PATIENCE
 from support.fault_tally import Row, times
 
-KILLS = times(25, 2)
+KILLS = times(25, 3)
 RATERS, PAIRS = 3, 100
 SEED = 0
 BETWEEN_SECONDS = 0.5

@@ -51,8 +51,11 @@ def test_both_are_well_formed(built: Path, wheel: Path) -> None:
 def test_the_wheel_has_what_the_package_reads_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     package = {str(p.relative_to(ROOT / "src")) for p in (ROOT / "src" / "iqsr").rglob("*") if p.is_file()}
-    assert {name for name in names if ".dist-info/" not in name} == {n for n in package if "__pycache__" not in n}
-    assert any(name.endswith("licenses/LICENSE") for name in names)
+    licences = {name for name in package if "/LICENSE-" in name}
+    read = {name for name in package - licences if "__pycache__" not in name}
+    assert {name for name in names if ".dist-info/" not in name} == read
+    kept = {name.partition(".dist-info/licenses/")[2] for name in names}
+    assert {"LICENSE", *(f"src/{name}" for name in licences)} <= kept
 
 
 def test_the_source_archive_can_run_its_tests(built: Path) -> None:

@@ -12,6 +12,7 @@ from iqsr.cli.options import Overwrite, output_option
 from iqsr.cli.outputs import check_outputs, list_written
 from iqsr.cli.parsing import output_path
 from iqsr.cli.progress import printable
+from iqsr.errors import UsageError
 from iqsr.io.shard_parts import Part, failed_units, read_parts
 
 HELP = """Join the shards that --shard made to what the command makes without it.
@@ -38,13 +39,16 @@ def command(
     """Join shards (see HELP)."""
     out = output_path(output)
     parts = read_parts(paths)
-    merge = {
+    merges = {
         "score": _scores,
         "agree": _agreement,
         "evaluate": _evaluation,
         "prepare": _sets,
         "upscale": _pictures,
-    }[parts[0].manifest.command]
+    }
+    merge = merges.get(parts[0].manifest.command)
+    if merge is None:
+        raise UsageError(f"'{parts[0].folder}' is of '{parts[0].manifest.command}', which has no shards")
     with interruptible("the same command goes on from here"):
         failed = merge(parts, out, overwrite)
     if failed:

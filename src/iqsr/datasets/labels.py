@@ -14,6 +14,7 @@ from pathlib import Path, PureWindowsPath
 from unicodedata import normalize
 
 from iqsr.errors import IqsrError
+from iqsr.io.places import read_whole
 
 ANNOTATORS = ("A", "B", "C")
 """Each set is labelled by three people; their files lie in folders of these names."""
@@ -77,7 +78,7 @@ def check_original(path: Path) -> None:
 
 def _pictures(path: Path) -> dict[str, object]:
     try:
-        pictures = json.loads(path.read_bytes(), object_pairs_hook=_once)
+        pictures = json.loads(read_whole(path), object_pairs_hook=_once)
     except OSError as error:
         raise IqsrError(f"cannot read '{path}': {error.strerror}") from None
     except _TwiceError as error:

@@ -12,6 +12,7 @@ from iqsr.datasets.names import match, pictures_in
 from iqsr.errors import IqsrError, UnknownNameError, UsageError
 from iqsr.evaluation.problems import Problems
 from iqsr.images.find import in_home
+from iqsr.io.places import is_file_name
 from iqsr.scoring import content_hash
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def contestants(recipes: Sequence[ModelRecipe], items: Sequence[str], problems: 
         one = _contestant(recipe, items, problems)
         if one is None:
             continue
+        if not is_file_name(one.name):
+            raise UsageError(f"'{one.name}' is no name for a model: a folder is called so, write no '/'")
         if one.name == GOLD_STANDARD or one.name in {other.name for other in found}:
             raise UsageError(f"two models would be called '{one.name}': give one another name, NAME={one.source}")
         found.append(one)

@@ -15,6 +15,7 @@ from iqsr.evaluation.run import Setting, run
 from iqsr.evaluation.scores import SCORES_FILE, sorted_scores, write_scores
 from iqsr.io.atomic import write_text
 from iqsr.io.locks import locked
+from iqsr.io.places import check_leads_inside
 from iqsr.io.shard_parts import Part, join_file
 from iqsr.io.shards import Shard, ShardPart, shard_part
 
@@ -83,6 +84,7 @@ def _join_files(folder: Path, out: Path) -> None:
     for kind in (INPUTS, PICTURES):
         for file in sorted((folder / kind).rglob("*")):
             if file.is_file() and file.name != JOURNAL and not file.name.startswith("."):
+                check_leads_inside(file, folder)
                 join_file(file, out / file.relative_to(folder), overwrite=True)
 
 
@@ -91,7 +93,8 @@ def _join_journals(parts: Sequence[Part], out: Path) -> None:
     lines: dict[Path, list[str]] = {}
     for part in parts:
         folder = part.folder / FOLDER
-        for journal in sorted(folder.rglob(JOURNAL)):
+        for journal in sorted(file for file in folder.rglob(JOURNAL) if file.is_file()):
+            check_leads_inside(journal, folder)
             place = out / journal.relative_to(folder)
             before = place.read_text(encoding="utf-8").splitlines() if place.is_file() else []
             lines.setdefault(place, before).extend(journal.read_text(encoding="utf-8").splitlines())

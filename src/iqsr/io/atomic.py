@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from iqsr.errors import IqsrError, PictureError, WriteError
 from iqsr.io.locks import lock_open_file
+from iqsr.io.places import open_own
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -84,9 +85,9 @@ def write_text(out: Path, text: str, error: type[IqsrError] = WriteError) -> Non
 
 
 def append(out: Path, data: bytes) -> None:
-    """Append all of `data` to a file, or nothing. WriteError if the file system refuses."""
+    """Append all of `data` to a file, or nothing. WriteError if the file system refuses, or the file is a link."""
     with write_errors(out):
-        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        descriptor = open_own(out, os.O_WRONLY | os.O_APPEND)
         try:
             before = os.fstat(descriptor).st_size
             try:

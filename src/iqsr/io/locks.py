@@ -15,6 +15,7 @@ from pathlib import Path
 from weakref import WeakSet
 
 from iqsr.errors import IqsrError
+from iqsr.io.places import open_own
 
 logger = logging.getLogger(__name__)
 LOCK_FILE = ".lock"
@@ -56,7 +57,7 @@ class FolderLock:
     def __init__(self, folder: Path, work: str, file: str = LOCK_FILE) -> None:
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = open_own(path, os.O_RDWR)
         try:
             lock_open_file(descriptor)
         except BlockingIOError:

@@ -24,6 +24,7 @@ from iqsr.errors import IqsrError, UsageError
 from iqsr.io.atomic import append, remove_stale_parts, write_text
 from iqsr.io.hashes import content_hash
 from iqsr.io.locks import locked
+from iqsr.io.places import read_whole
 
 MANIFEST = "shard.json"
 JOURNAL = "done.jsonl"
@@ -153,7 +154,7 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a shard's folder. IqsrError where it cannot be read."""
     file = folder / MANIFEST
     try:
-        facts = json.loads(file.read_bytes())
+        facts = json.loads(read_whole(file))
         done = [Unit(**unit) for unit in facts.pop("done")]
         failed = [(Unit(one["place"], one["name"], one["sha256"]), str(one["reason"])) for one in facts.pop("failed")]
         return Manifest(**facts, done=done, failed=failed)

@@ -18,11 +18,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+from unicodedata import normalize
 
 from iqsr.datasets import SetName
 from iqsr.errors import IqsrError, UsageError
 from iqsr.io.atomic import remove_stale_parts, write_text
 from iqsr.io.locks import locked
+from iqsr.io.places import read_whole
 
 State = Literal["kept", "too small", "nothing kept"]
 
@@ -84,12 +86,18 @@ class SetFolder:
         return Path(variant) / (f"{name}.png" if variant == self.variants[0] else f"{name}_{variant}.png")
 
     def records(self) -> dict[str, PhotoRecord]:
-        """All photos that are finished, by image. IqsrError for a record that cannot be read."""
+        """All photos that are finished, by image. IqsrError for a record that cannot be read, or is not its photo's."""
         found: dict[str, PhotoRecord] = {}
         for path in sorted(self._records.glob("*.json")):
             data = _json(path)
-            sets = [(row, column) for row, column in data.pop("sets")]
-            record = PhotoRecord(**data, sets=sets)
+            try:
+                sets = [(int(row), int(column)) for row, column in data.pop("sets")]
+                record = PhotoRecord(**data, sets=sets)
+                is_named_so = normalize("NFC", record.image) == normalize("NFC", path.stem)
+            except (KeyError, TypeError, ValueError) as error:
+                raise IqsrError(f"cannot read '{path}' ({error}); remove it and run again") from None
+            if not is_named_so:  # its pictures would be written under names that lead anywhere
+                raise IqsrError(f"'{path}' is of another photo, '{record.image}'; remove it and run again")
             found[record.image] = record
         return found
 
@@ -175,7 +183,7 @@ def _is_of_another_recipe(folder: SetFolder, identity: Mapping[str, Any]) -> boo
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_whole(path))
     except (OSError, ValueError) as error:
         raise IqsrError(f"cannot read '{path}' ({error}); remove it and run again") from None
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from iqsr.errors import IqsrError, UsageError
+from iqsr.io.places import check_leads_inside
 from iqsr.io.shard_parts import Part, join_file
 from iqsr.io.shards import Shard, ShardPart, parts_folder, shard_part
 from iqsr.preparation.folder import PhotoRecord, SetFolder, claimed
@@ -101,5 +102,6 @@ def _join_photo(record: PhotoRecord, made: SetFolder, folder: SetFolder) -> None
     for name in record.names:
         for variant in folder.variants:
             picture = folder.picture(name, variant)
+            check_leads_inside(place / picture, made.path)
             join_file(place / picture, folder.work / picture)
     folder.commit(record)

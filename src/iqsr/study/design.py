@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from iqsr.errors import UsageError
 from iqsr.io.atomic import write_text
+from iqsr.io.places import is_file_name
 
 Mode = Literal["slider", "side", "flicker", "best-of-n"]
 """How pictures are shown: under one slider, side by side, in turn at one place, or all methods at once."""
@@ -105,11 +106,24 @@ def read_design(study: Path) -> Design:
     if format != _FORMAT:
         raise UsageError(f"'{file}' has format {format}, and this version of iqsr reads format {_FORMAT}")
     try:
-        return TypeAdapter(Design).validate_json(json.dumps(document), strict=True)
+        design = TypeAdapter(Design).validate_json(json.dumps(document), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"'{file}' is damaged: {where}: {first['msg']}") from None
+    for name in _file_names(design):
+        if not is_file_name(name):
+            raise UsageError(f"'{file}' is damaged: '{name}' is no name for a file")
+    return design
+
+
+def _file_names(design: Design) -> Iterator[str]:
+    """What files and folders are called by: seats and trials in sheets, and the files of pictures."""
+    for seat in design.seats:
+        yield seat.name
+        yield from (trial.id for trial in seat.trials)
+    for files in design.files.values():
+        yield from files.values()
 
 
 def _seat_json(seat: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from iqsr.errors import UsageError
 from iqsr.io.atomic import write_bytes, write_text
+from iqsr.io.places import check_leads_inside
 from iqsr.study.asap import assign
 from iqsr.study.design import PICTURES_FOLDER, Design, Trial, read_design
 from iqsr.study.new_folder import check_new_folder, new_folder
@@ -147,7 +148,9 @@ class _Pictures:
     def _read(self, picture: str, method: str) -> NDArray[np.uint8]:
         from iqsr.images.screen import read_for_screen
 
-        return read_for_screen(self._folder / self._design.files[picture][method])
+        path = self._folder / self._design.files[picture][method]
+        check_leads_inside(path, self._folder.parent)
+        return read_for_screen(path)
 
 
 def detailed_corner(versions: Sequence[NDArray[np.uint8]], side: int, rng: Random) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from typing import Any
 from iqsr.errors import IqsrError, UsageError
 from iqsr.images.find import OnUnread, in_home
 from iqsr.io.hashes import content_hash
+from iqsr.io.places import check_leads_inside, place_below
 from iqsr.io.shard_parts import Part, join_file
 from iqsr.io.shards import Shard, ShardPart, Unit, parts_folder, shard_part
 from iqsr.upscaling.jobs import Job, JobResult, UpscaleOptions
@@ -103,14 +104,17 @@ def merge_pictures(parts: Sequence[Part], out: Path, *, overwrite: bool = False)
 
     Raises:
         UsageError: Before anything is joined, where another picture of a name is there and `overwrite` is not set.
-        IqsrError: Where a shard lacks a result that its manifest lists.
+        IqsrError: Where a shard lacks a result that its manifest lists, or a name or a link in it leads elsewhere.
     """
     files = [
-        (part.folder / FOLDER / unit.name, out / unit.name, part.shard) for part in parts for unit in part.manifest.done
+        (place_below(part.folder / FOLDER, unit.name), place_below(out, unit.name), part)
+        for part in parts
+        for unit in part.manifest.done
     ]
-    for source, target, shard in files:
+    for source, target, part in files:
         if not source.is_file():
-            raise IqsrError(f"'{source}' is gone: run shard {shard} again")
+            raise IqsrError(f"'{source}' is gone: run shard {part.shard} again")
+        check_leads_inside(source, part.folder)
         if target.exists() and not overwrite and content_hash(target) != content_hash(source):
             raise UsageError(f"'{target}' exists: use --overwrite, or name another")
     for source, target, _ in files:

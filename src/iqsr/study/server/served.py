@@ -11,6 +11,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from iqsr.errors import IqsrError, UsageError
+from iqsr.io.places import check_leads_inside
 from iqsr.study.design import DESIGN_FILE, Design, Seat, Trial, read_design
 from iqsr.study.server.keys import Keys, read_or_make_keys, token_hash
 from iqsr.study.settings import Settings, read_settings
@@ -134,6 +135,7 @@ def _facts(folder: Path, name: str) -> tuple[int, int, int]:
     path = folder / name
     if path.parent != folder or not path.is_file():
         raise UsageError(f"the picture '{name}' is not in '{folder}'")
+    check_leads_inside(path, folder.parent)
     with path.open("rb") as file:
         head = file.read(24)
     if not head.startswith(_PNG_SIGNATURE) or len(head) < 24:
