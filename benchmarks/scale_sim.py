@@ -162,6 +162,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
     stored = args.out / "scale.json"
     if args.what == "table":
         costs = {name: Costs(**found) for name, found in json.loads(stored.read_text()).items()}

@@ -21,6 +21,7 @@ PURPOSES = {
     "int8": "8-bit computing in OpenVINO",
     "toolbox": "the metrics of IQA-PyTorch (for noncommercial use only)",
     "cvvdp": "the metric cvvdp",
+    "scale": "shards on a Ray cluster",
     "demo": "the demo's photos",
 }
 """What each extra is for, by its name in pyproject.toml. Extras for developers are left out."""
