@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -79,11 +79,11 @@ class Failing(Engine):
     def __init__(self, deaths: dict[int, int]) -> None:
         self.deaths, self.begun = deaths, list[int]()
 
-    def start(self, arguments: list[str], shard: Shard) -> Shard:
+    def start(self, arguments: Sequence[str], shard: Shard) -> Shard:
         self.begun.append(shard.number)
         return shard
 
-    def first(self, running: dict[Shard, Shard]) -> tuple[Shard, Ended]:
+    def first(self, running: Collection[Shard]) -> tuple[Shard, Ended]:
         shard = next(iter(running))
         self.deaths[shard.number] = self.deaths.get(shard.number, 0) - 1
         if self.deaths[shard.number] >= 0:
