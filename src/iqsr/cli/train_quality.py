@@ -67,8 +67,10 @@ def command(
     if accept_data and not resume:
         raise UsageError("--accept-data goes with --resume: a new run takes the data as it is")
     with training_packages():
+        from iqsr.training.engine.processes import check_alone
         from iqsr.training.predictor.preferences import train_on_pairs
         from iqsr.training.predictor.train import train_quality
+    check_alone("iqsr train-quality")
     with interruptible("--resume goes on from here"), StageBars() as bars:
         if pairs is not None:
             weights = train_on_pairs(

@@ -3,6 +3,7 @@
 Real-ESRGAN (Wang et al., ICCVW 2021, arXiv:2107.10833), "training pair pool"; HGGT uses 144 to 180 samples.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,14 +15,21 @@ from iqsr.errors import UsageError
 class Pool:
     """A pool of `size` samples, which exchanges each batch for a random batch of its samples.
 
-    Samples stay on the device of the first batch. rng: a CPU random source that only this pool uses, for its state is
-    saved with the pool's.
+    Each place of the batch has its own samples in the pool, and exchanges with them. So the places can be divided among
+    the pools of several processes, which then give what one pool with all samples would give.
+
+    Args:
+        size: Samples in this pool.
+        rng: A CPU random source that only this pool uses, for its state is saved with the pool's. All processes have
+            equal ones.
+        rank: The number of this process.
+        ranks: How many processes there are.
     """
 
-    def __init__(self, size: int, rng: torch.Generator) -> None:
+    def __init__(self, size: int, rng: torch.Generator, *, rank: int = 0, ranks: int = 1) -> None:
         if size < 1:
             raise UsageError(f"a pool needs at least 1 sample, got {size}")
-        self.size = size
+        self.size, self.rank, self.ranks = size, rank, ranks
         self.filled = 0
         self._rng = rng
         self._samples: dict[str, Tensor] = {}
@@ -30,8 +38,9 @@ class Pool:
     def exchange(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Put a batch in and take one out, of the same shapes.
 
-        While the pool fills, a batch comes straight back (and stays in the pool too). Once it is full, n different
-        samples are drawn uniformly, and the new ones take their places: they can come out from the next call on.
+        While the pool fills, a batch comes straight back (and stays in the pool too). Once it is full, each of the n
+        new samples takes the place of one of the size / n samples that came in at its place of the batch, which is
+        drawn uniformly and comes out. The new ones can come out from the next call on.
 
         Raises UsageError for a batch whose number of samples does not divide the pool's size, or whose tensors
         differ from earlier ones in names, shapes or types.
@@ -45,7 +54,8 @@ class Pool:
                     self._samples[name][self.filled : self.filled + n] = values
                 self.filled += n
                 return batch
-            rows = torch.randperm(self.size, generator=self._rng)[:n]
+            drawn = torch.randint(self.size // n, (n * self.ranks,), generator=self._rng)
+            rows = drawn[self.rank * n : (self.rank + 1) * n] * n + torch.arange(n)
             taken = {name: self._samples[name][rows.to(self._samples[name].device)] for name in batch}
             self._last = (self.size, rows, taken, before)
             self._put(rows, batch)
@@ -67,6 +77,22 @@ class Pool:
         """The whole state, copied. A pool that loads it continues exactly as this one would."""
         samples = {name: values[: self.filled].clone() for name, values in self._samples.items()}
         return {"size": self.size, "samples": samples, "generator": self._rng.get_state()}
+
+    def load_state_dicts(self, states: Sequence[dict[str, Any]], batch: int) -> None:
+        """Restore this pool's share of the states of all processes, of whatever number. batch: of this process.
+
+        Raises UsageError for pools of another size in all.
+        """
+        size, whole = sum(state["size"] for state in states), batch * self.ranks
+        if size != self.size * self.ranks:
+            raise UsageError(f"the states are those of {size} samples, not of {self.size * self.ranks}")
+        mine, before = slice(self.rank * batch, (self.rank + 1) * batch), whole // len(states)
+        samples = {
+            name: torch.cat([state["samples"][name].unflatten(0, (-1, before)) for state in states], 1)[:, mine]
+            for name in states[0]["samples"]
+        }
+        flat = {name: values.flatten(0, 1) for name, values in samples.items()}
+        self.load_state_dict({"size": self.size, "samples": flat, "generator": states[0]["generator"]})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a `state_dict`. Raises UsageError for that of a pool of another size."""

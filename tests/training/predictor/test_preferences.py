@@ -234,3 +234,12 @@ def test_a_signal_ends_a_training_after_the_step_with_a_checkpoint(noisy_preferr
     )
     assert steps == [4, 5]
     assert weights.read_bytes() == whole.read_bytes()
+
+
+def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iqsr: Command) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    arguments = ["train-quality", "preferences/people", "--pairs", "pairs.csv", "-o", str(tmp_path / "run")]
+    ended = iqsr(*arguments)
+    assert ended.code == 2
+    assert "iqsr train-quality learns in one process, and 2 were started: start it without a launcher" in ended.err
+    assert not (tmp_path / "run").exists()

@@ -79,10 +79,35 @@ def test_a_checkpoint_counts_when_every_process_has_written_its_part(tmp_path: P
     assert found[0] == 1
 
 
-def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
-    saved(tmp_path, 1)
-    with pytest.raises(IqsrError, match="had 1 processes, now there are 2"):
-        Checkpoints(tmp_path, 0, 2).load()
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_a_checkpoint_of_two_processes_is_loaded_by_any_number(tmp_path: Path, ranks: int) -> None:
+    for rank in range(2):
+        Checkpoints(tmp_path, rank, 2).save(7, {"of": rank})
+    for rank in range(ranks):
+        assert Checkpoints(tmp_path, rank, ranks).load() == (7, {"of": 0, "others": [{"of": 1}]})
+
+
+def test_parts_of_different_numbers_of_processes_make_no_checkpoint(tmp_path: Path) -> None:
+    for ranks in (3, 2):  # the second process of two was killed before it had written its part
+        Checkpoints(tmp_path, 0, ranks).save(7, {})
+        Checkpoints(tmp_path, 0, ranks).save(6, {})
+        Checkpoints(tmp_path, 1, ranks).save(6, {})
+    Checkpoints(tmp_path, 1, 3).save(7, {})
+    found = Checkpoints(tmp_path, 0, 2).load()
+    assert found is not None
+    assert found[0] == 6
+
+
+def test_old_parts_of_processes_that_are_no_more_are_removed(tmp_path: Path) -> None:
+    for rank in range(2):
+        for step in (1, 2):
+            Checkpoints(tmp_path, rank, 2).save(step, {})
+    alone = Checkpoints(tmp_path)
+    for step in (3, 4):
+        alone.save(step, {})
+    alone.keep_last()
+    assert {path.name[:18] for path in tmp_path.glob("*.ckpt")} == {"step-00000003-rank", "step-00000004-rank"}
+    assert not list(tmp_path.glob("*-rank1.*"))
 
 
 def test_the_average_is_the_exponential_one_of_what_is_trained() -> None:

@@ -170,7 +170,7 @@ def test_patches_are_scored_when_they_are_first_drawn(folder: Path, monkeypatch:
     assert torch.equal(found, patch_scores(load_metric("srq"), first["gts"]))
     assert torch.equal(seen.scores(first["place"].flip(0), first["gts"].flip(0)), found.flip(0))
     again = PatchScores(load_metric("srq"))
-    again.load_state_dict(seen.state_dict())
+    again.load_state_dicts([seen.state_dict()])
     assert torch.equal(again.scores(first["place"], first["gts"]), found)
     assert len(scored) == 1
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from iqsr.training.sr.loop import Training, train
 from iqsr.training.sr.objective import Objective
 from iqsr.training.sr.recipe import LoraRecipe, TrainRecipe
 from support.commands import PATIENCE, Run
+from support.launched import LAUNCH
 from support.sets import NONE_IS_BETTER, write_photos, write_sets
 from support.tiny_runs import equal, lines, quick, tiny
 
@@ -353,8 +353,7 @@ def test_a_picture_that_one_process_cannot_read_ends_all_of_them(own_sets: Path,
     content = damage(bad := next(own_sets.rglob(f"{name}_03.png")))
     file, run = tmp_path / "light.toml", tmp_path / "run"
     file.write_text(resolved_toml(recipe))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "iqsr", "train"]
-    command = [*launch, str(file), "--data", str(own_sets), "-o", str(run)]
+    command = [*LAUNCH, "2", "-m", "iqsr", "train", str(file), "--data", str(own_sets), "-o", str(run)]
     settings = {"env": os.environ | {"OMP_NUM_THREADS": "1"}, "capture_output": True, "text": True, "timeout": PATIENCE}
     ended = subprocess.run(command, check=False, **settings)  # type: ignore[call-overload]
     assert ended.returncode != 0

@@ -16,8 +16,10 @@ from iqsr.finite import NotFiniteError, first_not_finite
 from iqsr.io.atomic import atomic_open, write_text
 
 KEPT = 2
-FORMAT = 2
+FORMAT = 3
 """Version of checkpoints, and of all else in a run's folder."""
+OTHERS = "others"
+"""The part of a loaded state with the states of the processes after the first."""
 LEARNED = ("weights", "average", "optimizer", "discriminator", "halfway")
 """The parts of a state in which every number must be finite."""
 logger = logging.getLogger(__name__)
@@ -33,6 +35,9 @@ def older_format(folder: Path) -> IqsrError:
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of one run: a file for each step and process, and beside it a note with its SHA-256.
+
+    The file of the first process has all that the processes share. A checkpoint of any number of processes can be
+    loaded by any number.
 
     rank, ranks: the number of this process, and how many there are.
     """
@@ -68,9 +73,15 @@ class Checkpoints:
             file.unlink(missing_ok=True)
 
     def keep_last(self) -> None:
-        """Delete all but the last two of this process's checkpoints."""
+        """Delete all but the last two of this process's checkpoints; the first also those of processes of before."""
         for old in self.steps()[:-KEPT]:
             self.remove(old)
+        if self.rank == 0:
+            kept = {f"{step:08d}" for step in self.steps()}
+            for file in self.folder.glob("step-*-rank*.*"):
+                _, step, rank = file.stem.split("-")
+                if step not in kept and int(rank.removeprefix("rank")) >= self.ranks:
+                    file.unlink(missing_ok=True)
 
     def steps(self) -> list[int]:
         """The steps of which this process has a checkpoint, oldest first; whole or not."""
@@ -79,7 +90,8 @@ class Checkpoints:
     def load(self, everywhere: Callable[[bool], bool] = bool) -> tuple[int, dict[str, Any]] | None:
         """Step and state of the last checkpoint that is whole and finite in every process; None where there is none.
 
-        Those that are not are passed over with a warning. A first checkpoint amid whose writing the run was killed is
+        The state is that of the first process; its part `OTHERS` lists those of the others. Checkpoints that are not
+        whole and finite are passed over with a warning. A first checkpoint amid whose writing the run was killed is
         none.
 
         Args:
@@ -91,7 +103,7 @@ class Checkpoints:
         steps = sorted({int(p.name.split("-")[1]) for p in self.folder.glob("step-*-rank*.ckpt")})
         for step in reversed(steps):  # of any process, so that all of them try the same ones
             why = "damaged or incomplete"
-            if everywhere(all(self._is_whole(step, rank) for rank in range(self.ranks))):
+            if everywhere(self._is_whole(step)):
                 state, fault = self._read(step)
                 why = fault or "not usable in another process"
                 if everywhere(fault is None):
@@ -106,28 +118,41 @@ class Checkpoints:
         return None
 
     def _read(self, step: int) -> tuple[dict[str, Any] | None, str | None]:
-        """This process's state, or what is wrong with it. Nothing in the file is executed."""
+        """The state, or what is wrong with it. Nothing in the files is executed."""
+        paths = [self._path(step, rank) for rank in range(self._ranks_of(step))]
         try:
-            state = torch.load(self._path(step, self.rank), map_location="cpu", weights_only=True)
+            state = torch.load(paths[0], map_location="cpu", weights_only=True)
+            # Mapped: of the others each process needs little.
+            others = [torch.load(path, map_location="cpu", weights_only=True, mmap=True) for path in paths[1:]]
         except UnpicklingError:
             return None, "more than tensors and plain values, and could run code"
         name = first_learned_not_finite(state)
-        return state, f"not finite ({name})" if name else None
+        return state | {OTHERS: others}, f"not finite ({name})" if name else None
+
+    def _ranks_of(self, step: int) -> int:
+        """How many processes wrote the checkpoint, as the first one notes. Raises what reading the note raises."""
+        note = json.loads(_note(self._path(step, 0)).read_text())
+        if note.get("format") != FORMAT:
+            raise older_format(self.folder.parent)
+        return int(note["ranks"])
 
     def _is_finished(self, step: int) -> bool:
-        return all(_note(self._path(step, rank)).exists() for rank in range(self.ranks))
-
-    def _is_whole(self, step: int, rank: int) -> bool:
-        path = self._path(step, rank)
         try:
-            note = json.loads(_note(path).read_text())
-            if note.get("format") != FORMAT:
-                raise older_format(self.folder.parent)
-            if note["ranks"] != self.ranks:
-                raise IqsrError(f"{self.folder}: the run had {note['ranks']} processes, now there are {self.ranks}")
-            return path.stat().st_size == note["size"] and _sha256(path) == note["sha256"]
+            return all(_note(self._path(step, rank)).exists() for rank in range(self._ranks_of(step)))
         except (OSError, ValueError, KeyError):
             return False
+
+    def _is_whole(self, step: int) -> bool:
+        try:
+            ranks = self._ranks_of(step)
+            return all(self._is_whole_part(self._path(step, rank), ranks) for rank in range(ranks))
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def _is_whole_part(self, path: Path, ranks: int) -> bool:
+        note = json.loads(_note(path).read_text())
+        whole = path.stat().st_size == note["size"] and _sha256(path) == note["sha256"]
+        return whole and note["ranks"] == ranks and note["format"] == FORMAT
 
     def _path(self, step: int, rank: int) -> Path:
         return self.folder / f"step-{step:08d}-rank{rank}.ckpt"

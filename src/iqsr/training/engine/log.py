@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from math import isfinite
 from pathlib import Path
@@ -124,6 +124,13 @@ class Figures:
         """Continue from a state."""
         self._sums.update(state["sums"])
         self._steps = state["steps"]
+
+
+def mean_figures(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The state of `Figures` that is the mean of those of all processes."""
+    first = states[0]
+    sums = {name: sum(state["sums"][name] for state in states) / len(states) for name in first["sums"]}
+    return {"sums": sums, "steps": first["steps"]}
 
 
 def _is_of(line: bytes, step: int) -> bool:

@@ -6,15 +6,19 @@ import logging
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.utils import broadcast_object_list, gather_object
+from torch.distributed import DistError
 
 from iqsr.device import choose_device
-from iqsr.errors import IqsrError
+from iqsr.errors import IqsrError, UsageError
+from iqsr.training.engine.checkpoints import Checkpoints
 from iqsr.training.engine.pictures import Pictures, decode_all
 from iqsr.training.engine.precision import choose_precision
 
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _HOW = "torchrun --nproc_per_node N -m iqsr train ..."
+TIMEOUT = "IQSR_PROCESS_TIMEOUT"
+"""The environment variable with the seconds that a process waits for the others; then the run ends."""
+_TIMEOUT_SECONDS = 1800.0
+_Item = TypeVar("_Item")
 _LAUNCHERS = (
     "WORLD_SIZE",
     "SLURM_STEP_NUM_TASKS",
@@ -42,12 +50,52 @@ def join() -> Accelerator:
 
     The precision stays fp32 here: accelerate's would be that of the whole process, and each run has its own. Buffers
     are not shared, because spectral norms change theirs in every process.
+
+    Raises:
+        UsageError: For a timeout that is no number of seconds above 0.
     """
     cpu = choose_device("auto").type == "cpu"  # accelerate joins processes on CPUs only on request
-    handlers: list[KwargsHandler] = [DistributedDataParallelKwargs(broadcast_buffers=False)]
+    timeout = InitProcessGroupKwargs(timeout=timedelta(seconds=_timeout_seconds()))
+    handlers: list[KwargsHandler] = [DistributedDataParallelKwargs(broadcast_buffers=False), timeout]
     accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=handlers)
     check_launch(accelerator.num_processes)
     return accelerator
+
+
+def _timeout_seconds() -> float:
+    given = os.environ.get(TIMEOUT, "")
+    try:
+        seconds = float(given or _TIMEOUT_SECONDS)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < inf:
+        raise UsageError(f"{TIMEOUT} must be a number of seconds above 0, got '{given}'")
+    return seconds
+
+
+@contextmanager
+def lost_processes(out: Path) -> Generator[None]:
+    """IqsrError where the block fails because another process of the run has ended or does not answer.
+
+    out: the run's folder, for the advice.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, DistError) or "gloo" in str(error)):
+            raise
+        last = max(Checkpoints(out / "checkpoints").steps(), default=0)
+        raise IqsrError(
+            f"another process of this run has ended, or has not answered for {_timeout_seconds():g} s ({TIMEOUT}); its "
+            f"own lines or the launcher's say why. Start all processes again with --resume: the run goes on from "
+            f"{f'its checkpoint of step {last}' if last else 'its beginning, for it has no checkpoint yet'}"
+        ) from None
+
+
+def check_alone(work: str, environment: Mapping[str, str] = os.environ) -> None:
+    """UsageError where a launcher started several processes for work that is done in one."""
+    if (count := environment.get("WORLD_SIZE", "")).isdecimal() and int(count) > 1:
+        raise UsageError(f"{work} learns in one process, and {count} were started: start it without a launcher")
 
 
 def check_launch(processes: int, environment: Mapping[str, str] = os.environ) -> None:
@@ -110,6 +158,11 @@ def mean_of(accelerator: Accelerator, figures: Mapping[str, float]) -> dict[str,
     return dict(zip(names, found.tolist(), strict=True))
 
 
+def gathered(accelerator: Accelerator, mine: Sequence[_Item]) -> list[_Item]:
+    """The items of all processes, in their order."""
+    return list(mine) if accelerator.num_processes == 1 else cast("list[_Item]", gather_object(list(mine)))
+
+
 def decode_together(
     paths: Sequence[Path], accelerator: Accelerator, on_picture: Callable[[int, int], None]
 ) -> Pictures:
@@ -119,9 +172,7 @@ def decode_together(
     """
     mine = paths[accelerator.process_index :: accelerator.num_processes]
     found = decode_all(mine, lambda done: on_picture(done, len(mine)))
-    if accelerator.num_processes == 1:
-        return found
-    parts = cast("list[Pictures]", gather_object([found]))
+    parts = gathered(accelerator, [found])
     return Pictures(
         {path: whole for part in parts for path, whole in part.whole.items()},
         {path: why for part in parts for path, why in part.damaged.items()},

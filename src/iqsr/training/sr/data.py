@@ -1,4 +1,4 @@
-"""Batches by their number: a pure function of sets, recipe, seed and process; a stopped run needs nothing of them."""
+"""Batches by their number: a pure function of sets, recipe, seed and share; a stopped run needs nothing of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +17,7 @@ from iqsr.images import open_picture, read_rgb
 from iqsr.training.engine.identity import Identity, Mark, mark
 from iqsr.training.engine.pictures import Pictures
 from iqsr.training.sr.recipe import DataRecipe
+from iqsr.training.sr.share import Share
 
 Batch = dict[str, Tensor]
 """`lr` (B, 3, h, w) in [0, 1]; `gts` (B, K, 3, H, W) uint8, the original first; `labels` and `votes` (B, K), zeros
@@ -206,10 +207,11 @@ def _stored_input(gts: GtSet, at: Place, side: int, scale: int) -> Tensor:
 
 
 class Batches:
-    """The batches of one process.
+    """The batches of one process: its rows of the batches that one process would have if it had all samples.
 
-    rank, ranks: this process and how many there are; together they see every set once an epoch. scores: (K,) of the
-    whole pictures of each set, by name. grid: pixels that patches' positions are multiples of (1: any).
+    batch: samples of this process. rank, ranks: this process and how many there are; together they see every set once
+    an epoch. scores: (K,) of the whole pictures of each set, by name. grid: pixels that patches' positions are
+    multiples of (1: any).
     """
 
     def __init__(
@@ -225,17 +227,19 @@ class Batches:
         grid: int = 1,
     ) -> None:
         self.sets, self.recipe, self.pipelines = sets, recipe, sets.pipelines
-        self.batch, self.seed, self.rank, self.ranks = batch, seed, rank, ranks
+        self.share, self.seed = Share(batch, rank, ranks), seed
         self.scores, self.grid = scores, max(grid, self.pipelines[0].scale)
         self._order: tuple[int, list[int]] = (-1, [])
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, before the pool and before mirroring."""
-        rng = torch.Generator().manual_seed(seed_of(self.seed, step, self.rank, 0))
-        first = (step * self.ranks + self.rank) * self.batch
-        numbers = [self._set(first + i) for i in range(self.batch)]
+        share, rng = self.share, torch.Generator().manual_seed(seed_of(self.seed, step, 0, 0))
+        first = step * share.whole + share.first
+        numbers = [self._set(first + i) for i in range(share.size)]
         chosen = [self.sets.chosen[number] for number in numbers]
+        _pass_over(share.first, rng)
         cut = [self._source(gts, rng) for gts in chosen]
+        _pass_over(share.whole - share.first - share.size, rng)
         gts = torch.stack([pictures for pictures, _ in cut])
         side = self.recipe.source
         drawn = self.pipelines[int(torch.randint(len(self.pipelines), (), generator=rng))]
@@ -243,13 +247,13 @@ class Batches:
         if self.recipe.inputs == "stored":
             lr = torch.cat([_stored_input(one, at, side, scale) for one, (_, at) in zip(chosen, cut, strict=True)])
         else:
-            lr = degrade(gts[:, 0].float() / 255, drawn.draw(self.batch, side, side, rng))
+            lr = degrade(gts[:, 0].float() / 255, drawn.draw(share.whole, side, side, rng)[share.rows])
         top, left = (self._offset(side - patch, rng) for _ in range(2))
         small = [t // scale for t in (top, left, patch)]
         made: Batch = {
             "lr": lr[:, :, small[0] : small[0] + small[2], small[1] : small[1] + small[2]].contiguous(),
             "gts": gts[:, :, :, top : top + patch, left : left + patch].contiguous(),
-            "flip": torch.rand(self.batch, generator=rng) < self.recipe.flip,
+            "flip": torch.rand(share.whole, generator=rng)[share.rows] < self.recipe.flip,
             "labels": torch.tensor([[int(x) for x in s.labels or [0] * len(s.paths)] for s in chosen]),
             "votes": torch.tensor([list(s.votes or [0] * len(s.paths)) for s in chosen]),
         }
@@ -283,6 +287,11 @@ class Batches:
         assert self.scores is not None
         found = self.scores[gts.name]
         return found if found.ndim == 1 else found[:, at.top, at.left]
+
+
+def _pass_over(samples: int, rng: torch.Generator) -> None:
+    """Draw as much as `Batches._source` does for so many samples: whatever its range, a number takes as much."""
+    torch.randint(1 << 16, (2 * samples,), generator=rng)
 
 
 def seed_of(*parts: int) -> int:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from iqsr.degrade import Pool
 from iqsr.models.lora import LoraAsOneConvolution
 from iqsr.training.engine.average import Average
-from iqsr.training.engine.checkpoints import Checkpoints
+from iqsr.training.engine.checkpoints import OTHERS, Checkpoints
+from iqsr.training.engine.log import mean_figures
 from iqsr.training.engine.loop import Loop, Pace
 from iqsr.training.engine.precision import autocast
 from iqsr.training.engine.processes import any_of, common_precision, mean_of, together
@@ -24,6 +25,7 @@ from iqsr.training.sr.discriminator import DiscriminatorTrainer
 from iqsr.training.sr.networks import start
 from iqsr.training.sr.objective import Objective
 from iqsr.training.sr.recipe import TrainRecipe
+from iqsr.training.sr.share import Share, share_dropped_paths
 from iqsr.training.sr.targets import Targets
 
 
@@ -35,6 +37,7 @@ class Learner(Loop[Batch]):
         accelerator: Joins the processes.
         sets: What is learned from.
         out: The run's folder.
+        share: The samples of each step that this process learns from.
 
     Raises the errors of `start`, `Objective` and `Targets`.
     """
@@ -45,16 +48,18 @@ class Learner(Loop[Batch]):
     """Whether the step in progress has changed the pool."""
     advice = "lower optimiser.lr, set optimiser.clip, or bf16 = false"
 
-    def __init__(self, recipe: TrainRecipe, accelerator: Accelerator, sets: Sets, out: Path) -> None:
+    def __init__(self, recipe: TrainRecipe, accelerator: Accelerator, sets: Sets, out: Path, share: Share) -> None:
         pace = Pace(recipe.steps, recipe.log_every, recipe.validation.every, recipe.checkpoint_every)
         checkpoints = Checkpoints(out / "checkpoints", accelerator.process_index, accelerator.num_processes)
         super().__init__(out, pace, "training", checkpoints)
-        self.recipe, self.accelerator, self.sets = recipe, accelerator, sets
+        self.recipe, self.accelerator, self.sets, self.share = recipe, accelerator, sets, share
         device = self.device = accelerator.device
         self.precision = common_precision(recipe.bf16, accelerator)
         self.autocast = partial(autocast, self.precision, device)
         self.sr_model = start(recipe, out)
-        self.objective = Objective(recipe.objective, self.sr_model.scale, str(device))
+        if share.ranks > 1:
+            share_dropped_paths(self.sr_model.module, share)
+        self.objective = Objective(recipe.objective, self.sr_model.scale, str(device), before=share.first)
         self.targets = Targets(recipe, sets, str(device), self.precision)
         self.module = self.sr_model.module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.composed = LoraAsOneConvolution(self.module) if recipe.lora else None
@@ -65,8 +70,9 @@ class Learner(Loop[Batch]):
         self.model = accelerator.prepare(self.module)
         gan = recipe.objective.gan > 0
         self.discriminator = DiscriminatorTrainer(recipe, accelerator, self.autocast) if gan else None
-        drawing = torch.Generator().manual_seed(seed_of(recipe.seed, accelerator.process_index, 3))
-        self.pool = Pool(recipe.data.pool, drawing) if recipe.data.pool else None
+        drawing = torch.Generator().manual_seed(seed_of(recipe.seed, 0, 3))
+        pool = recipe.data.pool // recipe.batch * share.size
+        self.pool = Pool(pool, drawing, rank=share.rank, ranks=share.ranks) if pool else None
         self.exchanged = False
 
     def step(self, batch: Batch) -> dict[str, float]:
@@ -81,8 +87,8 @@ class Learner(Loop[Batch]):
         Raises:
             NotFiniteError: In every process, if the objective or something that was learned is not finite.
         """
-        recipe, rank = self.recipe, self.accelerator.process_index
-        torch.manual_seed(seed_of(recipe.seed, self.done, rank, 2))  # for whatever draws in a forward pass
+        recipe = self.recipe
+        torch.manual_seed(seed_of(recipe.seed, self.done, 0, 2))  # for whatever draws in a forward pass
         batch = {name: value.to(self.device) for name, value in batch.items()}
         batch = mirrored(self.targets.scored(batch))
         if self.pool:
@@ -117,8 +123,8 @@ class Learner(Loop[Batch]):
 
     def _target(self, batch: Batch) -> tuple[Tensor, float]:
         """The ground truth that the sampler chooses for each sample, (B, 3, H, W) in [0, 1]; share of originals."""
-        gts, rank = batch["gts"], self.accelerator.process_index
-        chosen = self.targets.chosen(batch, seed_of(self.recipe.seed, self.done, rank, 4))
+        gts = batch["gts"]
+        chosen = self.targets.chosen(batch, seed_of(self.recipe.seed, self.done, 0, 4), self.share.first)
         target = gts[torch.arange(len(gts)), chosen.to(gts.device)].float() / 255
         return target, float((chosen == 0).float().mean())
 
@@ -146,12 +152,14 @@ class Learner(Loop[Batch]):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on."""
+        """All that the next step depends on; in processes after the first what only they have."""
         scores = self.targets.looked_up
-        return super().state_dict() | {
+        own = {
+            "figures": self.figures.state_dict(),
             "patch scores": scores.state_dict() if scores else None,
             "pool": self.pool.state_dict() if self.pool else None,
         }
+        return super().state_dict() | own if self.is_first() else own
 
     def load_learned(self, state: Mapping[str, Any]) -> None:
         """Continue with the weights of a state."""
@@ -161,11 +169,12 @@ class Learner(Loop[Batch]):
 
     def load_state_dict(self, state: Mapping[str, Any], done: int, *, same_sets: bool = True) -> None:
         """Continue from a state after `done` steps. same_sets: whether the data is as it was."""
-        super().load_state_dict(state, done)
+        of_all = [state, *state[OTHERS]]
+        super().load_state_dict({**state, "figures": mean_figures([part["figures"] for part in of_all])}, done)
         if self.targets.looked_up and same_sets:  # scores are known by the numbers of sets
-            self.targets.looked_up.load_state_dict(state["patch scores"])
+            self.targets.looked_up.load_state_dicts([part["patch scores"] for part in of_all])
         if self.pool:
-            self.pool.load_state_dict(state["pool"])
+            self.pool.load_state_dicts([part["pool"] for part in of_all], self.share.size)
 
     # Several processes learn together
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list
 
 from iqsr.errors import IqsrError
 from iqsr.models.adapter import weights_sha256
 from iqsr.models.merge import ADAPTER_FILE, WEIGHTS_FILE
 from iqsr.recipes import read_recipe
-from iqsr.training.engine.folder import RunFolder, at_least, left_out, origin
+from iqsr.training.engine.folder import RunFolder, at_least, left_out, origin, read_note
 from iqsr.training.engine.identity import Difference
 from iqsr.training.engine.loop import Progress, silent, stopped_after
 from iqsr.training.engine.prefetch import prefetched
-from iqsr.training.engine.processes import decode_together, join, together
+from iqsr.training.engine.processes import decode_together, gathered, join, lost_processes, together
 from iqsr.training.sr.data import Batch, Batches, DamagedSetError, Sets
 from iqsr.training.sr.learner import Learner
 from iqsr.training.sr.networks import keep
 from iqsr.training.sr.recipe import TrainRecipe
-from iqsr.training.sr.validation import Guard, Validation, ValidationResult
+from iqsr.training.sr.share import share_of
+from iqsr.training.sr.validation import Guard, Validation, ValidationResult, summary
 
 _NAMED = 3
 logger = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ def train(
 ) -> Path:
     """Train or fine-tune a super-resolution model on sets of ground truths.
 
-    Started by `torchrun` or `accelerate launch`, each process calls this and learns from its share of every batch.
+    Started by `torchrun` or `accelerate launch`, each process calls this and learns from its share of every step's
+    samples. Where one ends, the others end with an IqsrError.
 
     Args:
         recipe: Settings, or the file or name of a recipe (`iqsr recipes`).
@@ -64,16 +66,17 @@ def train(
     if not isinstance(recipe, TrainRecipe):
         recipe = read_recipe(recipe, TrainRecipe)
     folders = [Path(data)] if isinstance(data, str | Path) else [Path(folder) for folder in data]
-    training = Training(
-        recipe,
-        folders,
-        Path(out),
-        validation=None if validation is None else Path(validation),
-        resume=resume,
-        accept_data=accept_data,
-        on_progress=on_progress,
-    )
-    return training.run(on_progress)
+    with lost_processes(Path(out)):
+        training = Training(
+            recipe,
+            folders,
+            Path(out),
+            validation=None if validation is None else Path(validation),
+            resume=resume,
+            accept_data=accept_data,
+            on_progress=on_progress,
+        )
+        return training.run(on_progress)
 
 
 class Training(Learner):
@@ -108,9 +111,12 @@ class Training(Learner):
                 if accelerator.is_main_process:
                     self.folder = RunFolder(out, "iqsr train", recipe, resume=resume)
             without = left_out(out) if resume and not accept_data else {}
-            super().__init__(recipe, accelerator, Sets(data, recipe.data, without=without), out)
+            rank, ranks = accelerator.process_index, accelerator.num_processes
+            began = read_note(out)["processes"] if resume else ranks
+            share = share_of(recipe.batch, began, rank, ranks)
+            super().__init__(recipe, accelerator, Sets(data, recipe.data, without=without), out, share)
             with together(accelerator):
-                self.validation = self._open_validation(validation) if validation and self.is_first() else None
+                self.validation = self._open_validation(validation) if validation else None
             # After all that fails at once for wrong arguments: reading the pictures takes time.
             self._check_pictures(on_progress)
             self._take_folder(resume=resume, accept_data=accept_data)
@@ -121,7 +127,17 @@ class Training(Learner):
     def _open_validation(self, photos: Path) -> Validation:
         recipe, quality = self.recipe, self.objective.quality
         degradation, skip = recipe.data.degradations[0], recipe.data.damaged == "skip"
-        return Validation(photos, recipe.validation, degradation, quality, str(self.device), skip_damaged=skip)
+        rank, ranks = self.share.rank, self.share.ranks
+        return Validation(
+            photos,
+            recipe.validation,
+            degradation,
+            quality,
+            str(self.device),
+            skip_damaged=skip,
+            rank=rank,
+            ranks=ranks,
+        )
 
     def _check_pictures(self, on_progress: Progress) -> None:
         """Decode all pictures, if the recipe asks for it, and warn of sets that are left out."""
@@ -141,11 +157,12 @@ class Training(Learner):
         facts: dict[str, object] = {"processes": self.accelerator.num_processes}
         if self.folder and self.recipe.lora:
             facts["base"] = weights_sha256(self.module)
-        other_data, other_validation = Difference(), ""
+        other_data, other_validation, processes = Difference(), "", list[int]()
         with together(self.accelerator):
             if self.folder:
                 self.folder.take()
-                self._check_facts(self.folder, facts)
+                self._check_base(self.folder, facts.get("base"))
+                processes = self._other_processes() if resume else []
                 other_data = self.folder.check_data(self.sets.identity, "sets", accept=accept_data)
         if resume and (found := self.last_checkpoint()):
             other_validation = self._restore(found, other_data)
@@ -156,23 +173,28 @@ class Training(Learner):
                     data=self.sets.identity,
                     facts=facts,
                     step=self.done,
-                    changed={"data": other_data.note(), "validation": other_validation},
+                    changed={"data": other_data.note(), "validation": other_validation, "processes": processes},
                 )
 
-    def _check_facts(self, folder: RunFolder, facts: Mapping[str, object]) -> None:
-        """IqsrError for another number of processes, or adapters on other weights, than the folder's run has."""
-        start, processes = self.recipe.model.start, facts["processes"]
-        folder.check_fact(
-            "processes",
-            processes,
-            lambda began: (
-                f"of {began} processes, now there are {processes}: start as many "
-                f"(torchrun --nproc_per_node {began} -m iqsr train ...)"
-            ),
+    def _other_processes(self) -> list[int]:
+        """How many processes there were last, and how many there are now; nothing where these are as many."""
+        note, now = read_note(self.out), self.share.ranks
+        noted = [change["processes"][1] for change in note["changes"] if "processes" in change]
+        before = [note["processes"], *noted][-1]
+        if before == now:
+            return []
+        logger.warning(
+            "the run had %d processes, now there are %d: of the %d samples of each step each takes %d",
+            *(before, now, self.share.whole, self.share.size),
         )
+        return [before, now]
+
+    def _check_base(self, folder: RunFolder, base: object) -> None:
+        """IqsrError for adapters on other weights than the folder's run has."""
+        start = self.recipe.model.start
         folder.check_fact(
             "base",
-            facts.get("base"),
+            base,
             lambda began: (
                 f"of adapters on other weights: model.start = '{start}' is not what it was; "
                 "give the network that the run began with, or name another folder"
@@ -200,10 +222,10 @@ class Training(Learner):
         self._batches = Batches(
             sets,
             recipe.data,
-            batch=recipe.batch,
+            batch=self.share.size,
             seed=recipe.seed,
-            rank=self.accelerator.process_index,
-            ranks=self.accelerator.num_processes,
+            rank=self.share.rank,
+            ranks=self.share.ranks,
             scores=scores,
             grid=recipe.sampling.grid,
         )
@@ -226,9 +248,7 @@ class Training(Learner):
             batch = next(batches)
         except IqsrError as error:
             failure = error
-        failed = [failure]
-        if self.accelerator.num_processes > 1:
-            failed = cast("list[IqsrError | None]", gather_object(failed))
+        failed = gathered(self.accelerator, [failure])
         if error := next((e for e in failed if e is not None), None):
             name = error.name if isinstance(error, DamagedSetError) else None
             raise UnreadError(stopped_after(self.done, error), name)
@@ -247,42 +267,42 @@ class Training(Learner):
 
     def validate(self) -> str | None:
         """Measure the averaged model; the guard's reason to stop, if it has one. All processes get the same."""
+        if self.validation is None:
+            return None
+        result, figures = self._measure(self.validation, self.out / "validation" / f"step-{self.done:08d}")
         reason = None
         with self.together():
-            if self.validation is not None:
-                pictures = self.out / "validation" / f"step-{self.done:08d}"
-                result, figures = self._measure(self.validation, pictures)
-                if self.log:
-                    self.log.write(self.done, "validation", figures)
-                reason = self.guard.judge(result) if self.recipe.guarded else None
-        if self.accelerator.num_processes > 1:
-            reason = broadcast_object_list([reason])[0]
-        return reason
+            if self.log:
+                self.log.write(self.done, "validation", figures)
+            if self.is_first() and self.recipe.guarded:
+                reason = self.guard.judge(result)
+        return broadcast_object_list([reason])[0] if self.share.ranks > 1 else reason
 
     def _measure(self, validation: Validation, pictures: Path | None) -> tuple[ValidationResult, dict[str, float]]:
-        self.module.eval()
-        with self.average.applied(), self.autocast():
-            found = validation.measure(
-                lambda x: self.module(x.to(self.device)).float().cpu(), self.recipe.trained_on, pictures
-            )
-        self.module.train()
-        return found
+        """Measure the averaged model on the photos, each process on its share."""
+        with self.together():
+            self.module.eval()
+            with self.average.applied(), self.autocast():
+                mine = validation.measure(lambda x: self.module(x.to(self.device)).float().cpu(), pictures)
+            self.module.train()
+        return summary(gathered(self.accelerator, mine), self.recipe.trained_on)
 
     def _is_other_validation(self, state: Mapping[str, Any]) -> bool:
         """Whether the results of validations before cannot be compared with those from here on."""
         before, now = state["validation"], self.validation.fingerprint if self.validation else None
         if before and not now and self.is_first():
             logger.warning("no --validation, which there was before: the guard sees nothing from here on")
-        elif before and before != now:
+        elif before and before != now and self.is_first():
             logger.warning("validation is on other photos than before, or measured otherwise")
         return now is not None and before != now
 
     def _renew_baseline(self, validation: Validation) -> None:
         result, _ = self._measure(validation, None)
         self.guard.restart(result)
-        logger.warning(
-            "the guard compares with the network before the first step, measured anew: quality %.1f", result.mean
-        )
+        if self.is_first():
+            logger.warning(
+                "the guard compares with the network before the first step, measured anew: quality %.1f", result.mean
+            )
 
     # What is written
 

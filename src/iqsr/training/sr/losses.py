@@ -96,9 +96,11 @@ def negative_map(original: Tensor, negative: Tensor, positive: Tensor | None, vo
 def negative_loss(output: Tensor, gts: Tensor, labels: Tensor, votes: Tensor, *, rng: torch.Generator) -> Tensor:
     """-300 times the L1 distance to a negative ground truth where it differs, a mean over the batch; 0 without one.
 
-    gts: (N, K, 3, H, W) in [0, 1]; labels, votes: (N, K). A negative, and a positive for the map, are drawn a sample.
+    gts: (N, K, 3, H, W) in [0, 1]; labels, votes: (N, K). A negative, and a positive for the map, are drawn a sample;
+    every sample takes two numbers from rng, whatever its labels are.
     """
     terms: list[Tensor] = []
+    drawn = torch.rand(len(output), 2, dtype=torch.float64, generator=rng)
     for i in range(len(output)):
         negatives, positives = (
             (labels[i] == int(kind)).nonzero().flatten() for kind in (Label.NEGATIVE, Label.POSITIVE)
@@ -106,8 +108,8 @@ def negative_loss(output: Tensor, gts: Tensor, labels: Tensor, votes: Tensor, *,
         if not len(negatives):
             terms.append(output[i].sum() * 0)
             continue
-        chosen = negatives[torch.randint(len(negatives), (), generator=rng)]
-        better = positives[torch.randint(len(positives), (), generator=rng)] if len(positives) else None
+        chosen = negatives[int(drawn[i, 0] * len(negatives))]
+        better = positives[int(drawn[i, 1] * len(positives))] if len(positives) else None
         negative = gts[i, chosen][None]
         weight = negative_map(
             gts[i, 0][None],

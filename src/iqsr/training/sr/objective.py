@@ -68,10 +68,13 @@ def _is_usable(name: str) -> bool:
 
 
 class Objective:
-    """The model's objective. `quality` is the Q of `-lambda_q * Q`."""
+    """The model's objective. `quality` is the Q of `-lambda_q * Q`.
 
-    def __init__(self, recipe: ObjectiveRecipe, scale: int, device: str) -> None:
-        self.recipe, self.scale = recipe, scale
+    before: how many samples of each step other processes have before those of this one.
+    """
+
+    def __init__(self, recipe: ObjectiveRecipe, scale: int, device: str, *, before: int = 0) -> None:
+        self.recipe, self.scale, self._before = recipe, scale, before
         self.perceptual = Perceptual(recipe.perceptual_features).to(device) if recipe.perceptual else None
         self._device = device
         if recipe.lambda_q:
@@ -125,9 +128,11 @@ class Objective:
 
     def _negative(self, output: Tensor, batch: Batch) -> Tensor:
         gts = batch["gts"].float() / 255
-        return negative_loss(output, gts, batch["labels"], batch["votes"], rng=_drawing())
+        return negative_loss(output, gts, batch["labels"], batch["votes"], rng=_drawing(self._before))
 
 
-def _drawing() -> torch.Generator:
-    """A random source that follows the step's global seed."""
-    return torch.Generator().manual_seed(int(torch.randint(1 << 62, ())))
+def _drawing(before: int) -> torch.Generator:
+    """A random source that follows the step's global seed, as `negative_loss` leaves it after `before` samples."""
+    rng = torch.Generator().manual_seed(int(torch.randint(1 << 62, ())))
+    torch.rand(before, 2, dtype=torch.float64, generator=rng)
+    return rng

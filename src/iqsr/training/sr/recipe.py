@@ -53,7 +53,7 @@ class DataRecipe(PictureRecipe):
     flip: Fixed[float] = Field(default=0.5, ge=0, le=1)
     """Share of the patches that are mirrored left to right."""
     pool: Fixed[int] = Field(default=160, ge=0)
-    """Samples in the pool that mixes degradations (0: none); a multiple of the batch."""
+    """Samples in each process's pool that mixes degradations (0: none); a multiple of the batch."""
     workers: Free[int] = Field(default=2, ge=0)
     """Processes that prefetch batches."""
 
@@ -178,7 +178,7 @@ class TrainRecipe(LoopRecipe):
 
     steps: Steps = 300_000
     batch: Fixed[int] = Field(default=8, ge=1)
-    """Samples a step and process."""
+    """Samples a step and process, of as many processes as the run began with."""
     bf16: Fixed[bool] = True
     """Compute in bf16 (autocast) on devices where that is faster."""
     model: ModelRecipe = ModelRecipe()

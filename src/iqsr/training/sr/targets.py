@@ -1,7 +1,7 @@
 """Which ground truth each sample learns from: the recipe's sampler, and the scores and labels that it uses."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -65,12 +65,17 @@ class Targets:
         made = self.looked_up.scores(batch["place"], gts) if self.looked_up else patch_scores(self.metric, gts)
         return rest | {"scores": made.to(gts.device)}
 
-    def chosen(self, batch: Batch, seed: int) -> Tensor:
-        """The number of the ground truth of each sample, 0 for the original: (B,) int64 on the CPU."""
+    def chosen(self, batch: Batch, seed: int, before: int) -> Tensor:
+        """The number of the ground truth of each sample, 0 for the original: (B,) int64 on the CPU.
+
+        before: how many samples of the step other processes have before these.
+        """
+        rng = torch.Generator().manual_seed(seed)
+        torch.rand(before, 1, dtype=torch.float64, generator=rng)  # as `choose` draws for them
         scores = batch["scores"].cpu() if "scores" in batch else None
         labels = batch["labels"].cpu() if self.sets.ground_truths.labelled else None
         count, variants = batch["gts"].shape[:2]
-        return choose(self.sampler, scores, labels, torch.Generator().manual_seed(seed), (count, variants))
+        return choose(self.sampler, scores, labels, rng, (count, variants))
 
 
 _AT_ONCE = 64  # patches of 256 px that are scored in one batch, or as many pixels of other sizes
@@ -140,9 +145,11 @@ class PatchScores:
         scores = torch.stack(list(self._known.values())) if self._known else torch.zeros(0, 0)
         return {"places": torch.tensor(list(self._known)), "scores": scores}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue with the scores of a state."""
-        self._known = dict(zip(map(tuple, state["places"].tolist()), state["scores"], strict=True))
+    def load_state_dicts(self, states: Sequence[dict[str, Tensor]]) -> None:
+        """Continue with the scores of all processes."""
+        for state in states:
+            found = zip(map(tuple, state["places"].tolist()), state["scores"].clone(), strict=True)
+            self._known |= dict(found)
 
 
 def picture_scores(sets: Iterable[GtSet], name: str, device: str) -> dict[str, Tensor]:

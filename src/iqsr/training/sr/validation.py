@@ -45,8 +45,13 @@ class ValidationResult:
         return _mean(self.quality)
 
 
+Row = dict[str, float]
+"""All figures of one photo: `quality`, `original` (its quality), `consistency`, and the metrics by their names."""
+_OWN = ("quality", "original", "consistency")
+
+
 class Validation:
-    """Originals and their degraded versions, in memory; the same ones every time.
+    """Originals and their degraded versions, in memory; the same ones every time. Each process measures its share.
 
     Args:
         folder: Photos; those too small for the recipe's square are passed over.
@@ -55,6 +60,8 @@ class Validation:
         quality: (N, 3, H, W) -> (N,), the objective's Q, higher is better.
         device: Where the metrics compute.
         skip_damaged: Leave out photos that cannot be read, with a warning.
+        rank: The number of this process.
+        ranks: How many processes there are.
 
     Raises:
         PictureError: For a photo that cannot be read.
@@ -70,51 +77,48 @@ class Validation:
         device: str,
         *,
         skip_damaged: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.recipe, self.quality = recipe, quality
         names = dict.fromkeys(card(name).name for name in recipe.metrics)
         self.metrics = {name: load_metric(name, device=device) for name in names}
-        self.originals = _squares(folder, recipe, skip_damaged)
-        drawn = pipeline(recipe.degradation or degradation)
-        side = recipe.side
-        generators = [torch.Generator().manual_seed(number) for number in range(len(self.originals))]
+        squares = _squares(folder, recipe, skip_damaged)
+        self.fingerprint = self._fingerprint(recipe.degradation or degradation, squares)
+        drawn, side = pipeline(recipe.degradation or degradation), recipe.side
+        self.numbers = range(rank, len(squares), ranks)
+        """Of the photos that this process measures."""
+        self.originals = [squares[number] for number in self.numbers]
+        generators = [torch.Generator().manual_seed(number) for number in self.numbers]
         pairs = zip(self.originals, generators, strict=True)
         self.inputs = [degrade(original, drawn.draw(1, side, side, g)) for original, g in pairs]
         self.of_originals = [float(quality(x)) for x in self.originals]
-        self.fingerprint = self._fingerprint(recipe.degradation or degradation)
 
     @torch.inference_mode()
-    def measure(
-        self, restore: Restore, trained_on: Collection[str], pictures: Path | None
-    ) -> tuple[ValidationResult, dict[str, float]]:
-        """Restore the degraded photos and measure the outputs.
+    def measure(self, restore: Restore, pictures: Path | None) -> list[tuple[int, Row]]:
+        """Restore the degraded photos of this process and measure the outputs.
 
         Args:
             restore: The model.
-            trained_on: Metrics, by their own names, that are not held out.
             pictures: A folder for comparisons, if any.
 
         Returns:
-            What the guard judges, and all figures for the log.
+            The number and the figures of each photo.
         """
         outputs = [restore(lr).float().clamp(0, 1) for lr in self.inputs]
         outputs = [(y * 255).round() / 255 for y in outputs]
-        values = {name: _mean_of_all(self._measured(name, outputs)) for name in self.metrics}
-        consistency = _mean_of_all([lr_consistency(y, lr) for y, lr in zip(outputs, self.inputs, strict=True)])
-        quality = [float(self.quality(y)) for y in outputs]
+        columns = {name: [float(value) for value in self._measured(name, outputs)] for name in self.metrics}
+        columns["consistency"] = [float(lr_consistency(y, lr)) for y, lr in zip(outputs, self.inputs, strict=True)]
+        columns |= {"quality": [float(self.quality(y)) for y in outputs], "original": self.of_originals}
         if pictures is not None:
             self._write_comparisons(outputs, pictures)
-        held_out = {name: value for name, value in values.items() if name not in trained_on}
-        result = ValidationResult(quality, self.of_originals, held_out, consistency)
-        marked = {f"{name} (trained on)" if name in trained_on else name: value for name, value in values.items()}
-        of_originals = sum(self.of_originals) / len(self.of_originals)
-        figures = {"quality": result.mean, "quality of originals": of_originals, "LR-consistency": consistency}
-        return result, marked | figures
+        rows = ({name: column[i] for name, column in columns.items()} for i in range(len(outputs)))
+        return list(zip(self.numbers, rows, strict=True))
 
-    def _fingerprint(self, degradation: str) -> str:
+    def _fingerprint(self, degradation: str, originals: Sequence[Tensor]) -> str:
         """16 hexadecimal digits: results of the same fingerprint can be compared."""
         digest = hashlib.sha256(f"{degradation} {self.recipe.side} {sorted(self.metrics)}".encode())
-        for original in self.originals:
+        for original in originals:
             digest.update((original * 255).round().byte().numpy().tobytes())
         return digest.hexdigest()[:16]
 
@@ -128,10 +132,11 @@ class Validation:
 
     def _write_comparisons(self, outputs: Sequence[Tensor], folder: Path) -> None:
         """Input enlarged by bicubic, output, original: a PNG each for the first few photos."""
-        for number in range(min(self.recipe.pictures, len(outputs))):
-            original = self.originals[number]
-            bicubic = F.interpolate(self.inputs[number], original.shape[2:], mode="bicubic").clamp(0, 1)
-            row = torch.cat([bicubic, outputs[number], original], 3)
+        for number, output, original, lr in zip(self.numbers, outputs, self.originals, self.inputs, strict=True):
+            if number >= self.recipe.pictures:
+                break
+            bicubic = F.interpolate(lr, original.shape[2:], mode="bicubic").clamp(0, 1)
+            row = torch.cat([bicubic, output, original], 3)
             with atomic_open(folder / f"{number:02d}.png") as file:
                 save_image(row[0], file, format="png")
 
@@ -157,8 +162,27 @@ def _squares(folder: Path, recipe: ValidationRecipe, skip_damaged: bool) -> list
     return found
 
 
-def _mean_of_all(values: Sequence[Tensor]) -> float:
-    return float(torch.cat([v.flatten().float() for v in values]).mean())
+def summary(
+    measured: Sequence[tuple[int, Row]], trained_on: Collection[str]
+) -> tuple[ValidationResult, dict[str, float]]:
+    """Sum up what all processes have measured.
+
+    Args:
+        measured: As of `Validation.measure`, in any order.
+        trained_on: Metrics, by their own names, that are not held out.
+
+    Returns:
+        What the guard judges, and all figures for the log.
+    """
+    rows = [row for _, row in sorted(measured, key=lambda found: found[0])]
+    means = {name: float(torch.tensor([row[name] for row in rows]).mean()) for name in rows[0]}
+    consistency, of_originals = means["consistency"], [row["original"] for row in rows]
+    values = {name: value for name, value in means.items() if name not in _OWN}
+    held_out = {name: value for name, value in values.items() if name not in trained_on}
+    result = ValidationResult([row["quality"] for row in rows], of_originals, held_out, consistency)
+    marked = {f"{name} (trained on)" if name in trained_on else name: value for name, value in values.items()}
+    figures = {"quality": result.mean, "quality of originals": _mean(of_originals), "LR-consistency": consistency}
+    return result, marked | figures
 
 
 class Guard:
