@@ -218,3 +218,13 @@ def test_compare_refuses_what_it_would_ignore(iqsr: Run) -> None:
     line = "iqsr: --compare writes a page alone: leave out -o, --quality, --dry-run\n"
     assert (ended.code, ended.err) == (2, line)
     assert sorted(path.name for path in Path().iterdir()) == ["a.png"]
+
+
+def test_fast_is_the_small_network_by_a_shorter_name(iqsr: Run) -> None:
+    picture("a.png")
+    assert iqsr("upscale", "a.png", "-o", "fast.png", "--fast").code == 0
+    assert iqsr("upscale", "a.png", "-o", "named.png", "-m", "iqsr-compact-x4").code == 0
+    assert Path("fast.png").read_bytes() == Path("named.png").read_bytes()
+    ended = iqsr("upscale", "a.png", "-o", "both.png", "--fast", "-m", "realesr-animevideov3")
+    assert ended.code == 2
+    assert ended.err == "iqsr: --fast is --model iqsr-compact-x4: leave out one of --fast and --model\n"

@@ -7,6 +7,7 @@ import torch
 import iqsr
 from iqsr.models import load_model, model_names
 from iqsr.models.merge import merge
+from iqsr.models.registry import FAST_MODEL
 from iqsr.upscaling.upscaler import DEFAULT_MODEL
 
 WITHDRAWN = Path(__file__).parents[2] / "evaluation" / "iqsr-x4" / "adapter.safetensors"
@@ -17,10 +18,10 @@ def test_default_is_the_base_that_blind_raters_preferred() -> None:
     assert "iqsr-x4" not in model_names()
 
 
-def test_package_holds_no_adapter() -> None:
+def test_package_holds_no_other_networks() -> None:
     shipped = {path.name for path in Path(iqsr.__file__).parent.rglob("*.safetensors")}
     predictors = {"srq.safetensors", "srq-2.safetensors", "srq-holdout.safetensors"}
-    assert shipped == predictors | {"niqe.safetensors", "brisque.safetensors"}
+    assert shipped == predictors | {"niqe.safetensors", "brisque.safetensors", f"{FAST_MODEL}.safetensors"}
 
 
 def test_withdrawn_adapter_still_merges_into_its_base(tmp_path: Path) -> None:

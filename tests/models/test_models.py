@@ -22,6 +22,7 @@ from support.pickles import Payload
 
 PACKAGED = {
     "realesrgan-x4plus": (4, "ESRGAN", 16_697_987),
+    "iqsr-compact-x4": (4, "Compact", 695_408),
     "realesrgan-x4plus-anime": (4, "ESRGAN", 4_467_779),
     "realesr-animevideov3-x2": (2, "Compact", 621_424),
     "realesr-animevideov3-x3": (3, "Compact", 621_424),
@@ -59,7 +60,7 @@ def test_named_generator_is_ready_to_run(name):
     assert not module(picture(4, 4)).requires_grad
 
 
-@pytest.mark.parametrize("name", ["realesrgan-x4plus-anime", "realesr-animevideov3"])
+@pytest.mark.parametrize("name", ["realesrgan-x4plus-anime", "realesr-animevideov3", "iqsr-compact-x4"])
 def test_named_networks_are_spandrels(name):
     ours = load_model(name)
     theirs = ModelLoader("cpu").load_from_state_dict(official_state(ours.module, ours.architecture))
