@@ -40,7 +40,7 @@ def ray_engine() -> Iterator[RayEngine]:
 
 def test_two_workers_make_the_table_of_one_run(iqsr: Run) -> None:
     assert iqsr(*SCORE, "-o", "alone.csv").code == 0
-    ended = iqsr("run-shards", "--shards", "3", "--workers", "2", *SCORE, "-o", "all.csv")
+    ended = iqsr("run-shards", "--shards", "3", "--jobs", "2", *SCORE, "-o", "all.csv")
     assert ended.code == 0, ended.err
     assert Path("all.csv").read_bytes() == Path("alone.csv").read_bytes()
     assert ended.err.count(" ended, ") == 3

@@ -27,7 +27,7 @@ common disk.
 
 [bold]Examples[/bold]
 
-  iqsr run-shards --shards 8 --workers 2 score photos/ -m srq -o scores.csv
+  iqsr run-shards --shards 8 --jobs 2 score photos/ -m srq -o scores.csv
 
   iqsr run-shards --shards 64 --engine ray --ray-address auto upscale photos/ -o large/ --precision fp32
 """
@@ -38,7 +38,7 @@ ENGINES = ("local", "ray")
 def command(
     arguments: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="The command, its options, -o OUT.")],
     shards: Annotated[int, typer.Option(min=1, metavar="N", help="How many shards: some for each worker.")],
-    workers: Annotated[int, typer.Option(min=1, metavar="N", help="How many shards run at once.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="How many shards run at once.")] = 2,
     engine: Annotated[
         str, typer.Option(metavar="ENGINE", help="local, or ray (pip install 'iqsr\\[scale]').")
     ] = "local",
@@ -54,7 +54,7 @@ def command(
         raise UsageError("--ray-address is for --engine ray")
     out = _output(arguments)
     with interruptible("the same command goes on from here"):
-        chosen = RayEngine(workers, ray_address) if engine == "ray" else LocalEngine(workers)
+        chosen = RayEngine(jobs, ray_address) if engine == "ray" else LocalEngine(jobs)
         try:
             run_shards(arguments, shards, out, chosen, tries)
         finally:

@@ -39,7 +39,7 @@ and the rest goes on; the exit code is 1 then, 2 for wrong arguments.
 
   iqsr upscale "scans/*.tif" -o out/ --width 6000
 
-  iqsr upscale photos/ -o large/ --fast
+  iqsr upscale holiday/ -o holiday-large/ --fast
 
   iqsr upscale photo.jpg --model realesrgan-x4plus-anime
 
