@@ -43,6 +43,7 @@ def test_every_documented_command_parses(page: Path) -> None:
             pytest.fail(f"{line}: {error.format_message()}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", outputs.pages(), ids=name)
 def test_outputs_are_what_the_commands_print(page: Path, tmp_path: Path) -> None:
     outputs.write_pictures(tmp_path)

@@ -6,7 +6,7 @@ import pytest
 
 from support.study_pages import begin, rater, wait_for
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_the_token_opens_the_page_and_its_exports(browser, server):

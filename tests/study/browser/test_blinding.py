@@ -16,7 +16,7 @@ from iqsr.study.plan import Plan
 from iqsr.study.settings import Settings
 from support.study_pages import METHODS, StudyServer, rater, running, served, wait_for
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 # What differs between any two answers of a server.
 _CHANGING = {"date"}

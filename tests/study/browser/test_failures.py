@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from support.study_pages import begin, rater, wait_for
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_undo_opens_the_last_trial_again(browser, server):

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 
 from support.study_pages import SETTINGS, begin, rater, seen, served, wait_for
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_pictures_in_turn(browser, tmp_path):

@@ -21,7 +21,7 @@ from support.study_pages import (
     wait_for,
 )
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def screen(ratio: float) -> dict[str, Any]:

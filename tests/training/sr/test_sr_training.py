@@ -44,6 +44,7 @@ def seen_in(run: Path, step: int) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoints" / f"step-{step:08d}-rank0.ckpt", weights_only=True)["patch scores"] or {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
@@ -128,6 +129,7 @@ def test_learning_by_composed_adapters_is_learning_by_pefts(
         assert (found[name] - wanted[name]).norm() < 0.02 * wanted[name].norm(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sr_recipes())
 def test_every_recipe_takes_two_steps(name: str, sets: Path, tmp_path: Path) -> None:
     start = "new:swinir-tiny" if "/swinir" in name else "new:rrdbnet-tiny"
