@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 from iqsr.study.analysis_files import AnalysisOptions, analyze_study
 from iqsr.study.analysis_text import paragraph, percent
 
@@ -18,10 +20,18 @@ def test_the_study_of_sharpening_says_what_its_votes_say() -> None:
         assert f"{one.first} – {one.second} | {votes}" in page
 
 
-def test_the_card_of_the_small_network_says_what_raters_answered() -> None:
-    spec = importlib.util.spec_from_file_location("count", ROOT / "evaluation/fast/ratings/count.py")
+@pytest.mark.parametrize(
+    ("folder", "page"),
+    [
+        ("fast/ratings", "model-cards/iqsr-compact-x4.md"),
+        ("sharpened/limited", "experiments/sharpened.md"),
+        ("sharpened/softer", "experiments/sharpened.md"),
+    ],
+)
+def test_pages_say_what_raters_answered(folder: str, page: str) -> None:
+    spec = importlib.util.spec_from_file_location("ratings", ROOT / "evaluation" / "ratings.py")
     assert spec
     assert spec.loader
-    count = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(count)
-    assert count.table() in (ROOT / "docs/model-cards/iqsr-compact-x4.md").read_text("utf-8")
+    ratings = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ratings)
+    assert ratings.table(ROOT / "evaluation" / folder) in (ROOT / "docs" / page).read_text("utf-8")

@@ -1,33 +1,33 @@
-"""How often raters preferred iqsr-compact-x4 to each other method.
+"""How often raters preferred one method to others.
 
-    python evaluation/fast/ratings/count.py
+    python evaluation/ratings.py FOLDER
 
-key.json says for each part and pair: the other method, the picture, and whether iqsr-compact-x4 was on the left.
-A rater's answers are in `PART-RATER.csv`.
+FOLDER/key.json names the method that is tested and says for each part and pair: the other method, the picture, and
+whether the tested one was on the left. A rater's answers are in `FOLDER/PART-RATER.csv`.
 """
 
 import csv
 import json
 import random
+import sys
 from collections import defaultdict
 from pathlib import Path
 
-HERE = Path(__file__).parent
 DRAWS = 10_000
 
 
-def answers() -> dict[str, dict[str, list[bool]]]:
-    """By method and picture: whether iqsr-compact-x4 was chosen, once for each rater."""
-    key = json.loads((HERE / "key.json").read_text())
+def answers(folder: Path) -> tuple[str, dict[str, dict[str, list[bool]]]]:
+    """The tested method; by other method and picture: whether the tested one was chosen, once for each rater."""
+    key = json.loads((folder / "key.json").read_text())
     found: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for path in sorted(HERE.glob("*.csv")):
-        pairs = key[path.stem.split("-")[0]]
+    for path in sorted(folder.glob("*.csv")):
+        pairs = key["parts"][path.stem.split("-")[0]]
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 pair = pairs[f"{int(row['pair']):02}"]
                 chosen = (row["choice"].strip() == "LEFT") == pair["left"]
                 found[pair["method"]][pair["picture"]].append(chosen)
-    return found
+    return key["tested"], found
 
 
 def share(pictures: dict[str, list[bool]]) -> tuple[float, float, float]:
@@ -41,11 +41,12 @@ def share(pictures: dict[str, list[bool]]) -> tuple[float, float, float]:
     return of(each), drawn[DRAWS // 40], drawn[-DRAWS // 40]
 
 
-def table() -> str:
+def table(folder: Path) -> str:
     """Markdown."""
-    lines = ["| iqsr-compact-x4 against | preferred | 95 % | mild damage | hard damage | pictures | answers |"]
+    tested, others = answers(folder)
+    lines = [f"| {tested} against | preferred | 95 % | mild damage | hard damage | pictures | answers |"]
     lines.append("|---|--:|--:|--:|--:|--:|--:|")
-    for method, pictures in sorted(answers().items()):
+    for method, pictures in sorted(others.items()):
         whole, low, high = share(pictures)
         kinds = [{name: of for name, of in pictures.items() if name.startswith(kind)} for kind in ("mild", "hard")]
         mild, hard = (f"{share(kind)[0]:.0%}" if kind else "" for kind in kinds)
@@ -57,4 +58,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    print(table())
+    print(table(Path(sys.argv[1])))
