@@ -7,75 +7,146 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
+from scipy.optimize import nnls
 
-from scale_sim import Costs, prediction
+from scale_sim import Costs, Measured, prediction
 
-SIDE = 192
-COMMANDS: dict[str, tuple[list[str], str]] = {
-    "score (srq)": (["score", "IN", "-m", "srq", "--no-cache", "-o", "OUT"], "scores.csv"),
-    "upscale (realesr-animevideov3)": (["upscale", "IN", "-o", "OUT", "-m", "realesr-animevideov3"], "large"),
+Point = tuple[int, int]
+"""A run: how many pictures, and how many pixels their sides have."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that is measured, in one thread."""
+
+    arguments: str
+    """IN and OUT stand for paths."""
+    out: str
+    """What OUT is called."""
+    points: tuple[Point, ...]
+    """The runs that the costs are fitted to: numbers and sizes of pictures, so that both show."""
+
+
+_UPSCALE = "upscale IN -o OUT --precision fp32 -m "
+COMMANDS = {
+    "score (srq)": Command(
+        "score IN -m srq --no-cache -o OUT", "scores.csv", ((2, 192), (40, 192), (8, 768), (24, 512))
+    ),
+    "upscale (realesr-animevideov3)": Command(
+        _UPSCALE + "realesr-animevideov3", "large", ((2, 96), (40, 96), (4, 384), (12, 256))
+    ),
+    "upscale (realesrgan-x4plus)": Command(
+        _UPSCALE + "realesrgan-x4plus", "large", ((1, 48), (16, 48), (1, 160), (4, 112))
+    ),
+    "prepare (prepare/cpu-small)": Command(
+        "prepare IN -o OUT --recipe prepare/cpu-small --set patches.crop=128 --set patches.step=128",
+        "sets",
+        ((1, 256), (4, 256), (1, 384), (2, 320)),
+    ),
+    "evaluate (bicubic; psnr, ssim)": Command(
+        "evaluate --data IN --layout hr --degradation bicubic --models bicubic -m psnr,ssim --no-cache -o OUT",
+        "evaluation",
+        ((2, 192), (40, 192), (8, 768), (24, 512)),
+    ),
 }
-"""By name: the arguments, one thread each, and what OUT is called."""
-FEW, MANY, LOOKED_AT = 8, 40, 400
-CHECKED = 96
-"""Pictures of the runs that measure, of the folder that a shard of few looks through, and of the runs that check."""
+CHECKED = {name: COMMANDS[name] for name in ("score (srq)", "upscale (realesr-animevideov3)")}
+SIDE, FEW, MANY, ALL = 192, 4, 40, 96
+"""Of `check`: the pictures' side, how many the runs have that measure, and how many the runs that are foretold."""
+RUNS = ((1, 1), (1, 4), (2, 4))
+"""Workers and shards of the runs that are foretold."""
+_HASHED, _SMALL_BYTES, _LARGE_BYTES = 200, 10_000, 2_000_000
 
 
-def measure(rounds: int) -> dict[str, Costs]:
-    """The costs of every command, medians of some rounds."""
+@dataclass(frozen=True)
+class Seconds:
+    """What a run took: by the clock, and of the processor."""
+
+    clock: float
+    processor: float
+
+
+def measure(rounds: int, only: str) -> Iterator[tuple[str, Measured]]:
+    """The costs of every command whose name has `only` in it, fitted to the runs of all rounds."""
     with TemporaryDirectory() as folder:
-        return {name: costs_of(name, Path(folder), rounds) for name in COMMANDS}
+        for name, command in COMMANDS.items():
+            if only in name:
+                yield name, measured(command, Path(folder), rounds)
 
 
-def costs_of(name: str, folder: Path, rounds: int) -> Costs:
-    """From runs on few and on many pictures: the slope is a picture's cost, the rest the start's."""
-    few, many = pictures(folder / "few", FEW), pictures(folder / "many", MANY)
-    seconds = [[timed(lambda given=given: run(name, given)) for given in (few, many)] for _ in range(rounds)]
-    a_picture = statistics.median((many_s - few_s) / (MANY - FEW) for few_s, many_s in seconds)
-    start = max(0.0, statistics.median(few_s for few_s, _ in seconds) - FEW * a_picture)
-    return Costs(start, hashing(pictures(folder / "looked-at", LOOKED_AT)), a_picture, join=joining(name, few, many))
+def measured(command: Command, folder: Path, rounds: int) -> Measured:
+    """Start, picture and megapixel by least squares of relative errors, none below 0; the join from two sizes."""
+    given = {point: pictures(folder, *point) for point in command.points}
+    found = [(point, run(command, given[point])) for _ in range(rounds) for point in command.points]
+    taken = np.array([seconds.processor for _, seconds in found])
+    parts = np.array([(1, count, count * side**2 / 1e6) for (count, side), _ in found])
+    (start, picture, megapixel), _ = nnls(parts / taken[:, None], np.ones(len(taken)))
+    errors = parts @ [start, picture, megapixel] / taken - 1
+    look, look_megabyte = hashing()
+    fewest, *_, most = sorted(command.points)
+    join_start, join = joining(command, fewest, most, folder)
+    return Measured(
+        float(start),
+        float(picture),
+        float(megapixel),
+        look,
+        look_megabyte,
+        join_start,
+        join,
+        residual=float(np.sqrt(np.mean(errors**2))),
+        clock=sum(seconds.clock for _, seconds in found) / float(taken.sum()),
+    )
 
 
-def hashing(folder: Path) -> float:
-    """Seconds to read and hash one file of the folder, as a shard does to find its own."""
+def hashing() -> tuple[float, float]:
+    """Seconds of the processor to read and hash a file, as a shard does to find its own: of each, and of a megabyte."""
     from iqsr.io.hashes import content_hash
 
-    files = list(folder.iterdir())
-    return timed(lambda: [content_hash(path) for path in files]) / len(files)
-
-
-def joining(name: str, few: Path, many: Path) -> float:
-    """Seconds a picture of `iqsr merge-shards`."""
-
-    def joined(given: Path) -> float:
+    def each(size: int) -> float:
         with TemporaryDirectory() as folder:
-            out = Path(folder) / COMMANDS[name][1]
-            run(name, given, out, shard="1/1")
-            return timed(lambda: iqsr("merge-shards", f"{out}.shards", "-o", str(out)))
+            files = [Path(folder) / str(number) for number in range(_HASHED)]
+            for path in files:
+                path.write_bytes(os.urandom(size))
+            began = time.process_time()
+            for path in files:
+                content_hash(path)
+            return (time.process_time() - began) / _HASHED
 
-    return max(0.0, (joined(many) - joined(few)) / (MANY - FEW))
+    small, large = each(_SMALL_BYTES), each(_LARGE_BYTES)
+    megabyte = (large - small) / (_LARGE_BYTES - _SMALL_BYTES) * 1e6
+    return max(0.0, small - megabyte * _SMALL_BYTES / 1e6), megabyte
+
+
+def joining(command: Command, few: Point, many: Point, folder: Path) -> tuple[float, float]:
+    """Seconds of the processor that `iqsr merge-shards` takes: whatever it joins, and for each picture."""
+
+    def joined(point: Point) -> float:
+        with TemporaryDirectory() as place:
+            out = Path(place) / command.out
+            run(command, pictures(folder, *point), out, shard="1/1")
+            return iqsr("merge-shards", f"{out}.shards", "-o", str(out)).processor
+
+    of_few, of_many = joined(few), joined(many)
+    picture = max(0.0, (of_many - of_few) / (many[0] - few[0]))
+    return max(0.0, of_few - few[0] * picture), picture
 
 
 def check(rounds: int) -> str:
-    """Markdown: predicted and real seconds of one worker and of two, in alternating rounds."""
+    """Markdown: predicted and real seconds of one worker and of two, measured in turn."""
     lines = ["| command | workers | shards | predicted | real | predicted / real |", "|---|--:|--:|--:|--:|--:|"]
     with TemporaryDirectory() as folder:
-        given = pictures(Path(folder) / "checked", CHECKED)
-        for name in COMMANDS:
-            found: dict[tuple[int, int], list[tuple[float, float]]] = {(1, 1): [], (2, 4): []}
-            for number in range(rounds):
-                costs = costs_of(name, Path(folder) / f"{name}-{number}", 1)
-                slower = contention(name, Path(folder) / f"{name}-{number}")
-                for workers, shards in found:
-                    foretold = prediction(costs, CHECKED, shards, workers, slower if workers > 1 else 1)
-                    found[workers, shards].append((foretold, sharded(name, given, shards, workers)))
+        for name, command in CHECKED.items():
+            found: dict[Point, list[tuple[float, float]]] = {one: [] for one in RUNS}
+            for _ in range(rounds):
+                for one, pair in foretold_and_real(command, Path(folder)).items():
+                    found[one].append(pair)
             for (workers, shards), pairs in found.items():
                 foretold, real = (statistics.median(column) for column in zip(*pairs, strict=True))
                 ratio = statistics.median(a / b for a, b in pairs)
@@ -84,41 +155,75 @@ def check(rounds: int) -> str:
     return "\n".join([*lines, ""])
 
 
-def contention(name: str, folder: Path) -> float:
-    """How many times as long a run takes beside another of its kind."""
-    few = pictures(folder / "few", FEW)
-    alone = timed(lambda: run(name, few))
+def foretold_and_real(command: Command, folder: Path) -> dict[Point, tuple[float, float]]:
+    """By workers and shards. Costs come from other runs of the same minute, without shards and with fewer pictures."""
+    few, many, everything = (pictures(folder, count, SIDE) for count in (FEW, MANY, ALL))
+    of_few, of_many = run(command, few), run(command, many)
+    clocks = {1: of_many.clock / of_many.processor, 2: beside_itself(command, many) / of_many.processor}
+    picture = (of_many.processor - of_few.processor) / (MANY - FEW)
+    look, look_megabyte = hashing()
+    megabytes = statistics.mean(path.stat().st_size for path in everything.iterdir()) / 1e6
+    costs = Costs(
+        max(0.0, of_few.processor - FEW * picture),
+        look + look_megabyte * megabytes,
+        picture,
+        0.0,
+        *joining(command, (FEW, SIDE), (MANY, SIDE), folder),
+    )
+    return {
+        (workers, shards): (
+            prediction(costs, ALL, shards, workers, clocks[workers], clocks[1]),
+            sharded(command, everything, shards, workers),
+        )
+        for workers, shards in RUNS
+    }
+
+
+def beside_itself(command: Command, given: Path) -> float:
+    """Seconds by the clock of a run beside another of its kind, which shares the memory and the processor's clock."""
     with ThreadPoolExecutor(2) as pool:
-        together = timed(lambda: list(pool.map(lambda _: run(name, few), range(2))))
-    return max(1.0, together / alone)
+        both = [pool.submit(run, command, given) for _ in range(2)]
+        return statistics.mean(one.result().clock for one in both)
 
 
-def sharded(name: str, given: Path, shards: int, workers: int) -> float:
-    """Seconds of the whole, with the join: workers take the next shard whenever they are free."""
+def sharded(command: Command, given: Path, shards: int, workers: int) -> float:
+    """Seconds of the whole by the clock, with the join: workers take the next shard whenever they are free."""
     with TemporaryDirectory() as folder:
-        out = Path(folder) / COMMANDS[name][1]
+        out = Path(folder) / command.out
 
-        def whole() -> None:
-            with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(lambda number: run(name, given, out, shard=f"{number}/{shards}"), range(1, shards + 1)))
-            iqsr("merge-shards", f"{out}.shards", "-o", str(out))
+        def one(number: int) -> None:
+            run(command, given, out, shard=f"{number}/{shards}")
 
-        return timed(whole)
+        return timed(lambda: _all_shards(one, shards, workers, out))
 
 
-def run(name: str, given: Path, out: Path | None = None, shard: str | None = None) -> None:
+def _all_shards(one: Callable[[int], None], shards: int, workers: int, out: Path) -> None:
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(one, range(1, shards + 1)))
+    iqsr("merge-shards", f"{out}.shards", "-o", str(out))
+
+
+def run(command: Command, given: Path, out: Path | None = None, shard: str | None = None) -> Seconds:
     """The command in a process of its own; without OUT its result is thrown away."""
-    arguments, called = COMMANDS[name]
     with TemporaryDirectory() as folder:
-        place = {"IN": str(given), "OUT": str(out or Path(folder) / called)}
-        iqsr(*(place.get(one, one) for one in arguments), *(["--shard", shard] if shard else []))
+        place = {"IN": str(given), "OUT": str(out or Path(folder) / command.out)}
+        arguments = [place.get(one, one) for one in command.arguments.split()]
+        return iqsr(*arguments, *(["--shard", shard] if shard else []))
 
 
-def iqsr(*arguments: str) -> None:
-    """Without a word; CalledProcessError where it fails."""
+def iqsr(*arguments: str) -> Seconds:
+    """In silence, in one thread; SystemExit with its words where it fails."""
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
     command: Sequence[str] = [sys.executable, "-m", "iqsr", *arguments]
-    subprocess.run(command, check=True, capture_output=True, env=one_thread)
+    with TemporaryDirectory() as folder, (Path(folder) / "words").open("w+b") as words:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdout=words, stderr=words, env=one_thread)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            words.seek(0)
+            raise SystemExit(f"{' '.join(command)}\n{words.read().decode(errors='replace')}")
+        return Seconds(time.perf_counter() - began, used.ru_utime + used.ru_stime)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -128,12 +233,15 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def pictures(folder: Path, count: int) -> Path:
-    """A folder with so many PNG files of SIDE x SIDE, all different."""
+def pictures(parent: Path, count: int, side: int) -> Path:
+    """A folder with so many PNG files of so many pixels a side, all different, with edges and grain."""
+    folder = parent / f"{count}-of-{side}"
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(count)
+    rng = np.random.default_rng((count, side))
     for number in range(count):
         if not (path := folder / f"{number:05}.png").exists():
-            coarse = Image.fromarray(rng.integers(0, 256, (SIDE // 8, SIDE // 8, 3), dtype=np.uint8))
-            coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path)
+            coarse = Image.fromarray(rng.integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8))
+            smooth = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), np.float64)
+            grain = rng.normal(0, 12, (side, side, 1))
+            Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).save(path)
     return folder

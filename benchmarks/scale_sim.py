@@ -4,7 +4,8 @@
     python benchmarks/scale_sim.py table              # 1e4 to 1e8 pictures on 1 to 512 workers: .../scale.md
     python benchmarks/scale_sim.py check              # against real runs of one and of two workers, .../scale-check.md
 
-`measure` and `check` need a machine that does nothing else, for some minutes each.
+`measure` counts the processor's seconds, which other programs change little. `check` needs a machine that does nothing
+else, for some minutes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from setting import RESULTS
 PICTURES = (10_000, 1_000_000, 100_000_000)
 WORKERS = (1, 8, 64, 512)
 HOUR = 3600
+SEEDS = 5
+"""Simulations of each line of the table, of which it shows the one with the median time."""
+TYPICAL_MEGAPIXELS, TYPICAL_SPREAD = 0.25, 0.5
+"""Of the table's pictures: 512 x 512, and the standard deviation of their sizes over the mean."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,47 @@ class Costs:
     """Of each picture of its own."""
     spread: float = 0.0
     """Standard deviation of the time of one picture, over its mean."""
+    join_start: float = 0.0
+    """Of `iqsr merge-shards`, whatever it joins."""
     join: float = 0.0
     """Of each picture, in `iqsr merge-shards`."""
+    megabytes: float = 0.0
+    """Of the file of a picture, for the cluster's `bandwidth`."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Costs of one command on one machine, in seconds of its processor."""
+
+    start: float
+    picture: float
+    """Of a picture, whatever its size."""
+    megapixel: float
+    """More, of a megapixel of the input."""
+    look: float
+    """Of a file that is hashed, whatever its size."""
+    look_megabyte: float
+    """More, of a megabyte of it."""
+    join_start: float
+    join: float
+    residual: float
+    """Of the fit: root of the mean square of its relative errors."""
+    clock: float
+    """Seconds by the clock over those of the processor, of all runs together; 1 on an idle machine."""
+
+    def costs(self, megapixels: float, spread: float, megabytes: float = 0.0) -> Costs:
+        """Of pictures of so many megapixels and megabytes. spread: standard deviation of their sizes over the mean."""
+        by_size = self.megapixel * megapixels
+        picture = self.picture + by_size
+        return Costs(
+            self.start,
+            self.look + self.look_megabyte * megabytes,
+            picture,
+            spread * by_size / picture if picture else 0.0,
+            self.join_start,
+            self.join,
+            megabytes,
+        )
 
 
 @dataclass(frozen=True)
@@ -46,13 +90,15 @@ class Cluster:
 
     workers: int
     straggling: float = 0.2
-    """Standard deviation of the logarithm of a worker's speed: .2 makes one in twenty a third slower or more."""
+    """Standard deviation of the logarithm of a worker's speed: with .2, one in twenty takes 1.4 times as long."""
     restarts_an_hour: float = 0.05
     """How often a worker is killed and started again: .05 is once in twenty hours."""
     away: float = 120.0
     """Seconds until a killed worker is back."""
     lost: float = 0.5
     """Of a picture's time, what a kill loses: the picture at hand is begun again."""
+    bandwidth: float = float("inf")
+    """Megabytes a second of the storage that all read from, as if all of them always did."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +112,12 @@ class Outcome:
     useful_seconds: float
     kills: int
     join_seconds: float
+    """At the end, by one process."""
+
+    @property
+    def waste(self) -> float:
+        """Seconds of workers that went into starts, looks and what kills lost."""
+        return self.worker_seconds - self.useful_seconds
 
     @property
     def efficiency(self) -> float:
@@ -82,6 +134,8 @@ def simulate(pictures: int, shards: int, costs: Costs, cluster: Cluster, seed: i
     rng, fate = random.Random(f"work {seed}"), random.Random(f"workers {seed}")  # so that more workers do the same work
     speeds = [fate.lognormvariate(0, cluster.straggling) for _ in range(cluster.workers)]
     free = [(0.0, number) for number in range(cluster.workers)]
+    reading = costs.megabytes * min(cluster.workers, shards) / cluster.bandwidth
+    costs = replace(costs, look=costs.look + reading, picture=costs.picture + reading)
     overhead = costs.start + costs.look * pictures
     useful, kills, spent = 0.0, 0, 0.0
     for size in shard_sizes(pictures, shards, rng):
@@ -92,7 +146,7 @@ def simulate(pictures: int, shards: int, costs: Costs, cluster: Cluster, seed: i
         kills += len(lives) - 1
         useful += work / speeds[worker]
         heapq.heappush(free, (began + sum(lives) + (len(lives) - 1) * cluster.away, worker))
-    join = costs.start + costs.join * pictures
+    join = costs.join_start + costs.join * pictures
     return Outcome(max(ended for ended, _ in free) + join, spent, useful, kills, join)
 
 
@@ -122,30 +176,50 @@ def attempts(
         work -= max(0.0, done - cluster.lost * costs.picture)
 
 
-def best_shards(pictures: int, costs: Costs, cluster: Cluster) -> int:
-    """The number of shards, 1 to 64 for each worker, with the shortest simulated time."""
-    numbers = [cluster.workers * times for times in (1, 2, 4, 8, 16, 32, 64)]
-    return min(numbers, key=lambda shards: simulate(pictures, shards, costs, cluster).seconds)
+def typical(pictures: int, shards: int, costs: Costs, cluster: Cluster) -> Outcome:
+    """Of `SEEDS` simulations the one with the median time."""
+    found = [simulate(pictures, shards, costs, cluster, seed) for seed in range(SEEDS)]
+    return sorted(found, key=lambda outcome: outcome.seconds)[SEEDS // 2]
+
+
+def best(pictures: int, costs: Costs, cluster: Cluster) -> tuple[int, Outcome]:
+    """The number of shards, 1 to 64 for each worker, with the shortest typical time, and its outcome."""
+    found = {n: typical(pictures, n, costs, cluster) for n in (cluster.workers * 2**power for power in range(7))}
+    shards = min(found, key=lambda n: found[n].seconds)
+    return shards, found[shards]
 
 
 def table(costs: dict[str, Costs]) -> str:
     """The grid as Markdown, for every command."""
     lines = list[str]()
     for command, of_command in costs.items():
-        lines += [f"### {command}", "", "| pictures | workers | shards | time | speed-up | efficiency | kills |"]
-        lines += ["|--:|--:|--:|--:|--:|--:|--:|"]
+        lines += [f"### {command}", ""]
+        lines += ["| pictures | workers | shards | time | of it the join | speed-up | worker-hours | wasted | kills |"]
+        lines += ["|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
         for pictures in PICTURES:
             alone = simulate(pictures, 1, of_command, Cluster(1, straggling=0, restarts_an_hour=0)).seconds
             for workers in WORKERS:
-                cluster = Cluster(workers)
-                shards = best_shards(pictures, of_command, cluster)
-                found = simulate(pictures, shards, of_command, cluster)
+                shards, found = best(pictures, of_command, Cluster(workers))
                 lines.append(
-                    f"| {pictures:,} | {workers} | {shards} | {duration(found.seconds)} | {alone / found.seconds:.1f} "
-                    f"| {found.efficiency:.0%} | {found.kills} |"
+                    f"| {pictures:,} | {workers} | {shards:,} | {duration(found.seconds)} "
+                    f"| {duration(found.join_seconds)} | {alone / found.seconds:.1f} "
+                    f"| {found.worker_seconds / HOUR:,.1f} | {1 - found.efficiency:.0%} | {found.kills:,} |"
                 )
         lines.append("")
     return "\n".join(lines)
+
+
+def units(measured: dict[str, Measured]) -> str:
+    """What was measured, as Markdown."""
+    names = ("start", "picture", "megapixel", "look", "look_megabyte", "join_start", "join")
+    lines = [
+        f"| command | {' | '.join(name.replace('_', ' a ').replace('a start', 'start') for name in names)} | fit |"
+    ]
+    lines += ["|---|" + "--:|" * (len(names) + 1)]
+    for command, found in measured.items():
+        values = [f"{getattr(found, name):.3g}" for name in names]
+        lines.append(f"| {command} | {' | '.join(values)} | ± {found.residual:.0%} |")
+    return "\n".join([*lines, ""])
 
 
 def duration(seconds: float) -> str:
@@ -160,28 +234,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("what", choices=("measure", "table", "check"))
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--only", default="", help="measure the commands that have this in their name, such as prepare")
+    parser.add_argument(
+        "--megapixels", type=float, default=TYPICAL_MEGAPIXELS, help="mean size of the table's pictures"
+    )
+    parser.add_argument("--spread", type=float, default=TYPICAL_SPREAD, help="of their sizes, over the mean")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     stored = args.out / "scale.json"
     if args.what == "table":
-        costs = {name: Costs(**found) for name, found in json.loads(stored.read_text()).items()}
+        measured = {name: Measured(**found) for name, found in json.loads(stored.read_text()).items()}
+        costs = {name: found.costs(args.megapixels, args.spread) for name, found in measured.items()}
         (args.out / "scale.md").write_text(table(costs))
+        (args.out / "scale-units.md").write_text(units(measured))
         return
     from scale_runs import check, measure  # the real runs
 
     if args.what == "measure":
-        stored.write_text(json.dumps({name: asdict(found) for name, found in measure(args.rounds).items()}, indent=1))
+        known = json.loads(stored.read_text()) if args.only and stored.exists() else {}
+        for name, found in measure(args.rounds, args.only):
+            known[name] = asdict(found)
+            stored.write_text(json.dumps(known, indent=1) + "\n")
     else:
         (args.out / "scale-check.md").write_text(check(args.rounds))
 
 
-def prediction(costs: Costs, pictures: int, shards: int, workers: int, slower: float) -> float:
-    """Seconds of real runs: no stragglers, no kills; several workers on one machine are each `slower` times as slow."""
-    together = replace(costs, **{name: getattr(costs, name) * slower for name in ("start", "look", "picture")})
-    plain = Cluster(workers, straggling=0, restarts_an_hour=0)
-    found = simulate(pictures, shards, together, plain)
-    return found.seconds - found.join_seconds + costs.start + costs.join * pictures
+def prediction(costs: Costs, pictures: int, shards: int, workers: int, clock: float, clock_alone: float) -> float:
+    """Seconds of real runs by the clock: no stragglers, no kills.
+
+    clock: seconds by the clock for one of the processor, while so many workers share the machine. clock_alone: the
+    same of one process, for the join.
+    """
+    by_clock = replace(costs, **{name: getattr(costs, name) * clock for name in ("start", "look", "picture")})
+    found = simulate(pictures, shards, by_clock, Cluster(workers, straggling=0, restarts_an_hour=0))
+    return found.seconds - found.join_seconds + (costs.join_start + costs.join * pictures) * clock_alone
 
 
 if __name__ == "__main__":

@@ -28,9 +28,10 @@ def plain(sim: ModuleType, workers: int) -> object:
 
 
 def test_one_worker_takes_the_sum_of_all_costs(sim: ModuleType) -> None:
-    costs = sim.Costs(start=3, look=0.001, picture=0.5, join=0.002)
+    costs = sim.Costs(start=3, look=0.001, picture=0.5, join_start=1, join=0.002)
     found = sim.simulate(1000, 1, costs, plain(sim, 1))
-    assert found.seconds == pytest.approx(3 + 0.001 * 1000 + 0.5 * 1000 + 3 + 0.002 * 1000)
+    assert found.seconds == pytest.approx(3 + 0.001 * 1000 + 0.5 * 1000 + 1 + 0.002 * 1000)
+    assert found.waste == pytest.approx(3 + 0.001 * 1000)
     assert found.kills == 0
     found = sim.simulate(1000, 4, costs, plain(sim, 1))
     assert found.worker_seconds == pytest.approx(4 * (3 + 0.001 * 1000) + 0.5 * 1000), "each shard looks at all files"
@@ -67,6 +68,31 @@ def test_a_kill_costs_the_start_and_the_picture_at_hand(sim: ModuleType) -> None
     lost = killed.worker_seconds - calm.worker_seconds
     assert 0 < lost <= killed.kills * (10 + 0.5 * 2) + 1e-6
     assert killed.seconds == pytest.approx(calm.seconds + lost + 60 * killed.kills)
+
+
+def test_storage_that_all_share_slows_every_read(sim: ModuleType) -> None:
+    costs = sim.Costs(start=3, look=0.001, picture=0.5, megabytes=2)
+    slow = sim.Cluster(4, straggling=0, restarts_an_hour=0, bandwidth=100)
+    found, fast = (sim.simulate(1000, 4, costs, cluster) for cluster in (slow, plain(sim, 4)))
+    each_read = 2 * 4 / 100
+    assert found.worker_seconds - fast.worker_seconds == pytest.approx((4 * 1000 + 1000) * each_read)
+
+
+def test_costs_of_larger_pictures_follow_the_fit(sim: ModuleType) -> None:
+    measured = sim.Measured(4, 0.1, 2, 1e-5, 1e-3, 1, 0.01, residual=0, clock=1)
+    costs = measured.costs(megapixels=0.5, spread=0.4, megabytes=3)
+    assert costs.picture == pytest.approx(0.1 + 2 * 0.5)
+    assert costs.look == pytest.approx(1e-5 + 3e-3)
+    assert costs.spread * costs.picture == pytest.approx(0.4 * 2 * 0.5), (
+        "only the part that depends on the size spreads"
+    )
+    assert (costs.start, costs.join_start, costs.join) == (4, 1, 0.01)
+
+
+def test_one_typical_worker_is_neither_fast_nor_slow(sim: ModuleType) -> None:
+    costs = sim.Costs(start=3, look=0, picture=0.5)
+    calm = sim.simulate(10_000, 1, costs, plain(sim, 1)).seconds
+    assert sim.typical(10_000, 1, costs, sim.Cluster(1)).seconds == pytest.approx(calm, rel=0.1)
 
 
 def test_equal_seeds_give_equal_results_and_a_hundred_million_take_seconds(sim: ModuleType) -> None:
