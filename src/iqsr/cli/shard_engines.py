@@ -22,6 +22,7 @@ from iqsr.io.shards import Shard
 
 _DIE_WITH_PARENT = 1
 """prctl's PR_SET_PDEATHSIG."""
+_RAY_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,23 @@ class RayEngine:
         except ImportError:
             raise UsageError("--engine ray needs Ray: pip install 'iqsr[scale]'") from None
         self._ray: Any = ray
-        options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
-        try:
-            ray.init(log_to_driver=False, configure_logging=False, **options)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            raise IqsrError(f"no Ray cluster at '{address}': {str(error).splitlines()[0]}") from None
+        self._join(address, workers)
         self.workers = workers
         self._remote: Callable[..., Any] = ray.remote(num_cpus=1, max_retries=0)(run_shard).remote
         self._shards: dict[Any, Shard] = {}
+
+    def _join(self, address: str, workers: int) -> None:
+        """Join the cluster, or start one. On a busy machine Ray may give up waiting for its own parts: it is asked again."""
+        options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
+        for attempt in range(_RAY_ATTEMPTS):
+            try:
+                self._ray.init(log_to_driver=False, configure_logging=False, **options)
+                return
+            except (OSError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
+                self._ray.shutdown()
+                if address or attempt == _RAY_ATTEMPTS - 1:
+                    where = f"no Ray cluster at '{address}'" if address else "Ray does not start here"
+                    raise IqsrError(f"{where}: {str(error).splitlines()[0]}") from None
 
     def start(self, arguments: Sequence[str], shard: Shard) -> Any:
         """See `Engine`."""
