@@ -307,7 +307,7 @@ class Training(Learner):
     # What is written
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step and the next validation depend on; in processes after the first what only they have."""
+        """All that the next step and validation depend on; in processes after the first what only they have."""
         if not self.is_first():
             return super().state_dict()
         fingerprint = self.validation.fingerprint if self.validation else None
