@@ -113,7 +113,7 @@ class RayEngine:
         self._shards: dict[Any, Shard] = {}
 
     def _join(self, address: str, workers: int) -> None:
-        """Join the cluster, or start one. On a busy machine Ray may stop waiting for its own parts: it is asked again."""
+        """Join the cluster, or start one. On a busy machine Ray may not wait for its own parts: it is asked again."""
         options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
         for attempt in range(_RAY_ATTEMPTS):
             try:
