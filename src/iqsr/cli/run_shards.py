@@ -18,12 +18,12 @@ from iqsr.io.shards import Shard, parts_folder, read_manifest
 
 HELP = """Run all shards of a command at once, and join what they make.
 
-COMMAND is upscale, score, prepare, agree or evaluate with its options and -o OUT.
+COMMAND is upscale, score, prepare, agree or evaluate with its options, -o too.
 The result is the one of COMMAND alone. A shard whose process dies is started
 again and goes on where it was; pictures that fail are told at the end, and do
 not stop the others (exit code 1). The same command goes on after a stop.
-With --engine ray the shards run on the machines of a Ray cluster, which need a
-common disk.
+With --engine ray the shards run on the machines of a Ray cluster, which need
+a common disk.
 
 [bold]Examples[/bold]
 
