@@ -18,7 +18,7 @@ from iqsr.io.shards import Shard, parts_folder, read_manifest
 
 HELP = """Run all shards of a command at once, and join what they make.
 
-COMMAND is upscale, score, prepare, agree or evaluate with its options, -o too.
+COMMAND is upscale, score, prepare, agree or evaluate, with -o OUT.
 The result is the one of COMMAND alone. A shard whose process dies is started
 again and goes on where it was; pictures that fail are told at the end, and do
 not stop the others (exit code 1). The same command goes on after a stop.
