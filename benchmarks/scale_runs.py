@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -49,7 +50,7 @@ COMMANDS = {
     "prepare (prepare/cpu-small)": Command(
         "prepare IN -o OUT --recipe prepare/cpu-small --set patches.crop=128 --set patches.step=128",
         "sets",
-        ((1, 256), (4, 256), (1, 384), (2, 320)),
+        ((1, 256), (12, 256), (1, 384), (4, 320)),
     ),
     "evaluate (bicubic; psnr, ssim)": Command(
         "evaluate --data IN --layout hr --degradation bicubic --models bicubic -m psnr,ssim --no-cache -o OUT",
@@ -57,10 +58,11 @@ COMMANDS = {
         ((2, 192), (40, 192), (8, 768), (24, 512)),
     ),
 }
-CHECKED = {name: COMMANDS[name] for name in ("score (srq)", "upscale (realesr-animevideov3)")}
-SIDE, FEW, MANY, ALL = 192, 4, 40, 96
-"""Of `check`: the pictures' side, how many the runs have that measure, and how many the runs that are foretold."""
-RUNS = ((1, 1), (1, 4), (2, 4))
+CHECKED = {"score (srq)": 192, "upscale (realesr-animevideov3)": 96}
+"""The commands of `check`, and the side of their pictures."""
+FEW, MANY, ALL = 4, 40, 96
+"""Of `check`: how many pictures the runs have that measure, and how many the runs that are foretold."""
+RUNS = ((1, 2), (2, 4))
 """Workers and shards of the runs that are foretold."""
 _HASHED, _SMALL_BYTES, _LARGE_BYTES = 200, 10_000, 2_000_000
 
@@ -124,14 +126,17 @@ def hashing() -> tuple[float, float]:
     return max(0.0, small - megabyte * _SMALL_BYTES / 1e6), megabyte
 
 
-def joining(command: Command, few: Point, many: Point, folder: Path) -> tuple[float, float]:
-    """Seconds of the processor that `iqsr merge-shards` takes: whatever it joins, and for each picture."""
+def joining(
+    command: Command, few: Point, many: Point, folder: Path, of: Literal["clock", "processor"] = "processor"
+) -> tuple[float, float]:
+    """Seconds that `iqsr merge-shards` takes: whatever it joins, and for each picture."""
 
     def joined(point: Point) -> float:
         with TemporaryDirectory() as place:
             out = Path(place) / command.out
-            run(command, pictures(folder, *point), out, shard="1/1")
-            return iqsr("merge-shards", f"{out}.shards", "-o", str(out)).processor
+            run(command, pictures(folder, *point), out)
+            seconds = iqsr("merge-shards", f"{out}.shards", "-o", str(out))
+            return seconds.clock if of == "clock" else seconds.processor
 
     of_few, of_many = joined(few), joined(many)
     picture = max(0.0, (of_many - of_few) / (many[0] - few[0]))
@@ -142,10 +147,10 @@ def check(rounds: int) -> str:
     """Markdown: predicted and real seconds of one worker and of two, measured in turn."""
     lines = ["| command | workers | shards | predicted | real | predicted / real |", "|---|--:|--:|--:|--:|--:|"]
     with TemporaryDirectory() as folder:
-        for name, command in CHECKED.items():
+        for name, side in CHECKED.items():
             found: dict[Point, list[tuple[float, float]]] = {one: [] for one in RUNS}
             for _ in range(rounds):
-                for one, pair in foretold_and_real(command, Path(folder)).items():
+                for one, pair in foretold_and_real(COMMANDS[name], side, Path(folder)).items():
                     found[one].append(pair)
             for (workers, shards), pairs in found.items():
                 foretold, real = (statistics.median(column) for column in zip(*pairs, strict=True))
@@ -155,35 +160,39 @@ def check(rounds: int) -> str:
     return "\n".join([*lines, ""])
 
 
-def foretold_and_real(command: Command, folder: Path) -> dict[Point, tuple[float, float]]:
-    """By workers and shards. Costs come from other runs of the same minute, without shards and with fewer pictures."""
-    few, many, everything = (pictures(folder, count, SIDE) for count in (FEW, MANY, ALL))
-    of_few, of_many = run(command, few), run(command, many)
-    clocks = {1: of_many.clock / of_many.processor, 2: beside_itself(command, many) / of_many.processor}
-    picture = (of_many.processor - of_few.processor) / (MANY - FEW)
-    look, look_megabyte = hashing()
+def foretold_and_real(command: Command, side: int, folder: Path) -> dict[Point, tuple[float, float]]:
+    """By workers and shards. Costs come from other runs of the same minute: with fewer pictures, each of one shard."""
+    everything = pictures(folder, ALL, side)
     megabytes = statistics.mean(path.stat().st_size for path in everything.iterdir()) / 1e6
-    costs = Costs(
-        max(0.0, of_few.processor - FEW * picture),
-        look + look_megabyte * megabytes,
-        picture,
-        0.0,
-        *joining(command, (FEW, SIDE), (MANY, SIDE), folder),
-    )
-    return {
-        (workers, shards): (
-            prediction(costs, ALL, shards, workers, clocks[workers], clocks[1]),
+    look, look_megabyte = hashing()
+    join_start, join = joining(command, (FEW, side), (MANY, side), folder, of="clock")
+    pairs: dict[Point, tuple[float, float]] = {}
+    for workers, shards in RUNS:
+        of_few, of_many = (beside(command, pictures(folder, count, side), workers) for count in (FEW, MANY))
+        picture = max(0.0, (of_many - of_few) / (MANY - FEW))
+        start = max(0.0, of_few - FEW * picture)
+        costs = Costs(start, look + look_megabyte * megabytes, picture, 0.0, join_start, join)
+        pairs[workers, shards] = (
+            prediction(costs, split(everything, shards), workers),
             sharded(command, everything, shards, workers),
         )
-        for workers, shards in RUNS
-    }
+    return pairs
 
 
-def beside_itself(command: Command, given: Path) -> float:
-    """Seconds by the clock of a run beside another of its kind, which shares the memory and the processor's clock."""
-    with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(run, command, given) for _ in range(2)]
-        return statistics.mean(one.result().clock for one in both)
+def split(folder: Path, shards: int) -> list[int]:
+    """How many of the folder's pictures are in each shard."""
+    from iqsr.io.hashes import content_hash
+    from iqsr.io.shards import Shard
+
+    hashes = [content_hash(path) for path in folder.iterdir()]
+    return [sum(map(Shard(number, shards).holds, hashes)) for number in range(1, shards + 1)]
+
+
+def beside(command: Command, given: Path, workers: int) -> float:
+    """Seconds by the clock of a run beside others of its kind, so many in all: they share memory and cores."""
+    with ThreadPoolExecutor(workers) as pool:
+        all_of_them = [pool.submit(run, command, given) for _ in range(workers)]
+        return statistics.mean(one.result().clock for one in all_of_them)
 
 
 def sharded(command: Command, given: Path, shards: int, workers: int) -> float:
@@ -203,12 +212,11 @@ def _all_shards(one: Callable[[int], None], shards: int, workers: int, out: Path
     iqsr("merge-shards", f"{out}.shards", "-o", str(out))
 
 
-def run(command: Command, given: Path, out: Path | None = None, shard: str | None = None) -> Seconds:
-    """The command in a process of its own; without OUT its result is thrown away."""
+def run(command: Command, given: Path, out: Path | None = None, shard: str = "1/1") -> Seconds:
+    """A shard in a process of its own; without OUT its result is thrown away."""
     with TemporaryDirectory() as folder:
         place = {"IN": str(given), "OUT": str(out or Path(folder) / command.out)}
-        arguments = [place.get(one, one) for one in command.arguments.split()]
-        return iqsr(*arguments, *(["--shard", shard] if shard else []))
+        return iqsr(*(place.get(one, one) for one in command.arguments.split()), "--shard", shard)
 
 
 def iqsr(*arguments: str) -> Seconds:

@@ -14,7 +14,7 @@ import argparse
 import heapq
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -25,8 +25,8 @@ WORKERS = (1, 8, 64, 512)
 HOUR = 3600
 SEEDS = 5
 """Simulations of each line of the table, of which it shows the one with the median time."""
-TYPICAL_MEGAPIXELS, TYPICAL_SPREAD = 0.25, 0.5
-"""Of the table's pictures: 512 x 512, and the standard deviation of their sizes over the mean."""
+TYPICAL_MEGAPIXELS, TYPICAL_SPREAD, TYPICAL_MEGABYTES = 0.25, 0.5, 0.1
+"""Of the table's pictures: 512 x 512 on average, the deviation of their sizes over the mean, the size of a file."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,13 @@ class Outcome:
         return self.useful_seconds / self.worker_seconds
 
 
-def simulate(pictures: int, shards: int, costs: Costs, cluster: Cluster, seed: int = 0) -> Outcome:
+def simulate(
+    pictures: int, shards: int, costs: Costs, cluster: Cluster, seed: int = 0, sizes: Sequence[int] | None = None
+) -> Outcome:
     """Workers take the next shard whenever they are free; a killed one goes on with its shard.
 
     A shard holds the pictures whose hash falls there: their number is drawn from a normal distribution that stands for
-    the binomial one, and so is the time that they take.
+    the binomial one, and so is the time that they take. sizes: their numbers where they are known, shard by shard.
     """
     rng, fate = random.Random(f"work {seed}"), random.Random(f"workers {seed}")  # so that more workers do the same work
     speeds = [fate.lognormvariate(0, cluster.straggling) for _ in range(cluster.workers)]
@@ -138,7 +140,7 @@ def simulate(pictures: int, shards: int, costs: Costs, cluster: Cluster, seed: i
     costs = replace(costs, look=costs.look + reading, picture=costs.picture + reading)
     overhead = costs.start + costs.look * pictures
     useful, kills, spent = 0.0, 0, 0.0
-    for size in shard_sizes(pictures, shards, rng):
+    for size in sizes or shard_sizes(pictures, shards, rng):
         began, worker = heapq.heappop(free)
         work = max(0.0, size * costs.picture + rng.gauss(0, 1) * size**0.5 * costs.spread * costs.picture)
         lives = list(attempts(work, overhead, costs, cluster, speeds[worker], fate))
@@ -240,12 +242,13 @@ def main() -> None:
         "--megapixels", type=float, default=TYPICAL_MEGAPIXELS, help="mean size of the table's pictures"
     )
     parser.add_argument("--spread", type=float, default=TYPICAL_SPREAD, help="of their sizes, over the mean")
+    parser.add_argument("--megabytes", type=float, default=TYPICAL_MEGABYTES, help="mean size of their files")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     stored = args.out / "scale.json"
     if args.what == "table":
         measured = {name: Measured(**found) for name, found in json.loads(stored.read_text()).items()}
-        costs = {name: found.costs(args.megapixels, args.spread) for name, found in measured.items()}
+        costs = {name: found.costs(args.megapixels, args.spread, args.megabytes) for name, found in measured.items()}
         (args.out / "scale.md").write_text(table(costs))
         (args.out / "scale-units.md").write_text(units(measured))
         return
@@ -260,15 +263,10 @@ def main() -> None:
         (args.out / "scale-check.md").write_text(check(args.rounds))
 
 
-def prediction(costs: Costs, pictures: int, shards: int, workers: int, clock: float, clock_alone: float) -> float:
-    """Seconds of real runs by the clock: no stragglers, no kills.
-
-    clock: seconds by the clock for one of the processor, while so many workers share the machine. clock_alone: the
-    same of one process, for the join.
-    """
-    by_clock = replace(costs, **{name: getattr(costs, name) * clock for name in ("start", "look", "picture")})
-    found = simulate(pictures, shards, by_clock, Cluster(workers, straggling=0, restarts_an_hour=0))
-    return found.seconds - found.join_seconds + (costs.join_start + costs.join * pictures) * clock_alone
+def prediction(costs: Costs, sizes: Sequence[int], workers: int) -> float:
+    """Seconds of real runs: nobody is slower than others, and nobody is killed. sizes: pictures of each shard."""
+    calm = Cluster(workers, straggling=0, restarts_an_hour=0)
+    return simulate(sum(sizes), len(sizes), costs, calm, sizes=sizes).seconds
 
 
 if __name__ == "__main__":

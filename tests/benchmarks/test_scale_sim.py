@@ -89,6 +89,13 @@ def test_costs_of_larger_pictures_follow_the_fit(sim: ModuleType) -> None:
     assert (costs.start, costs.join_start, costs.join) == (4, 1, 0.01)
 
 
+def test_known_shards_are_taken_in_turn(sim: ModuleType) -> None:
+    costs = sim.Costs(start=3, look=0.01, picture=0.5, join_start=1)
+    a_shard = 3 + 0.01 * 80
+    first = 3 * a_shard + (10 + 20 + 10) * 0.5  # the second is at work on 40 until 23.8 s, the first free at 22.6 s
+    assert sim.prediction(costs, [10, 40, 20, 10], 2) == pytest.approx(first + 1)
+
+
 def test_one_typical_worker_is_neither_fast_nor_slow(sim: ModuleType) -> None:
     costs = sim.Costs(start=3, look=0, picture=0.5)
     calm = sim.simulate(10_000, 1, costs, plain(sim, 1)).seconds
