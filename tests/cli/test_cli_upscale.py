@@ -225,6 +225,7 @@ def test_fast_is_the_small_network_by_a_shorter_name(iqsr: Run) -> None:
     assert iqsr("upscale", "a.png", "-o", "fast.png", "--fast").code == 0
     assert iqsr("upscale", "a.png", "-o", "named.png", "-m", "iqsr-compact-x4").code == 0
     assert Path("fast.png").read_bytes() == Path("named.png").read_bytes()
-    ended = iqsr("upscale", "a.png", "-o", "both.png", "--fast", "-m", "realesr-animevideov3")
-    assert ended.code == 2
-    assert ended.err == "iqsr: --fast is --model iqsr-compact-x4: leave out one of --fast and --model\n"
+    for other in ("realesr-animevideov3", "realesrgan-x4plus"):
+        ended = iqsr("upscale", "a.png", "-o", "both.png", "--fast", "-m", other)
+        assert ended.code == 2
+        assert ended.err == "iqsr: --fast is --model iqsr-compact-x4: leave out one of --fast and --model\n"

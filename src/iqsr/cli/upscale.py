@@ -61,8 +61,9 @@ def command(
         ),
     ] = None,
     model: Annotated[
-        str, shared.model_option(f"a checkpoint's path, or one of {', '.join(model_names())}.")
-    ] = model_names()[0],
+        str | None,
+        shared.model_option(f"a checkpoint's path, or one of {', '.join(model_names())}. Default: {model_names()[0]}."),
+    ] = None,
     fast: Annotated[bool, typer.Option("--fast", help=f"The small network for photos: --model {FAST_MODEL}.")] = False,
     scale: Annotated[
         float | None,
@@ -146,22 +147,14 @@ def command(
 ) -> None:
     """Enlarge pictures (see HELP)."""
     from iqsr.device import check_device_name
-    from iqsr.images.alpha import ALPHAS
     from iqsr.upscaling.jobs import UpscaleOptions
     from iqsr.upscaling.plan import plan
     from iqsr.upscaling.shards import shard_jobs
     from iqsr.upscaling.target_size import TargetSize
 
-    if skip_existing and overwrite:
-        raise UsageError("--skip-existing and --overwrite exclude each other")
-    if fast and model != model_names()[0]:
-        raise UsageError(f"--fast is --model {FAST_MODEL}: leave out one of --fast and --model")
-    model = FAST_MODEL if fast else model
-    if quality is not None and not 1 <= quality <= 100:
-        raise UsageError(f"--quality goes from 1 to 100, got {quality}")
-    if alpha not in ALPHAS:
-        raise UnknownNameError("--alpha", alpha, list(ALPHAS))
+    _check_choices(skip_existing=skip_existing, overwrite=overwrite, quality=quality, alpha=alpha)
     check_device_name(device)
+    chosen = _chosen_model(model, fast=fast)
     options = UpscaleOptions(
         target=TargetSize(scale, width, height),
         format=format,
@@ -171,14 +164,14 @@ def command(
         existing="skip" if skip_existing else "replace" if overwrite else "refuse",
     )
 
-    def upscaler(name: str = model) -> Upscaler:
+    def upscaler(name: str = chosen) -> Upscaler:
         return _loaded(name, threads, precision=precision, device=device, backend=backend, tile=tile, memory_gb=memory)
 
     if compare is not None:
         given = {"-o": out, "--format": format != "auto", "--suffix": suffix, "--quality": quality}
         given |= {"--skip-existing": skip_existing, "--dry-run": dry_run, "--json": as_json, "--shard": shard}
         _refuse_beside_compare(given)
-        _compare(inputs, model.split(","), compare, options, upscaler)
+        _compare(inputs, chosen.split(","), compare, options, upscaler)
         return
     unread: list[OSError] = []
     if shard is None:
@@ -189,11 +182,30 @@ def command(
     else:
         how = {"precision": precision, "backend": backend, "tile": tile}
         whole = shard_output(output_path(out) if out else None)
-        with shard_jobs(inputs, whole, options, shard, model=model, how=how, on_unread=unread.append) as work:
+        with shard_jobs(inputs, whole, options, shard, model=chosen, how=how, on_unread=unread.append) as work:
             failed = _upscale(work.jobs, upscaler, unread, as_json=as_json, on_result=work.finished)
         list_shard(work.part)
     if failed:
         raise typer.Exit(1)
+
+
+def _chosen_model(model: str | None, *, fast: bool) -> str:
+    """The model's name or file. UsageError where two are named."""
+    if fast and model is not None:
+        raise UsageError(f"--fast is --model {FAST_MODEL}: leave out one of --fast and --model")
+    return FAST_MODEL if fast else model or model_names()[0]
+
+
+def _check_choices(*, skip_existing: bool, overwrite: bool, quality: int | None, alpha: str) -> None:
+    """UsageError for options that exclude each other or are out of range."""
+    from iqsr.images.alpha import ALPHAS
+
+    if skip_existing and overwrite:
+        raise UsageError("--skip-existing and --overwrite exclude each other")
+    if quality is not None and not 1 <= quality <= 100:
+        raise UsageError(f"--quality goes from 1 to 100, got {quality}")
+    if alpha not in ALPHAS:
+        raise UnknownNameError("--alpha", alpha, list(ALPHAS))
 
 
 def _loaded(name: str, threads: int | None, **how: Any) -> Upscaler:
