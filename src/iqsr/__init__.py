@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from iqsr.models import SRModel, load_model
     from iqsr.preparation import prepare
     from iqsr.scoring import score_files as score
-    from iqsr.training.sr.loop import train
+    from iqsr.training.sr.run import train
     from iqsr.upscaling.upscaler import Upscaler
 
 __all__ = [
@@ -61,7 +61,7 @@ _HOME = {
     "load_model": "iqsr.models:load_model",
     "prepare": "iqsr.preparation:prepare",
     "score": "iqsr.scoring:score_files",
-    "train": "iqsr.training.sr.loop:train",
+    "train": "iqsr.training.sr.run:train",
 }
 """Where each public name comes from; errors come from `iqsr.errors`."""
 

@@ -71,6 +71,31 @@ def test_wrong_arguments_are_told_in_one_line(iqsr: Run, arguments: list[str], s
     assert not Path("o.csv").exists()
 
 
+def test_a_table_that_is_there_is_refused_before_any_work(iqsr: Run) -> None:
+    Path("all.csv").write_text("mine")
+    ended = iqsr("run-shards", "--shards", "2", *SCORE, "-o", "all.csv")
+    assert (ended.code, ended.err) == (2, "iqsr: 'all.csv' exists: use --overwrite, or name another\n")
+    assert not Path("all.csv.shards").exists()
+    ended = iqsr("run-shards", "--shards", "2", *SCORE, "-o", "all.csv", "--overwrite")
+    assert ended.code == 0, ended.err
+    assert len(Path("all.csv").read_text().splitlines()) == 1 + 6
+
+
+def test_a_polite_kill_ends_the_shards_too_and_the_same_command_goes_on(iqsr: Run) -> None:
+    arguments = ["run-shards", "--shards", "2", "--jobs", "1", "upscale", "in", "-o", "large", *FAST]
+    process = subprocess.Popen([sys.executable, "-m", "iqsr", *arguments], stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + PATIENCE
+    while not Path("large.shards/1-of-2/shard.json").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 130
+    assert "stopped; the same command goes on from here" in said
+    ended = iqsr(*arguments)
+    assert ended.code == 0, ended.err  # no shard of before holds its lock
+    assert len(list(Path("large").iterdir())) == 6
+
+
 class Failing(Engine):
     """Runs shards one by one; the first tries of some are said to have died."""
 

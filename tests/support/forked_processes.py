@@ -29,7 +29,7 @@ TRACEBACK = 99
 """The exit code of a process that ended with an exception that nobody caught."""
 _PRELOADED = (
     "torch", "torchvision", "pandas", "pyarrow.parquet", "matplotlib", "iqsr.cli", "iqsr.upscaling.upscaler",
-    "iqsr.preparation", "iqsr.scoring.files", "iqsr.evaluation.run", "iqsr.training.sr.loop", "iqsr.study.create",
+    "iqsr.preparation", "iqsr.scoring.files", "iqsr.evaluation.run", "iqsr.training.sr.run", "iqsr.study.create",
     "iqsr.models.checkpoint_reader", "pi_heif", "support.fault_readers",
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ import typer
 
 from iqsr.cli import merge_shards
 from iqsr.cli.interrupt import interruptible
+from iqsr.cli.outputs import check_outputs
 from iqsr.cli.parsing import output_path
 from iqsr.cli.progress import printable
 from iqsr.cli.shard_engines import Ended, Engine, LocalEngine, RayEngine
@@ -52,14 +53,15 @@ def command(
         raise UnknownNameError("--engine", engine, list(ENGINES))
     if ray_address and engine != "ray":
         raise UsageError("--ray-address is for --engine ray")
-    out = _output(arguments)
+    out, overwrite = _output(arguments), "--overwrite" in arguments
+    _check_free(arguments[0], out, overwrite)
     with interruptible("the same command goes on from here"):
         chosen = RayEngine(jobs, ray_address) if engine == "ray" else LocalEngine(jobs)
         try:
             run_shards(arguments, shards, out, chosen, tries)
         finally:
             chosen.close()
-    merge_shards.command([parts_folder(out)], str(out), overwrite="--overwrite" in arguments)
+    merge_shards.command([parts_folder(out)], str(out), overwrite)
 
 
 def _output(arguments: list[str]) -> Path:
@@ -74,6 +76,14 @@ def _output(arguments: list[str]) -> Path:
         if one.startswith("--output="):
             return output_path(one.removeprefix("--output="))
     raise UsageError(f"say with -o where the results of {arguments[0]} go")
+
+
+def _check_free(name: str, out: Path, overwrite: bool) -> None:
+    """See before the work that the joined result can be written."""
+    from iqsr.agreement.report import AGREEMENT_FILES
+
+    files = [out / file for file in AGREEMENT_FILES] if name == "agree" else [out] if name == "score" else []
+    check_outputs(files, overwrite=overwrite)
 
 
 def run_shards(arguments: list[str], count: int, out: Path, engine: Engine, tries: int) -> None:
@@ -121,7 +131,10 @@ def _is_whole(out: Path, ended: Ended) -> bool:
 
 
 def _how(ended: Ended) -> str:
-    how = f"was killed (signal {-ended.code})" if ended.code < 0 else f"ended with exit code {ended.code}"
+    if ended.code is None:
+        how = "was lost with its worker"
+    else:
+        how = f"was killed (signal {-ended.code})" if ended.code < 0 else f"ended with exit code {ended.code}"
     return f"{how}: {ended.said}" if ended.said else how
 
 

@@ -30,8 +30,8 @@ class Ended:
     """How the process of a shard ended."""
 
     shard: Shard
-    code: int
-    """The exit code; negative: the signal that killed it, or that killed the worker that it ran on."""
+    code: int | None
+    """The exit code; negative: the signal that killed it; None: it was lost with the worker that it ran on."""
     said: str
     """The last line on standard error, or what Ray says of the worker's end."""
 
@@ -51,20 +51,36 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the workers."""
+        """End what still runs, and let go of the workers."""
         ...
 
 
-def run_shard(arguments: Sequence[str], shard: Shard, folder: str) -> Ended:
+def run_shard(
+    arguments: Sequence[str],
+    shard: Shard,
+    folder: str,
+    on_start: Callable[[subprocess.Popen[str]], object] | None = None,
+) -> Ended:
     """`iqsr ARGUMENTS --shard SHARD` in a process of its own, which ends when this one is killed (on Linux).
 
-    folder: the working directory.
+    Ctrl-C does not reach it: whoever started it ends it. folder: the working directory. on_start: gets the process.
     """
     command = [sys.executable, "-m", "iqsr", *arguments, "--shard", str(shard)]
     bind = _die_with_parent if sys.platform == "linux" else None  # else a killed worker's shard would keep its lock
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", preexec_fn=bind)
-    lines = [line for line in ended.stderr.splitlines() if line.strip()]
-    return Ended(shard, ended.returncode, lines[-1].removeprefix("iqsr: ") if lines else "")
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        preexec_fn=bind,
+        start_new_session=True,
+    )
+    on_start(process)
+    said = process.communicate()[1]
+    lines = [line for line in said.splitlines() if line.strip()]
+    return Ended(shard, process.returncode, lines[-1].removeprefix("iqsr: ") if lines else "")
 
 
 def _die_with_parent() -> None:
@@ -77,10 +93,11 @@ class LocalEngine:
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._pool = ThreadPoolExecutor(workers)
+        self._processes: list[subprocess.Popen[str]] = []
 
     def start(self, arguments: Sequence[str], shard: Shard) -> Future[Ended]:
         """See `Engine`."""
-        return self._pool.submit(run_shard, arguments, shard, str(Path.cwd()))
+        return self._pool.submit(run_shard, arguments, shard, str(Path.cwd()), self._processes.append)
 
     def first(self, running: Collection[Future[Ended]]) -> tuple[Future[Ended], Ended]:
         """See `Engine`."""
@@ -89,7 +106,9 @@ class LocalEngine:
         return future, future.result()
 
     def close(self) -> None:
-        """See `Engine`."""
+        """End the shards that still run; they note what is done."""
+        for process in self._processes:
+            process.terminate()  # does nothing to one that has ended
         self._pool.shutdown()
 
 
@@ -138,7 +157,7 @@ class RayEngine:
         try:
             return reference, self._ray.get(reference)
         except self._ray.exceptions.RayError as error:  # the worker or its machine has died
-            return reference, Ended(shard, -int(signal.SIGKILL), str(error).splitlines()[0])
+            return reference, Ended(shard, None, str(error).splitlines()[0])
 
     def close(self) -> None:
         """See `Engine`."""

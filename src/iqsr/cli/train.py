@@ -57,7 +57,7 @@ def command(
     from iqsr.training.sr.recipe import TrainRecipe
 
     with training_packages():
-        from iqsr.training.sr.loop import train
+        from iqsr.training.sr.run import train
     if accept_data and not resume:
         raise UsageError("--accept-data goes with --resume: a new run takes the data as it is")
     settings = read_recipe(recipe, TrainRecipe, changes or [])

@@ -8,8 +8,8 @@ import pytest
 
 from iqsr.errors import WriteError
 from iqsr.recipes import resolved_toml
-from iqsr.training.sr.loop import train
 from iqsr.training.sr.recipe import TrainRecipe
+from iqsr.training.sr.run import train
 from support.commands import Run
 from support.disks import full, read_only, small_disk
 from support.tiny_runs import equal, lines, quick, tiny

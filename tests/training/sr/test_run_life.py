@@ -20,8 +20,9 @@ from iqsr.recipes import resolved_toml
 from iqsr.training.engine.checkpoints import FORMAT
 from iqsr.training.engine.log import LogFile
 from iqsr.training.engine.processes import check_launch
-from iqsr.training.sr.loop import Training, train
+from iqsr.training.sr.loop import Training
 from iqsr.training.sr.recipe import TrainRecipe
+from iqsr.training.sr.run import train
 from support.commands import PATIENCE
 from support.tiny_runs import curve, equal, lines, quick, weights
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from iqsr.training.sr.loop import Training, train
+from iqsr.training.sr.loop import Training
+from iqsr.training.sr.run import train
 from support.tiny_runs import tiny
 
 

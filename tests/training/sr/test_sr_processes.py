@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from iqsr.training.sr.loop import train
 from iqsr.training.sr.recipe import TrainRecipe
+from iqsr.training.sr.run import train
 from support.launched import Launched
 from support.tiny_runs import equal, lines, quick, weights
 

@@ -10,7 +10,8 @@ from iqsr.metrics.metric import Metric
 from iqsr.recipes import resolved_toml
 from iqsr.training.engine import precision
 from iqsr.training.sr import targets
-from iqsr.training.sr.loop import Training, train
+from iqsr.training.sr.loop import Training
+from iqsr.training.sr.run import train
 from support.commands import Run
 from support.tiny_runs import lines, tiny
 

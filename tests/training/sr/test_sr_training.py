@@ -18,8 +18,9 @@ from iqsr.models.lora import LoraAsOneConvolution
 from iqsr.models.merge import merge
 from iqsr.recipes import read_recipe, resolved_toml
 from iqsr.training.engine.loop import GamedError
-from iqsr.training.sr.loop import Training, train
+from iqsr.training.sr.loop import Training
 from iqsr.training.sr.recipe import TrainRecipe
+from iqsr.training.sr.run import train
 from support.commands import PATIENCE, Run
 from support.counting import calls
 from support.launched import LAUNCH
