@@ -34,11 +34,13 @@ def bicubic(lr: Tensor) -> Tensor:
 
 
 def with_ncnn(name: str, lr: Tensor) -> Tensor:
+    array = np.ascontiguousarray(lr[0].numpy())  # must live until ncnn has copied it, which does not hold it
+    given = ncnn.Mat(array).clone()
     extractor = _net(name).create_extractor()
-    extractor.input("data", ncnn.Mat(np.ascontiguousarray(lr[0].numpy())).clone())
+    extractor.input("data", given)
     _, output = extractor.extract("output")
     result = torch.from_numpy(np.array(output))[None]
-    if not result.isfinite().all() or result.abs().max() > 10:  # seen on pictures of other sizes than 80 x 80
+    if not result.isfinite().all() or result.abs().max() > 10:
         raise SystemExit(f"{name}: ncnn gave no picture for {lr.shape[3]} x {lr.shape[2]} pixels")
     return result
 

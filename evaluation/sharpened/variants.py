@@ -1,8 +1,9 @@
-"""Pictures for the comparison of x4plus with sharpening that makes no halos.
+"""Pictures for the comparisons of x4plus with sharpening that makes no halos, and with softening.
 
-    python evaluation/sharpened/limited/pictures.py PHOTOS_OUT OUT
+    python evaluation/sharpened/variants.py PHOTOS_OUT OUT
 
-PHOTOS_OUT is the folder that `evaluation/photos/run.py` wrote. OUT gets 80 pictures in each of `x4plus` and `limited`.
+PHOTOS_OUT is the folder that `evaluation/photos/run.py` wrote. OUT gets 80 pictures in each of `x4plus`, `limited` and
+`softer`.
 """
 
 import argparse
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageFilter
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 from torchvision.utils import save_image
@@ -18,6 +20,8 @@ from iqsr.images import read_rgb
 
 AMOUNT, SIGMA, WINDOW, SLACK, NOISE = 1.0, 2.0, 7, 0.02, 0.006
 LUMA = (0.299, 0.587, 0.114)
+BLURRED, BLUR = 0.45, ImageFilter.GaussianBlur(1.0)
+"""Share of the blurred picture in the softer one."""
 
 
 def limited(x: Tensor) -> Tensor:
@@ -36,13 +40,16 @@ def main() -> None:
     parser.add_argument("photos_out", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
-    for method in ("x4plus", "limited"):
+    for method in ("x4plus", "limited", "softer"):
         (options.out / method).mkdir(parents=True, exist_ok=True)
     for damage in ("mild", "hard"):
         for path in sorted((options.photos_out / damage / "pictures" / "realesrgan-x4plus").glob("*.png")):
             base = read_rgb(path)
             save_image(base, options.out / "x4plus" / f"{damage}-{path.name}")
             save_image(limited(base), options.out / "limited" / f"{damage}-{path.name}")
+            with Image.open(path) as picture:
+                softer = Image.blend(picture, picture.filter(BLUR), BLURRED)
+            softer.save(options.out / "softer" / f"{damage}-{path.name}")
 
 
 if __name__ == "__main__":
