@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 import iqsr
+from iqsr.degrade import degrade, pipeline
 from iqsr.models import load_model, model_names
 from iqsr.models.merge import merge
 from iqsr.models.registry import FAST_MODEL
@@ -31,3 +33,15 @@ def test_withdrawn_adapter_still_merges_into_its_base(tmp_path: Path) -> None:
     changed = {name for name in ours if not torch.equal(ours[name], base[name])}
     assert len(changed) == 345
     assert all(".RDB" in name and name.endswith(".weight") for name in changed)
+
+
+def test_the_small_network_draws_what_the_large_one_draws() -> None:
+    skimage = pytest.importorskip("skimage.data")
+    photo = torch.from_numpy(skimage.astronaut()[:256, 128:384].copy()).permute(2, 0, 1)[None] / 255
+    degraded = degrade(photo, pipeline("hggt-one-stage").draw(1, 256, 256, torch.Generator().manual_seed(0)))
+    large, small, other = (
+        iqsr.Upscaler(name, precision="fp32").upscale(degraded)
+        for name in (DEFAULT_MODEL, FAST_MODEL, "realesr-animevideov3")
+    )
+    near, far = ((output - large).abs().mean().item() for output in (small, other))
+    assert near < 0.9 * far
