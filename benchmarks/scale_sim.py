@@ -196,16 +196,15 @@ def table(costs: dict[str, Costs]) -> str:
     lines = list[str]()
     for command, of_command in costs.items():
         lines += [f"### {command}", ""]
-        lines += ["| pictures | workers | shards | time | of it the join | speed-up | worker-hours | wasted | kills |"]
-        lines += ["|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
+        lines += ["| pictures | workers | shards | time | the join | speed-up | wasted |"]
+        lines += ["|--:|--:|--:|--:|--:|--:|--:|"]
         for pictures in PICTURES:
             alone = simulate(pictures, 1, of_command, Cluster(1, straggling=0, restarts_an_hour=0)).seconds
             for workers in WORKERS:
                 shards, found = best(pictures, of_command, Cluster(workers))
                 lines.append(
                     f"| {pictures:,} | {workers} | {shards:,} | {duration(found.seconds)} "
-                    f"| {duration(found.join_seconds)} | {alone / found.seconds:.1f} "
-                    f"| {found.worker_seconds / HOUR:,.1f} | {1 - found.efficiency:.0%} | {found.kills:,} |"
+                    f"| {duration(found.join_seconds)} | {alone / found.seconds:.1f} | {1 - found.efficiency:.0%} |"
                 )
         lines.append("")
     return "\n".join(lines)
