@@ -20,7 +20,7 @@ ROUNDS = 5
 def main() -> None:
     args = arguments(__doc__, (), "nothing: there is one part")
     torch.set_num_threads(args.threads)
-    side, rounds = (32, 1) if args.quick else (192, ROUNDS)
+    side, rounds = (32, 1) if args.quick else (320, ROUNDS)
     picture = photo(side, side)
     networks = {name: Upscaler(name, device="cpu", precision="fp32") for name in (SMALL, "realesr-animevideov3", LARGE)}
     networks[PEER] = Upscaler(SMALL, device="cpu", precision="fp32", backend="openvino")
