@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -206,6 +207,17 @@ def test_a_killed_worker_of_ray_costs_its_shard_alone(
     assert "begun again" in capsys.readouterr().err
     done = [len(read_manifest(folder).done) for folder in Path("large.shards").iterdir()]
     assert sum(done) == 6
+
+
+def test_a_cluster_that_does_not_answer_is_told_in_one_line(iqsr: Run) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as taken:  # nobody listens there
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = iqsr("run-shards", "--shards", "2", "--engine", "ray", "--ray-address", address, *SCORE, "-o", "o.csv")
+    assert ended.code == 1
+    assert ended.err.startswith(f"iqsr: no Ray cluster at '{address}'")
+    assert len(ended.err.splitlines()) == 1
 
 
 def test_ray_that_is_missing_is_told_in_one_line() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -23,6 +24,7 @@ from iqsr.io.shards import Shard
 _DIE_WITH_PARENT = 1
 """prctl's PR_SET_PDEATHSIG."""
 _RAY_ATTEMPTS = 3
+_ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def run_shard(
     arguments: Sequence[str],
     shard: Shard,
     folder: str,
-    on_start: Callable[[subprocess.Popen[str]], object] | None = None,
+    on_start: Callable[[subprocess.Popen[str]], object] = lambda process: None,
 ) -> Ended:
     """`iqsr ARGUMENTS --shard SHARD` in a process of its own, which ends when this one is killed (on Linux).
 
@@ -79,8 +81,12 @@ def run_shard(
     )
     on_start(process)
     said = process.communicate()[1]
-    lines = [line for line in said.splitlines() if line.strip()]
-    return Ended(shard, process.returncode, lines[-1].removeprefix("iqsr: ") if lines else "")
+    return Ended(shard, process.returncode, _last_line(said).removeprefix("iqsr: "))
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
 
 
 def _die_with_parent() -> None:
@@ -112,6 +118,19 @@ class LocalEngine:
         self._pool.shutdown()
 
 
+def _check_answers(address: str) -> None:
+    """IqsrError where nothing answers at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise IqsrError(
+            f"no Ray cluster at '{address}' ({error}): `ray status` on its machine says the address"
+        ) from None
+
+
 class RayEngine:
     """Tasks of a Ray cluster, or of one that is started here for as long as the engine lives.
 
@@ -134,6 +153,7 @@ class RayEngine:
     def _join(self, address: str, workers: int) -> None:
         """Join the cluster, or start one. On a busy machine Ray may not wait for its own parts: it is asked again."""
         options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
+        _check_answers(address)
         for attempt in range(_RAY_ATTEMPTS):
             try:
                 self._ray.init(log_to_driver=False, configure_logging=False, **options)
@@ -157,7 +177,7 @@ class RayEngine:
         try:
             return reference, self._ray.get(reference)
         except self._ray.exceptions.RayError as error:  # the worker or its machine has died
-            return reference, Ended(shard, None, str(error).splitlines()[0])
+            return reference, Ended(shard, None, _last_line(str(error)))
 
     def close(self) -> None:
         """See `Engine`."""
