@@ -1,5 +1,11 @@
 """Checkpoints that survive damage, the average, and the guard."""
 
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +14,7 @@ from torch import nn
 
 from iqsr.errors import IqsrError
 from iqsr.training.engine.average import Average
-from iqsr.training.engine.checkpoints import Checkpoints
+from iqsr.training.engine.checkpoints import FORMAT, Checkpoints
 from iqsr.training.sr.recipe import GuardRecipe, OptimiserRecipe
 from iqsr.training.sr.validation import Guard, ValidationResult
 from support.pickles import Payload
@@ -211,3 +217,71 @@ def test_a_checkpoint_that_would_run_code_gives_way_to_the_one_before(
     assert found[0] == 10
     assert "could run code" in caplog.text
     assert not (tmp_path / "payload ran").exists()
+
+
+LOOKALIKES: dict[str, Callable[[Path], object]] = {
+    "step-x-rank0.ckpt": Path.touch,
+    "step-30-rank0.ckpt": Path.touch,
+    "step-00000030-rank0 (1).ckpt": Path.touch,
+    "step-00000030-rank0-old.ckpt": Path.touch,
+    "step-00000030-rankx.ckpt": Path.touch,
+    "step-00000030.ckpt": Path.touch,
+    "step-\u0663\u0660-rank0.ckpt": Path.touch,  # digits, but not those of `save`
+    "step-00000030-rank0.ckpt": Path.mkdir,
+    "step-00000030-rank1.ckpt": os.mkfifo,
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of Unix")
+@pytest.mark.parametrize("name", LOOKALIKES)
+def test_what_only_looks_like_a_checkpoint_is_passed_over_and_stays(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    LOOKALIKES[name](tmp_path / name)
+    assert Checkpoints(tmp_path).load() is None
+    checkpoints = saved(tmp_path, 10, 20)
+    found = checkpoints.load()
+    assert found is not None
+    assert found[0] == 20
+    assert f"{name}' is no checkpoint of this run: it is passed over" in caplog.text
+    checkpoints.save(25, {})
+    checkpoints.keep_last()
+    assert checkpoints.steps() == [20, 25]
+    assert (tmp_path / name).exists()
+
+
+def _saved_object(what: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(what, file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 no archive", b"text", _saved_object(torch.ones(2))])
+def test_a_noted_file_that_holds_no_state_gives_way_to_the_one_before(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints, path = saved(tmp_path, 10), tmp_path / "step-00000020-rank0.ckpt"
+    path.write_bytes(content)
+    note = {"format": FORMAT, "sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "ranks": 1}
+    path.with_suffix(".json").write_text(json.dumps(note))
+    found = checkpoints.load()
+    assert found is not None
+    assert found[0] == 10
+    assert "the checkpoint of step 20 is" in caplog.text
+
+
+NOTES = ["[]", "1", json.dumps({"format": FORMAT, "ranks": None}), "[" * 100_000, Path.mkdir, os.mkfifo]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of Unix")
+@pytest.mark.parametrize("note", NOTES)
+def test_a_note_that_is_none_makes_no_checkpoint(tmp_path: Path, note: str | Callable[[Path], object]) -> None:
+    checkpoints, path = saved(tmp_path, 10), tmp_path / "step-00000020-rank0.ckpt"
+    shutil.copy(tmp_path / "step-00000010-rank0.ckpt", path)
+    if isinstance(note, str):
+        path.with_suffix(".json").write_text(note)
+    else:
+        note(path.with_suffix(".json"))
+    found = checkpoints.load()
+    assert found is not None
+    assert found[0] == 10

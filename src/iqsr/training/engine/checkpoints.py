@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,6 +15,7 @@ import torch
 from iqsr.errors import IqsrError
 from iqsr.finite import NotFiniteError, first_not_finite
 from iqsr.io.atomic import atomic_open, write_text
+from iqsr.io.places import read_whole
 
 KEPT = 2
 FORMAT = 3
@@ -22,6 +24,10 @@ OTHERS = "others"
 """The part of a loaded state with the states of the processes after the first."""
 LEARNED = ("weights", "average", "optimizer", "discriminator", "halfway")
 """The parts of a state in which every number must be finite."""
+_LOOKS_LIKE_ONE = "step-*.ckpt"
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError)
+"""What reading a note may raise."""
+_NAME = re.compile(r"step-([0-9]+)-rank([0-9]+)\.ckpt")
 logger = logging.getLogger(__name__)
 
 
@@ -69,7 +75,10 @@ class Checkpoints:
 
     def remove(self, step: int) -> None:
         """Delete this process's checkpoint of a step, if there is one."""
-        for file in (_note(self._path(step, self.rank)), self._path(step, self.rank)):
+        self._remove(step, self.rank)
+
+    def _remove(self, step: int, rank: int) -> None:
+        for file in (_note(self._path(step, rank)), self._path(step, rank)):
             file.unlink(missing_ok=True)
 
     def keep_last(self) -> None:
@@ -77,22 +86,32 @@ class Checkpoints:
         for old in self.steps()[:-KEPT]:
             self.remove(old)
         if self.rank == 0:
-            kept = {f"{step:08d}" for step in self.steps()}
-            for file in self.folder.glob("step-*-rank*.*"):
-                _, step, rank = file.stem.split("-")
-                if step not in kept and int(rank.removeprefix("rank")) >= self.ranks:
-                    file.unlink(missing_ok=True)
+            kept = self.steps()
+            for step, rank in list(self._parts()):
+                if step not in kept and rank >= self.ranks:
+                    self._remove(step, rank)
 
     def steps(self) -> list[int]:
         """The steps of which this process has a checkpoint, oldest first; whole or not."""
-        return sorted(int(p.name.split("-")[1]) for p in self.folder.glob(f"step-*-rank{self.rank}.ckpt"))
+        return sorted(step for step, rank in self._parts() if rank == self.rank)
+
+    def _parts(self) -> Iterator[tuple[int, int]]:
+        """Step and process of each file that can be one of `save`; whole or not."""
+        return (part for path in self.folder.glob(_LOOKS_LIKE_ONE) if (part := self._part(path)) is not None)
+
+    def _part(self, path: Path) -> tuple[int, int] | None:
+        """Step and process of a file; None for names that `save` gives none, and for what is no file."""
+        if (said := _NAME.fullmatch(path.name)) is None:
+            return None
+        step, rank = int(said[1]), int(said[2])
+        return (step, rank) if path == self._path(step, rank) and path.is_file() else None
 
     def load(self, everywhere: Callable[[bool], bool] = bool) -> tuple[int, dict[str, Any]] | None:
         """Step and state of the last checkpoint that is whole and finite in every process; None where there is none.
 
         The state is that of the first process; its part `OTHERS` lists those of the others. Checkpoints that are not
-        whole and finite are passed over with a warning. A first checkpoint amid whose writing the run was killed is
-        none.
+        whole and finite are passed over with a warning, and so is what only looks like a checkpoint. A first checkpoint
+        amid whose writing the run was killed is none.
 
         Args:
             everywhere: Whether a condition holds in every process.
@@ -100,7 +119,10 @@ class Checkpoints:
         Raises:
             IqsrError: If there are checkpoints but none can be used, or they are of another version.
         """
-        steps = sorted({int(p.name.split("-")[1]) for p in self.folder.glob("step-*-rank*.ckpt")})
+        for path in sorted(self.folder.glob(_LOOKS_LIKE_ONE)):
+            if self._part(path) is None:
+                logger.warning("'%s' is no checkpoint of this run: it is passed over", path)
+        steps = sorted({step for step, _ in self._parts()})
         for step in reversed(steps):  # of any process, so that all of them try the same ones
             why = "damaged or incomplete"
             if everywhere(self._is_whole(step)):
@@ -126,12 +148,16 @@ class Checkpoints:
             others = [torch.load(path, map_location="cpu", weights_only=True, mmap=True) for path in paths[1:]]
         except UnpicklingError:
             return None, "more than tensors and plain values, and could run code"
+        except Exception as error:  # noqa: BLE001 - of what torch has not written, its reader raises almost any
+            return None, f"not one that torch has written ({type(error).__name__})"
+        if not all(isinstance(part, dict) for part in (state, *others)):
+            return None, "not one of a training"
         name = first_learned_not_finite(state)
         return state | {OTHERS: others}, f"not finite ({name})" if name else None
 
     def _ranks_of(self, step: int) -> int:
         """How many processes wrote the checkpoint, as the first one notes. Raises what reading the note raises."""
-        note = json.loads(_note(self._path(step, 0)).read_text())
+        note = _read_note(self._path(step, 0))
         if note.get("format") != FORMAT:
             raise older_format(self.folder.parent)
         return int(note["ranks"])
@@ -139,18 +165,18 @@ class Checkpoints:
     def _is_finished(self, step: int) -> bool:
         try:
             return all(_note(self._path(step, rank)).exists() for rank in range(self._ranks_of(step)))
-        except (OSError, ValueError, KeyError):
+        except _UNREADABLE:
             return False
 
     def _is_whole(self, step: int) -> bool:
         try:
             ranks = self._ranks_of(step)
             return all(self._is_whole_part(self._path(step, rank), ranks) for rank in range(ranks))
-        except (OSError, ValueError, KeyError):
+        except _UNREADABLE:
             return False
 
     def _is_whole_part(self, path: Path, ranks: int) -> bool:
-        note = json.loads(_note(path).read_text())
+        note = _read_note(path)
         whole = path.stat().st_size == note["size"] and _sha256(path) == note["sha256"]
         return whole and note["ranks"] == ranks and note["format"] == FORMAT
 
@@ -165,6 +191,14 @@ def first_learned_not_finite(state: dict[str, Any]) -> str | None:
 
 def _note(path: Path) -> Path:
     return path.with_suffix(".json")
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    """The note beside a checkpoint. Raises one of `_UNREADABLE` where there is none."""
+    note = json.loads(read_whole(_note(path)))
+    if not isinstance(note, dict):
+        raise ValueError("no JSON object")
+    return note
 
 
 def _sha256(path: Path) -> str:
