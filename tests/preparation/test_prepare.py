@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from iqsr.preparation import (
 from iqsr.recipes import recipe_hash
 from support.commands import PATIENCE
 from support.prepare_samples import CHEAP, RECIPE, SETTINGS, stripes, tree
+from support.process_trees import children, is_alive, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -130,24 +129,6 @@ def test_two_processes_make_what_one_makes(prepared: tuple[Path, Summary], five_
     prepare([five_photos], Path("two"), RECIPE, workers=2, on_photo=lambda _, done, total: told.append((done, total)))
     assert tree(Path("two")) == tree(prepared[0])
     assert told == [(n, 5) for n in range(1, 6)]
-
-
-def children(pid: int) -> list[int]:
-    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -65,7 +65,7 @@ def test_nobody_else_works_in_the_folder_of_a_run_and_a_kill_leaves_each_step_on
     assert steps(run)[-1] < 24
     with (run / "log.jsonl").open("a") as log:
         log.write('{"step": 5')  # as a power cut leaves it
-    train(recipe, sets, run, resume=True)  # no wait: its workers may outlive the process
+    train(recipe, sets, run, resume=True)  # no wait: its worker lives for a second more
     assert steps(run) == list(range(1, 25))
     assert curve(run, "train/l1") == list(range(1, 25))
     train(recipe, sets, tmp_path / "whole")

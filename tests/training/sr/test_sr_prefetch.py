@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from iqsr.training.engine.prefetch import prefetched
 from iqsr.training.sr.data import Batches, Sets
 from iqsr.training.sr.recipe import DataRecipe
 from support.commands import PATIENCE
+from support.process_trees import children, is_alive, wait_for
 from support.sets import write_sets
 from support.tiny_runs import tiny
 
@@ -65,3 +67,33 @@ def test_processes_that_wait_can_be_ended(sets: Path) -> None:
         worker.terminate()
         worker.join(PATIENCE)
         assert not worker.is_alive()
+
+
+LEARNS_SLOWLY = """
+import time, torch
+from iqsr.training.engine.prefetch import prefetched
+class Batches:
+    def __getitem__(self, step):
+        return {"lr": torch.zeros(1 << 20)}  # more than a pipe holds
+for batch in prefetched(Batches(), 0, 100, 2):
+    time.sleep(1)  # now the workers wait for a place for the next ones
+    print("ready", flush=True)
+    time.sleep(1000)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_they_end_within_seconds_of_a_kill_of_the_first_process() -> None:
+    """Also while they wait for a place for a batch, which nobody will take."""
+    run = subprocess.Popen([sys.executable, "-c", LEARNS_SLOWLY], stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "ready\n"
+    workers = children(run.pid)
+    assert len(workers) == 2
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    try:
+        wait_for(lambda: not any(map(is_alive, workers)), 20)
+    finally:
+        for worker in filter(is_alive, workers):
+            os.kill(worker, signal.SIGKILL)

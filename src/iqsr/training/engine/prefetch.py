@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Generator
 from functools import partial
 from multiprocessing.sharedctypes import RawValue
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     _Made = dict[str, NDArray[np.generic]] | IqsrError
+
+
+_WATCH_SECONDS = 1
 
 
 class Batches(Protocol):
@@ -49,7 +54,7 @@ def prefetched(batches: Batches, first: int, steps: int, workers: int) -> Genera
         sampler=range(first, steps),
         num_workers=workers,
         prefetch_factor=2 if workers else None,
-        worker_init_fn=partial(_ignore_signals, ended),
+        worker_init_fn=partial(_start, ended, os.getpid()),
     )
     try:
         for made in loader:
@@ -88,7 +93,24 @@ def _unchanged(made: Any) -> Any:
     return made
 
 
-def _ignore_signals(ended: Any, worker: int) -> None:
+def _start(ended: Any, parent: int, worker: int) -> None:
+    """Get a worker process ready."""
+    if hasattr(os, "fork"):  # elsewhere a process keeps the number of one that has ended
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _ignore_signals(ended)
+
+
+def _end_with(parent: int) -> None:
+    """End soon after the first process, however that ended.
+
+    torch's own watch waits until the last batch is taken, which never happens after a kill.
+    """
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
+
+
+def _ignore_signals(ended: Any) -> None:
     """Leave signals to the first process: schedulers and terminals send them to all processes at once.
 
     When the first process ends, Python sends SIGTERM to the workers and waits for them; then `ended` is set.
