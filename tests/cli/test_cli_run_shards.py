@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from iqsr.cli.run_shards import run_shards
-from iqsr.cli.shard_engines import Ended, Engine, LocalEngine, RayEngine
-from iqsr.errors import IqsrError
+from iqsr.cli.shard_engines import Ended, Engine, LocalEngine, RayEngine, visible_gpus
+from iqsr.errors import IqsrError, UsageError
 from iqsr.io.shards import Shard, read_manifest
 from support.cli_pictures import FAST, picture
 from support.commands import PATIENCE, Run
+from support.shard_gpus import gpus_seen, shards_tell
 
 SCORE = ["score", "in", "-m", "laplacian", "--no-cache"]
 
@@ -167,6 +168,76 @@ def test_a_killed_process_costs_its_shard_alone(capsys: pytest.CaptureFixture[st
     assert "was killed (signal 9): begun again" in capsys.readouterr().err
     done = [len(read_manifest(folder).done) for folder in Path("killed.shards").iterdir()]
     assert sum(done) == 6
+
+
+def test_no_code_of_the_folder_that_a_shard_works_in_is_run(iqsr: Run) -> None:
+    for module in ("json.py", "iqsr.py", "torch.py"):
+        Path(module).write_text("open('code ran', 'w')")
+    ended = iqsr("run-shards", "--shards", "1", *SCORE, "-o", "all.csv")
+    assert ended.code == 0, ended.err
+    assert not Path("code ran").exists()
+
+
+# GPUs
+
+
+@pytest.fixture
+def _shards_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `shards_tell`."""
+    monkeypatch.setenv("PYTHONPATH", shards_tell(tmp_path / "program"))
+
+
+@pytest.mark.usefixtures("_shards_tell")
+def test_each_of_the_shards_that_run_at_once_sees_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    engine = LocalEngine(3, gpus=3)
+    assert gpus_seen(engine, 3) == ["sees 0", "sees 1", "sees 2"]
+    engine.close()
+
+
+@pytest.mark.usefixtures("_shards_tell")
+def test_more_shards_than_gpus_share_them_and_without_the_option_nothing_is_hidden(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7,8")
+    for gpus, seen in ((2, ["sees 5", "sees 5", "sees 7", "sees 7"]), (None, ["sees 5,7,8"] * 4)):
+        (tmp_path / str(gpus)).mkdir()
+        monkeypatch.chdir(tmp_path / str(gpus))
+        engine = LocalEngine(4, gpus)
+        assert gpus_seen(engine, 4) == seen
+        engine.close()
+
+
+def test_gpus_that_are_not_there_are_refused(iqsr: Run) -> None:
+    with pytest.raises(UsageError, match=r"--gpus 3, but CUDA_VISIBLE_DEVICES is '4,5'"):
+        visible_gpus(3, {"CUDA_VISIBLE_DEVICES": "4,5"})
+    with pytest.raises(UsageError, match="CUDA_VISIBLE_DEVICES is ''"):
+        visible_gpus(1, {"CUDA_VISIBLE_DEVICES": ""})
+    ended = iqsr("run-shards", "--shards", "2", "--gpus", "1000", *SCORE, "-o", "o.csv")
+    assert ended.code == 2
+    assert ended.err.startswith("iqsr: --gpus 1000, but torch finds ")
+    assert not Path("o.csv.shards").exists()
+
+
+RAY_SHARDS = """
+from iqsr.cli.shard_engines import RayEngine
+from support.shard_gpus import gpus_seen
+engine = RayEngine(2, "", gpus=2)
+print(gpus_seen(engine, 2))
+engine.close()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_shards_tell")
+def test_shards_of_ray_take_a_gpu_each() -> None:
+    """In a process of its own, for one has one cluster."""
+    pytest.importorskip("ray")
+    ended = subprocess.run(
+        [sys.executable, "-c", RAY_SHARDS], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "['sees 0', 'sees 1']\n"
 
 
 # Ray

@@ -46,6 +46,9 @@ def command(
     ray_address: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Of a Ray cluster: auto, HOST:6379. Default: one on this machine.")
     ] = "",
+    gpus: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="GPUs of this machine or cluster: a shard sees only one.")
+    ] = None,
     tries: Annotated[int, typer.Option(min=1, metavar="N", help="How often a shard is begun that dies.")] = 3,
 ) -> None:
     """Run shards and join them (see HELP)."""
@@ -55,8 +58,10 @@ def command(
         raise UsageError("--ray-address is for --engine ray")
     out, overwrite = _output(arguments), "--overwrite" in arguments
     _check_free(arguments[0], out, overwrite)
+    if gpus and engine == "local":
+        _check_gpus(gpus)
     with interruptible("the same command goes on from here"):
-        chosen = RayEngine(jobs, ray_address) if engine == "ray" else LocalEngine(jobs)
+        chosen = RayEngine(jobs, ray_address, gpus) if engine == "ray" else LocalEngine(jobs, gpus)
         try:
             run_shards(arguments, shards, out, chosen, tries)
         finally:
@@ -84,6 +89,14 @@ def _check_free(name: str, out: Path, overwrite: bool) -> None:
 
     files = [out / file for file in AGREEMENT_FILES] if name == "agree" else [out] if name == "score" else []
     check_outputs(files, overwrite=overwrite)
+
+
+def _check_gpus(count: int) -> None:
+    """UsageError where this machine has fewer GPUs: a shard that sees none would work on its CPU, without a word."""
+    import torch
+
+    if (found := torch.cuda.device_count()) < count:
+        raise UsageError(f"--gpus {count}, but torch finds {found} here (iqsr doctor lists them)")
 
 
 def run_shards(arguments: list[str], count: int, out: Path, engine: Engine, tries: int) -> None:

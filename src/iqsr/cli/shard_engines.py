@@ -12,10 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 from iqsr.errors import IqsrError, UsageError
@@ -23,6 +25,7 @@ from iqsr.io.shards import Shard
 
 _DIE_WITH_PARENT = 1
 """prctl's PR_SET_PDEATHSIG."""
+_GPUS = "CUDA_VISIBLE_DEVICES"
 _RAY_ATTEMPTS = 3
 _ANSWER_SECONDS = 10.0
 
@@ -62,16 +65,20 @@ def run_shard(
     shard: Shard,
     folder: str,
     on_start: Callable[[subprocess.Popen[str]], object] = lambda process: None,
+    gpu: str | None = None,
 ) -> Ended:
     """`iqsr ARGUMENTS --shard SHARD` in a process of its own, which ends when this one is killed (on Linux).
 
-    Ctrl-C does not reach it: whoever started it ends it. folder: the working directory. on_start: gets the process.
+    Ctrl-C does not reach it: whoever started it ends it. on_start: gets the process.
+    folder: the working directory; no module is imported from there.
+    gpu: the only one that the process sees; None: those that this process sees.
     """
-    command = [sys.executable, "-m", "iqsr", *arguments, "--shard", str(shard)]
+    command = [sys.executable, "-P", "-m", "iqsr", *arguments, "--shard", str(shard)]
     bind = _die_with_parent if sys.platform == "linux" else None  # else a killed worker's shard would keep its lock
     process = subprocess.Popen(
         command,
         cwd=folder,
+        env=None if gpu is None else {**os.environ, _GPUS: gpu},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -93,17 +100,41 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
 
-class LocalEngine:
-    """Processes of this machine."""
+def visible_gpus(count: int, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The first `count` GPUs that a process of this environment sees, as CUDA_VISIBLE_DEVICES names them."""
+    given = environment.get(_GPUS)
+    gpus = [str(number) for number in range(count)] if given is None else [n.strip() for n in given.split(",") if n]
+    if len(gpus) < count:
+        raise UsageError(f"--gpus {count}, but {_GPUS} is '{given}'")
+    return gpus[:count]
 
-    def __init__(self, workers: int) -> None:
+
+class LocalEngine:
+    """Processes of this machine.
+
+    gpus: of this machine, each for one of the shards that run at once, or for several where there are more workers.
+    None: every shard sees all GPUs.
+    """
+
+    def __init__(self, workers: int, gpus: int | None = None) -> None:
         self.workers = workers
         self._pool = ThreadPoolExecutor(workers)
         self._processes: list[subprocess.Popen[str]] = []
+        names = [None] if gpus is None else visible_gpus(gpus)
+        self._free = SimpleQueue[str | None]()
+        for worker in range(workers):
+            self._free.put(names[worker % len(names)])
 
     def start(self, arguments: Sequence[str], shard: Shard) -> Future[Ended]:
         """See `Engine`."""
-        return self._pool.submit(run_shard, arguments, shard, str(Path.cwd()), self._processes.append)
+        return self._pool.submit(self._run, arguments, shard, str(Path.cwd()))
+
+    def _run(self, arguments: Sequence[str], shard: Shard, folder: str) -> Ended:
+        gpu = self._free.get()
+        try:
+            return run_shard(arguments, shard, folder, self._processes.append, gpu)
+        finally:
+            self._free.put(gpu)
 
     def first(self, running: Collection[Future[Ended]]) -> tuple[Future[Ended], Ended]:
         """See `Engine`."""
@@ -135,24 +166,29 @@ class RayEngine:
     """Tasks of a Ray cluster, or of one that is started here for as long as the engine lives.
 
     address: of the cluster, as `ray.init` takes it (auto, HOST:6379). Empty: a cluster of `workers` on this machine.
+    gpus: of the cluster; each shard takes one, or a part of one where there are more workers. None: shards see none.
     UsageError where Ray is not installed, IqsrError where the cluster cannot be reached.
     """
 
-    def __init__(self, workers: int, address: str) -> None:
+    def __init__(self, workers: int, address: str, gpus: int | None = None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # says nothing to anybody
         try:
             import ray
         except ImportError:
             raise UsageError("--engine ray needs Ray: pip install 'iqsr[scale]'") from None
         self._ray: Any = ray
-        self._join(address, workers)
+        self._join(address, {"num_cpus": workers, "num_gpus": gpus or 0, "include_dashboard": False})
         self.workers = workers
-        self._remote: Callable[..., Any] = ray.remote(num_cpus=1, max_retries=0)(run_shard).remote
+        each = 1 / ceil(workers / gpus) if gpus else 0
+        self._remote: Callable[..., Any] = ray.remote(num_cpus=1, num_gpus=each, max_retries=0)(run_shard).remote
         self._shards: dict[Any, Shard] = {}
 
-    def _join(self, address: str, workers: int) -> None:
-        """Join the cluster, or start one. On a busy machine Ray may not wait for its own parts: it is asked again."""
-        options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
+    def _join(self, address: str, own: dict[str, Any]) -> None:
+        """Join the cluster, or start one with the options `own`.
+
+        On a busy machine Ray may not wait for its own parts: it is asked again.
+        """
+        options: dict[str, Any] = {"address": address} if address else own
         _check_answers(address)
         for attempt in range(_RAY_ATTEMPTS):
             try:
