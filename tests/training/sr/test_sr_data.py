@@ -1,8 +1,10 @@
 """Batches for training: pure functions of their number, aligned, and the same choices online as on a grid."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -17,7 +19,9 @@ from iqsr.training.engine.prefetch import prefetched
 from iqsr.training.sr import targets
 from iqsr.training.sr.data import Batch, Batches, Sets, load_set, mirrored, seed_of
 from iqsr.training.sr.recipe import DataRecipe
+from iqsr.training.sr.share import Share
 from iqsr.training.sr.targets import PatchScores, Targets, grid_scores, patch_scores, picture_scores
+from support.commands import PATIENCE
 from support.counting import calls
 from support.sets import write_sets
 from support.tiny_runs import tiny
@@ -162,6 +166,31 @@ def test_grid_scores_are_kept_and_used_again(folder: Path, tmp_path: Path) -> No
     assert first[sets[0].name].shape == (5, 3, 3)
 
 
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_processes_that_score_a_grid_at_once_share_the_sets(
+    ranks: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny("ablation/cpu-amo", "steps=100", "sampling.grid=32", "sampling.metric=laplacian")
+    made = Targets(recipe, Sets(folder, recipe.data), "cpu", "fp32")
+    alone = made.scores_beforehand(tmp_path / "alone", lambda done: None, Share(2))
+    scored, step = calls(monkeypatch, targets, "_scored_places"), Barrier(ranks, timeout=PATIENCE)
+
+    def wait(done: int) -> None:
+        step.wait()
+
+    def scores(rank: int) -> dict[str, Tensor] | None:
+        return made.scores_beforehand(tmp_path / "together", wait, Share(2, rank, ranks))
+
+    with ThreadPoolExecutor(ranks) as pool:
+        found = list(pool.map(scores, range(ranks)))
+    assert len(scored) == 6
+    assert alone is not None
+    for one in found:
+        assert one is not None
+        assert one.keys() == alone.keys()
+        assert all(torch.equal(one[name], alone[name]) for name in alone)
+
+
 def test_patches_are_scored_when_they_are_first_drawn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, made = PatchScores(load_metric("srq")), batches(folder, grid=32)
     scored = calls(monkeypatch, targets, "patch_scores")
@@ -194,7 +223,7 @@ def test_a_grid_is_scored_beforehand_where_as_many_patches_are_drawn(
 ) -> None:
     recipe = tiny("ablation/cpu-amo", f"steps={steps}", "sampling.grid=32")
     told = list[int]()
-    known = Targets(recipe, Sets(folder, recipe.data), "cpu", "fp32").scores_beforehand(tmp_path, told.append)
+    known = Targets(recipe, Sets(folder, recipe.data), "cpu", "fp32").scores_beforehand(tmp_path, told.append, Share(2))
     assert (known is not None) == ahead
     assert told == (list(range(1, 7)) if ahead else [])
 

@@ -167,7 +167,9 @@ class Training(Learner):
             return self._batches
         recipe, sets, folder = self.recipe, self.sets, self.out / "patch-scores"
         with self.together():
-            scores = self.targets.scores_beforehand(folder, lambda done: on_progress("scores", done, len(sets), {}))
+            scores = self.targets.scores_beforehand(
+                folder, lambda done: on_progress("scores", done, len(sets), {}), self.share
+            )
         self._batches = Batches(
             sets,
             recipe.data,

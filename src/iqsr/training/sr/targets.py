@@ -19,6 +19,7 @@ from iqsr.sampling import choose, sampler
 from iqsr.scoring import content_hash, metric_fingerprint, score_files, writable_default_cache
 from iqsr.training.sr.data import Batch, Sets, load_set
 from iqsr.training.sr.recipe import TrainRecipe
+from iqsr.training.sr.share import Share
 
 
 class Targets:
@@ -41,11 +42,11 @@ class Targets:
         self.metric = load_metric(recipe.sampling.metric, device=device, precision=precision) if scored else None
         self.looked_up = PatchScores(self.metric) if self.metric and recipe.sampling.grid else None
 
-    def scores_beforehand(self, folder: Path, on_set: Callable[[int], None]) -> dict[str, Tensor] | None:
+    def scores_beforehand(self, folder: Path, on_set: Callable[[int], None], share: Share) -> dict[str, Tensor] | None:
         """The scores that are made before the first step, by the sets' names, or None.
 
         Of whole pictures; or of the patches of a grid, kept in `folder`, unless this process draws fewer patches than
-        there are.
+        there are. share: this process among those that do so at once.
         """
         recipe, sets = self.recipe, self.sets
         if self.metric is None:
@@ -55,7 +56,8 @@ class Targets:
         patch, grid = recipe.data.patch, recipe.sampling.grid
         if not grid or recipe.steps * recipe.batch < sets.places(patch, grid):
             return None
-        return grid_scores(sets.chosen, self.metric, patch, grid, folder, on_set, self.precision)
+        first = len(sets) * share.rank // share.ranks
+        return grid_scores(sets.chosen, self.metric, patch, grid, folder, on_set, self.precision, first=first)
 
     def scored(self, batch: Batch) -> Batch:
         """The batch with the scores of its patches, where they were not made before, and without their places."""
@@ -169,21 +171,24 @@ def picture_scores(sets: Iterable[GtSet], name: str, device: str) -> dict[str, T
 
 
 def grid_scores(
-    sets: Iterable[GtSet],
+    sets: Sequence[GtSet],
     metric: Metric,
     patch: int,
     grid: int,
     folder: Path,
     on_set: Callable[[int], None],
     precision: Precision = "fp32",
+    *,
+    first: int = 0,
 ) -> dict[str, Tensor]:
     """(K, rows, columns) for each set by its name: of every patch of `patch` px at multiples of `grid` px.
 
     What is known is kept in `folder`, a file a set, by the content of its pictures and the metric's code, weights and
-    `precision`, in which it was loaded; a stopped run goes on. Two processes may work at once: files appear whole.
+    `precision`, in which it was loaded; a stopped run goes on. Several processes may work at once: files appear whole.
+    first: the number of the set that this process begins with; where each begins elsewhere, they share the work.
     """
     fingerprint, found = metric_fingerprint(metric.card.name, precision=precision), dict[str, Tensor]()
-    for number, gts in enumerate(sets):
+    for number, gts in enumerate([*sets[first:], *sets[:first]]):
         contents = "".join(content_hash(path) for path in gts.paths)
         key = hashlib.sha256(f"{fingerprint} {patch} {grid} {contents} emptied last".encode()).hexdigest()[:24]
         path = folder / f"{key}.safetensors"
