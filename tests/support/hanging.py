@@ -6,13 +6,16 @@ from contextlib import contextmanager
 
 from support.commands import PATIENCE
 
+HANGS = "it hangs"
+"""What the error says, which a command turns into a line."""
+
 
 @contextmanager
 def no_hanging() -> Generator[None]:
     """TimeoutError in this thread after the tests' patience."""
 
     def end(number: int, frame: object) -> None:
-        raise TimeoutError("it hangs")
+        raise TimeoutError(HANGS)
 
     before = signal.signal(signal.SIGALRM, end)
     signal.alarm(PATIENCE)

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from iqsr.errors import UsageError
 from iqsr.io.atomic import write_text
+from iqsr.io.places import read_whole
 from iqsr.report.charts import Curve, LineChart, finite, line_chart
 from iqsr.report.html import render
 
@@ -154,7 +155,7 @@ def spark(curve: Curve, span: tuple[float, float]) -> str:
 
 def _settings(file: Path) -> dict[str, str]:
     try:
-        return _flat(tomllib.loads(file.read_text(encoding="utf-8")), "")
+        return _flat(tomllib.loads(read_whole(file).decode()), "")
     except OSError:
         return {}
     except ValueError:

@@ -25,6 +25,7 @@ from iqsr.evaluation.problems import Problem
 from iqsr.evaluation.protocols import Protocol, protocol
 from iqsr.evaluation.scores import SCORES_FILE, EvaluatedMetric, write_scores
 from iqsr.images.find import in_home
+from iqsr.io.places import check_is_file, read_whole
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -127,7 +128,7 @@ def write_settings(recipe: EvaluationRecipe, out: Path) -> None:
 def _settings_in(out: Path) -> dict[str, object]:
     """What `write_settings` wrote; empty where it did not."""
     try:
-        return dict(json.loads((out / SETTINGS_FILE).read_text(encoding="utf-8")))
+        return dict(json.loads(read_whole(out / SETTINGS_FILE)))
     except (OSError, ValueError, TypeError):
         return {}
 
@@ -152,8 +153,9 @@ def _is_there(recipe: EvaluationRecipe, file: Path) -> bool:
     from iqsr.evaluation.recipe import read_evaluation_recipe, relative_to
 
     try:
+        check_is_file(file)
         return relative_to(read_evaluation_recipe(file), file.parent) == relative_to(recipe, file.parent)
-    except IqsrError:
+    except (IqsrError, OSError):
         return False
 
 
@@ -164,10 +166,17 @@ def read_evaluation(folder: Path) -> Evaluation:
     from iqsr.errors import UsageError
 
     try:
-        facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        facts = json.loads(read_whole(folder / FACTS_FILE))
+        check_is_file(folder / SCORES_FILE)
         table = pd.read_parquet(folder / SCORES_FILE)
-    except (OSError, ValueError):
+        return _evaluation_of(facts, table, folder)
+    except (OSError, ValueError, RecursionError):
         raise UsageError(f"'{folder}' has no results of iqsr evaluate ({FACTS_FILE}, {SCORES_FILE})") from None
+    except (KeyError, TypeError):
+        raise UsageError(f"'{folder / FACTS_FILE}' is damaged: evaluate again") from None
+
+
+def _evaluation_of(facts: dict[str, Any], table: DataFrame, folder: Path) -> Evaluation:
     data = facts["set"]
     items = tuple(
         EvaluationItem(

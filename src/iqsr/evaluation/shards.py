@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iqsr.datasets.evaluation_set import EvaluationItem, EvaluationSet
+from iqsr.errors import IqsrError
 from iqsr.evaluation.api import check_paper, evaluate_recipe
 from iqsr.evaluation.made_files import JOURNAL
 from iqsr.evaluation.result import INPUTS, PICTURES, RECIPE_FILE
@@ -15,7 +16,7 @@ from iqsr.evaluation.run import Setting, run
 from iqsr.evaluation.scores import SCORES_FILE, sorted_scores, write_scores
 from iqsr.io.atomic import write_text
 from iqsr.io.locks import locked
-from iqsr.io.places import check_leads_inside
+from iqsr.io.places import check_is_file, check_leads_inside
 from iqsr.io.shard_parts import Part, join_file
 from iqsr.io.shards import Shard, ShardPart, shard_part
 
@@ -106,6 +107,13 @@ def _join_scores(parts: Sequence[Part], out: Path) -> None:
     """The measured scores of all shards, after which those of an earlier evaluation in `out` count no more."""
     import pandas as pd
 
-    tables = [pd.read_parquet(part.folder / FOLDER / SCORES_FILE) for part in parts]
-    rows = pd.concat(tables, ignore_index=True)
+    def scores(part: Part) -> pd.DataFrame:
+        file = part.folder / FOLDER / SCORES_FILE
+        try:
+            check_is_file(file)
+            return pd.read_parquet(file)
+        except (OSError, ValueError) as error:
+            raise IqsrError(f"cannot read '{file}' ({error}); run shard {part.shard} again") from None
+
+    rows = pd.concat(map(scores, parts), ignore_index=True)
     write_scores(sorted_scores(rows), out / SCORES_FILE)

@@ -30,6 +30,12 @@ def check_leads_inside(path: Path, folder: Path) -> None:
         raise IqsrError(f"'{path}' is a link that leads out of '{folder}': put the file itself there")
 
 
+def check_is_file(path: Path) -> None:
+    """OSError for what is no file, or is not there: for readers that take a path."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+
+
 def read_whole(path: Path) -> bytes:
     """The content of a file. OSError for what is no file: a pipe may wait for ever, a device may never end."""
     descriptor = os.open(path, os.O_RDONLY | _NO_WAITING | getattr(os, "O_BINARY", 0))

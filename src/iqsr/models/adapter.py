@@ -19,6 +19,7 @@ from iqsr.errors import ModelError, UsageError
 from iqsr.finite import not_finite
 from iqsr.io.atomic import write_bytes
 from iqsr.io.model_files import identify_file
+from iqsr.io.places import check_is_file
 from iqsr.io.tensor_files import serialized
 
 FORMAT = "iqsr-adapter-1"
@@ -79,6 +80,7 @@ def is_adapter(path: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_is_file(path)
         with safe_open(path, "pt") as file:
             return (file.metadata() or {}).get("iqsr_format") == FORMAT
     except (OSError, SafetensorError):

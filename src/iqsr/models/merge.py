@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from iqsr.errors import ModelError, UsageError
+from iqsr.io.places import read_whole
 from iqsr.models import load_model, model_names
 from iqsr.models.adapter import Adapter, read_adapter
 from iqsr.models.checkpoint_reader import load_checkpoint
@@ -111,7 +112,7 @@ def base_of(adapter: Adapter, path: Path, *, advice: str) -> str | Path:
 def _start(recipe: Path) -> str:
     """`model.start` of a run's recipe; empty where there is none."""
     try:
-        return str(tomllib.loads(recipe.read_text(encoding="utf-8"))["model"]["start"])
+        return str(tomllib.loads(read_whole(recipe).decode())["model"]["start"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -10,6 +10,7 @@ from typing import Any
 from iqsr.agreement.measure import OnProgress
 from iqsr.errors import IqsrError, UsageError
 from iqsr.io.atomic import write_text
+from iqsr.io.places import check_is_file
 from iqsr.study.analysis import Analysis, analyze, picture_order
 from iqsr.study.analysis_page import analysis_page, headline
 from iqsr.study.analysis_text import analysis_csv
@@ -80,6 +81,8 @@ def analyze_study(study: Path, options: AnalysisOptions, on_progress: OnProgress
     if options.votes is None and not file.exists():
         reason = f"has no {VOTES_FILE} yet: serve it, or import votes" if study.is_dir() else "is no folder"
         raise UsageError(f"'{study}' {reason}")
+    if options.votes is None:
+        check_is_file(file)
     design = read_design(study) if (study / DESIGN_FILE).exists() else None
     analysis = analyze(read_votes(file), design, expected=options.expected)
     rated = rated_pairs(analysis.findings.preferences, StudyPictures(study, design, options.pictures))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from iqsr.errors import UsageError
 from iqsr.io.atomic import write_text
-from iqsr.io.places import is_file_name
+from iqsr.io.places import is_file_name, read_whole
 
 Mode = Literal["slider", "side", "flicker", "best-of-n"]
 """How pictures are shown: under one slider, side by side, in turn at one place, or all methods at once."""
@@ -93,7 +93,7 @@ def read_design(study: Path) -> Design:
 
     file = study / DESIGN_FILE
     try:
-        text = file.read_text("utf-8")
+        text = read_whole(file).decode()
     except FileNotFoundError:
         raise UsageError(f"'{study}' is no study: it has no {DESIGN_FILE}; make one: iqsr study create") from None
     except (OSError, UnicodeDecodeError) as error:

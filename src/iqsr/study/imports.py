@@ -10,7 +10,7 @@ from iqsr.errors import UsageError
 from iqsr.study.design import DESIGN_FILE, Design, read_design
 from iqsr.study.import_sheets import REQUIRED, read_sheet, seat_trials
 from iqsr.study.import_tables import TABLES
-from iqsr.study.votes import COLUMNS, VOTES_FILE, Vote, read_table, read_votes, votes_csv, write_votes
+from iqsr.study.votes import COLUMNS, VOTES_FILE, Vote, read_table, read_votes, votes_csv, votes_of, write_votes
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def import_votes(study: Path, sources: Sequence[Path], rater: str | None = None)
         raise UsageError(f"--rater names the rater of one sheet, and {len(files)} files were named")
     design = read_design(study) if (study / DESIGN_FILE).exists() else None
     out = study / VOTES_FILE
-    before = read_votes(out) if out.exists() else ()
+    before = votes_of(study)
     found, missing = _read(files, design, rater)
     added = _new(found, before)
     if added:

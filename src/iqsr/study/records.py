@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from iqsr.study.design import Design, read_design
 from iqsr.study.store import AnswerRow, EventRow, ParticipantRow, RaterRow, TrialRow, database_url, open_database
-from iqsr.study.votes import NO_DIFFERENCE, VOTES_FILE, Vote, read_votes, write_votes
+from iqsr.study.votes import NO_DIFFERENCE, VOTES_FILE, Vote, votes_of, write_votes
 
 _saving = threading.Lock()
 """Whoever saves reads the votes within it: older ones never replace newer ones."""
@@ -49,7 +49,7 @@ def save_votes(session: Session, design: Design, study: Path) -> None:
         votes, file = votes_in(session, design), study / VOTES_FILE
         withdrawn = session.scalars(select(RaterRow.name).where(RaterRow.withdrawn_at.is_not(None)))
         served = {vote.rater for vote in votes} | set(withdrawn)
-        others = [vote for vote in read_votes(file) if vote.rater not in served] if file.exists() else []
+        others = [vote for vote in votes_of(study) if vote.rater not in served]
         if file.exists() or votes:
             write_votes([*others, *votes], file)
 

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from iqsr.errors import UsageError
+from iqsr.io.places import check_is_file
 from iqsr.recipes import Recipe, read_recipe
 
 SETTINGS_FILE = "study.toml"
@@ -69,6 +70,7 @@ def read_settings(study: Path) -> Settings:
     file = study / SETTINGS_FILE
     if not file.exists():
         raise UsageError(f"'{study}' is no study: it has no {SETTINGS_FILE}; make one: iqsr study create")
+    check_is_file(file)
     return read_recipe(file, Settings)
 
 

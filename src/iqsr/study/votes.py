@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from iqsr.errors import UsageError
 from iqsr.io.atomic import write_text
+from iqsr.io.places import check_is_file
 from iqsr.study.design import Kind, Mode
 
 VOTES_FILE = "votes.csv"
@@ -87,6 +88,18 @@ def votes_csv(votes: Iterable[Vote]) -> str:
             raise UsageError(f"vote of '{vote.rater}' on '{vote.trial}': {wrong.column}: {wrong.problem}") from None
         writer.writerow(row.values())
     return text.getvalue()
+
+
+def votes_of(study: Path) -> tuple[Vote, ...]:
+    """The votes in the folder of a study; none where it has no table of them. OSError for what is no file.
+
+    Raises UsageError as `read_votes`.
+    """
+    file = study / VOTES_FILE
+    if not file.exists():
+        return ()
+    check_is_file(file)
+    return read_votes(file)
 
 
 def read_votes(path: Path) -> tuple[Vote, ...]:

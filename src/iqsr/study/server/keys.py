@@ -14,6 +14,7 @@ import secrets
 from pathlib import Path
 
 from iqsr.errors import IqsrError
+from iqsr.io.places import read_whole
 
 KEY_FILE = "server.key"
 _KEY_BYTES = 32
@@ -74,7 +75,7 @@ def read_or_make_keys(folder: Path) -> Keys:
     except FileExistsError:
         pass
     try:
-        key = bytes.fromhex(path.read_text().strip())
+        key = bytes.fromhex(read_whole(path).decode().strip())
     except ValueError:
         key = b""
     if len(key) != _KEY_BYTES:

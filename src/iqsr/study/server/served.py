@@ -16,7 +16,7 @@ from iqsr.study.design import DESIGN_FILE, Design, Seat, Trial, read_design
 from iqsr.study.server.keys import Keys, read_or_make_keys, token_hash
 from iqsr.study.settings import Settings, read_settings
 from iqsr.study.store import Database, EventRow, RaterRow, StudyRow, database_url, open_database
-from iqsr.study.votes import VOTES_FILE, Vote, read_votes
+from iqsr.study.votes import Vote, votes_of
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -72,8 +72,7 @@ def open_study(folder: Path, database: str | None = None) -> ServedStudy:
     sizes = _checked_pictures(folder / "pictures", design)
     url = database_url(database, folder)
     keys = read_or_make_keys(folder)
-    file = folder / VOTES_FILE
-    imported = tuple(read_votes(file)) if file.exists() else ()
+    imported = votes_of(folder)
     opened = open_database(url)
     study = ServedStudy(folder, design, settings, sizes, keys, opened, imported)
     try:

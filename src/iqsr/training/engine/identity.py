@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from iqsr.errors import IqsrError
+from iqsr.io.places import read_whole
 
 _NAMED = 3
 
@@ -128,12 +129,14 @@ def mark(sizes: Sequence[int], contents: Sequence[str] | None, labels: object = 
 
 
 def read_json(path: Path, advice: str) -> dict[str, Any]:
-    """The object in a JSON file. IqsrError, which gives the advice, for a file that is damaged."""
+    """The object in a JSON file. IqsrError, which gives the advice, for a file that is damaged, and what is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_whole(path))
         if not isinstance(found, dict):
             raise ValueError("no JSON object")
-    except ValueError as error:
+    except OSError as error:
+        raise IqsrError(f"cannot read '{path}': {error.strerror}: {advice}") from None
+    except (ValueError, RecursionError) as error:
         raise IqsrError(f"'{path}' is damaged ({error}): {advice}") from None
     return cast("dict[str, Any]", found)
 

@@ -16,6 +16,7 @@ from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from iqsr.io.atomic import append, write_bytes, write_errors
+from iqsr.io.places import read_whole
 
 # Made by protobuf at run time: type checkers see none of it.
 Event: Any = event_pb2.__dict__["Event"]
@@ -60,7 +61,7 @@ class LogFile:
         if not self.path.exists():
             return
         with write_errors(self.path):
-            before = self.path.read_bytes()
+            before = read_whole(self.path)
         kept = b"".join(line for line in before.splitlines(keepends=True) if step and _is_of(line, step))
         if kept != before:  # steps that will be taken again
             write_bytes(self.path, kept)
@@ -77,7 +78,7 @@ class Curves:
     def __init__(self, folder: Path, done: int) -> None:
         with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted(folder.glob(_EVENT_FILES)):
+        for path in sorted(path for path in folder.glob(_EVENT_FILES) if path.is_file()):
             _cut_back(path, done)
         stamp = f"{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}"
         taken = len(list(folder.glob(_EVENT_FILES)))

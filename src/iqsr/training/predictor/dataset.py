@@ -13,6 +13,7 @@ from torch import Tensor
 from iqsr.device import fastest_dtype
 from iqsr.errors import IqsrError
 from iqsr.io.atomic import write_bytes, write_errors, write_text
+from iqsr.io.places import check_is_file
 from iqsr.io.tensor_files import serialized
 from iqsr.scoring.cache import content_hash
 from iqsr.training.engine.folder import other_data
@@ -110,10 +111,11 @@ def read_shards(folder: Path) -> Iterator[Shard]:
         raise IqsrError(f"{folder}: no data there; make it first")
     for path in paths:
         try:
+            check_is_file(path)
             with safe_open(path, "pt") as file:
                 meta = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
+        except (OSError, SafetensorError) as error:
             raise IqsrError(f"'{path}' is damaged ({error}): remove it to have it made anew") from None
         yield Shard(meta["photo"], json.loads(meta["kinds"]), **tensors)
 

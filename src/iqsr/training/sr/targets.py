@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from iqsr.datasets import GtSet
 from iqsr.errors import UsageError
 from iqsr.io.atomic import write_bytes
+from iqsr.io.places import check_is_file
 from iqsr.io.tensor_files import serialized
 from iqsr.metrics import Precision, card, load_metric
 from iqsr.metrics.dense import blankness
@@ -192,13 +193,23 @@ def grid_scores(
         contents = "".join(content_hash(path) for path in gts.paths)
         key = hashlib.sha256(f"{fingerprint} {patch} {grid} {contents} emptied last".encode()).hexdigest()[:24]
         path = folder / f"{key}.safetensors"
-        if not path.exists():
-            scores = _scored_places(load_set(gts), metric, patch, grid)
-            write_bytes(path, serialized({"scores": scores.contiguous()}))
-        with safe_open(path, "pt") as file:
-            found[gts.name] = file.get_tensor("scores")
+        scores = _kept(path)
+        if scores is None:
+            scores = _scored_places(load_set(gts), metric, patch, grid).contiguous()
+            write_bytes(path, serialized({"scores": scores}))
+        found[gts.name] = scores
         on_set(number + 1)
     return found
+
+
+def _kept(path: Path) -> Tensor | None:
+    """The scores in a file; None where it is not there, or damaged."""
+    try:
+        check_is_file(path)
+        with safe_open(path, "pt") as file:
+            return file.get_tensor("scores")
+    except (OSError, SafetensorError):
+        return None
 
 
 @torch.no_grad()
