@@ -1,16 +1,19 @@
 """Shards: which unit is in which, what a manifest keeps, and which shards are refused."""
 
 import hashlib
+import os
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from iqsr.errors import IqsrError, UsageError
-from iqsr.io import shards
+from iqsr.io import hashes, known_files, shards
 from iqsr.io.shard_parts import failed_units, join_file, read_parts
 from iqsr.io.shards import Shard, ShardPart, read_manifest, shard_of, shard_part, units_of
+from support.counting import calls
 
 SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT")
 
@@ -18,6 +21,7 @@ SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT"
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IQSR_CACHE", str(tmp_path / "cache"))
     for name in SLURM:
         monkeypatch.delenv(name, raising=False)
 
@@ -66,6 +70,58 @@ def test_a_file_that_is_renamed_and_moved_stays_in_its_shard() -> None:
 def test_a_file_that_cannot_be_read_is_in_the_shard_of_its_name() -> None:
     (unit,) = units_of([("gone.png", Path("gone.png"))])
     assert unit.sha256 == hashlib.sha256(b"gone.png").hexdigest()
+
+
+@pytest.fixture
+def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that have just been written are remembered, too."""
+    monkeypatch.setattr(known_files, "SETTLED_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("_settled")
+def test_what_one_shard_has_read_no_other_reads_until_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = [*files(200), ("gone.png", Path("gone.png")), ("none", None)]
+    read = calls(monkeypatch, shards, "content_hash")
+    first = units_of(named)
+    assert [unit.place for unit in first] == list(range(202))
+    assert first[5].sha256 == hashlib.sha256(bytes([5, 7])).hexdigest()
+    assert len(read) == 200
+    assert units_of(named) == first
+    assert len(read) == 200
+    times = Path("in/5.bin").stat()
+    Path("in/5.bin").write_bytes(b"xy")
+    os.utime("in/5.bin", ns=(times.st_atime_ns, times.st_mtime_ns))  # of the same size and, as it says, time
+    hashes._sha256.cache_clear()  # as in another process
+    assert units_of(named)[5].sha256 == hashlib.sha256(b"xy").hexdigest()
+    assert len(read) == 201
+
+
+def test_a_file_that_has_just_changed_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may change again at the same time, as coarse clocks of disks tell it."""
+    read, named = calls(monkeypatch, shards, "content_hash"), files()
+    assert units_of(named) == units_of(named)
+    assert len(read) == 2 * len(named)
+
+
+@pytest.mark.usefixtures("_settled")
+def test_shards_that_begin_at_once_find_the_same() -> None:
+    named = files(250)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: units_of(named), range(8)))
+    assert found == [units_of(named)] * 8
+
+
+@pytest.mark.parametrize("content", [b"no database, but longer than a header would be" * 10, None])
+def test_hashes_that_cannot_be_remembered_are_made_anew(
+    content: bytes | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = tmp_path / "cache/hashes.sqlite"
+    kept.mkdir(parents=True) if content is None else kept.parent.mkdir()
+    if content:
+        kept.write_bytes(content)
+    assert [unit.name for unit in units_of(files())] == [name for name, _ in files()]
+    assert "files are read anew, for '" in caplog.text
+    assert kept.is_dir() if content is None else kept.read_bytes() == content
 
 
 # What --shard takes

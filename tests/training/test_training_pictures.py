@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from iqsr.errors import PictureError
+from iqsr.io import known_files
 from iqsr.scoring import content_hash
 from iqsr.training.engine import pictures
 from iqsr.training.engine.pictures import decode_all
@@ -17,6 +18,7 @@ from support.counting import calls
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("IQSR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(known_files, "SETTLED_SECONDS", 0)
     return tmp_path / "cache" / "pictures.sqlite"
 
 

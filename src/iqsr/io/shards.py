@@ -4,7 +4,7 @@
     OUT.shards/1-of-3/NAME         what the command made of the units of this shard
 
 A unit (a picture, a pair, an item of a set) is in the shard that the SHA-256 of its file decides: a file that is
-renamed or moved stays in its shard, and equal files are together. Each shard reads all files once for that.
+renamed or moved stays in its shard, and equal files are together. The shards of a machine read each file once for that.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import re
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ from iqsr._version import __version__
 from iqsr.errors import IqsrError, UsageError
 from iqsr.io.atomic import append, remove_stale_parts, write_text
 from iqsr.io.hashes import content_hash
+from iqsr.io.known_files import File, KnownFiles
 from iqsr.io.locks import locked
 from iqsr.io.places import read_whole
 
 MANIFEST = "shard.json"
 JOURNAL = "done.jsonl"
+_AT_ONCE = 64  # files between two writes to what is remembered
 _FORM = re.compile(r"(-?\d+)/(-?\d+)", re.ASCII)
 _SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT")
 
@@ -88,16 +91,34 @@ class Unit:
 
 def units_of(named: Iterable[tuple[str, Path | None]]) -> list[Unit]:
     """The units of all shards. named: the name of each and the file that decides its shard."""
-    return [Unit(place, _text(name), _hash(name, file)) for place, (name, file) in enumerate(named)]
+    listed = list(named)
+    known = _hashes([file for _, file in listed if file is not None])
+    return [
+        Unit(place, _text(name), known.get(file) or hashlib.sha256(os.fsencode(name)).hexdigest())
+        for place, (name, file) in enumerate(listed)
+    ]
 
 
-def _hash(name: str, file: Path | None) -> str:
-    if file is not None:
-        try:
-            return content_hash(file)
-        except IqsrError:
-            pass  # the command that opens it says why
-    return hashlib.sha256(os.fsencode(name)).hexdigest()
+def _hashes(files: Sequence[Path]) -> dict[Path | None, str]:
+    """The `content_hash` of each file that can be read, remembered for the other shards.
+
+    Shards that begin at the same time take the files in orders of their own, so that they share the work.
+    """
+    found: dict[Path | None, str] = {}
+    starts = list(range(0, len(files), _AT_ONCE))
+    random.shuffle(starts)
+    with closing(KnownFiles("hashes.sqlite", "sha256", "files are read anew")) as known:
+        for part in (files[start : start + _AT_ONCE] for start in starts):
+            new: dict[File, tuple[str]] = {}
+            for path, (file, facts) in zip(part, known.of(part), strict=True):
+                if file and facts:
+                    found[path] = facts[0]
+                elif file:
+                    with suppress(IqsrError):  # the command that opens it says why
+                        found[path] = content_hash(path)
+                        new[file] = (found[path],)
+            known.add(new)
+    return found
 
 
 def _text(name: str) -> str:
