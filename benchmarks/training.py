@@ -29,10 +29,11 @@ from iqsr.memory import keep_freed_memory
 from iqsr.metrics import load_metric
 from iqsr.models.lora import load_lora_state, lora_state
 from iqsr.recipes import read_recipe
-from iqsr.training.sr.data import Batch, Batches, Sets
+from iqsr.training.sr.data import Batch, Batches
 from iqsr.training.sr.loop import Training
 from iqsr.training.sr.networks import start
 from iqsr.training.sr.recipe import TrainRecipe
+from iqsr.training.sr.sets import Sets
 from measure import Spread, Work, alternate
 from photo_sets import write_sets
 from plain_loop import PlainLoop, random_musiq

@@ -51,21 +51,11 @@ def command(
     """
     from iqsr.cli.interrupt import interruptible
     from iqsr.cli.progress import StageBars
-    from iqsr.errors import UsageError
     from iqsr.recipes import read_recipe
     from iqsr.training import training_packages
     from iqsr.training.predictor.recipe import PredictorRecipe, PreferenceRecipe
 
-    if (pairs is None) == (not photos):
-        raise UsageError("give either --photos DIR or --pairs CSV")
-    if photos and (start is not None or scratch):
-        raise UsageError(
-            f"{'--scratch' if start is None else '--from'} goes with --pairs: with --photos all is learned"
-        )
-    if start is not None and scratch:
-        raise UsageError("--from and --scratch exclude each other")
-    if accept_data and not resume:
-        raise UsageError("--accept-data goes with --resume: a new run takes the data as it is")
+    _check(photos, pairs, start, scratch=scratch, resume=resume, accept_data=accept_data)
     with training_packages():
         from iqsr.training.engine.processes import check_alone
         from iqsr.training.predictor.preferences import train_on_pairs
@@ -93,3 +83,21 @@ def command(
                 on_progress=bars.stage,
             )
     typer.echo(weights)
+
+
+def _check(
+    photos: list[Path] | None, pairs: Path | None, start: Path | None, *, scratch: bool, resume: bool, accept_data: bool
+) -> None:
+    """UsageError for options that exclude each other, or that go with another one."""
+    from iqsr.errors import UsageError
+
+    if (pairs is None) == (not photos):
+        raise UsageError("give either --photos DIR or --pairs CSV")
+    if photos and (start is not None or scratch):
+        raise UsageError(
+            f"{'--scratch' if start is None else '--from'} goes with --pairs: with --photos all is learned"
+        )
+    if start is not None and scratch:
+        raise UsageError("--from and --scratch exclude each other")
+    if accept_data and not resume:
+        raise UsageError("--accept-data goes with --resume: a new run takes the data as it is")

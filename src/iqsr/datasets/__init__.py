@@ -6,17 +6,8 @@
 """
 
 from iqsr.datasets.check import Finding, check
-from iqsr.datasets.hggt import (
-    GroundTruths,
-    GtSet,
-    SetName,
-    every_set,
-    has_positive,
-    has_positive_or_negative,
-    lr_folder,
-    open_folders,
-    open_sets,
-)
+from iqsr.datasets.gt_set import GtSet, SetName, every_set, has_positive, has_positive_or_negative
+from iqsr.datasets.hggt import GroundTruths, lr_folder, open_folders, open_sets
 from iqsr.datasets.join import join
 from iqsr.datasets.labels import ANNOTATORS, Label, read_labels, vote
 

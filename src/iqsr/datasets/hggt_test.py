@@ -6,7 +6,8 @@ Chen et al., CVPR 2023, arXiv:2303.13069: each of Test-100 has at least two posi
 from pathlib import Path
 
 from iqsr.datasets.evaluation_set import EvaluationItem, EvaluationSet
-from iqsr.datasets.hggt import GtSet, lr_folder, open_sets
+from iqsr.datasets.gt_set import GtSet
+from iqsr.datasets.hggt import lr_folder, open_sets
 from iqsr.datasets.names import match, pictures_in
 from iqsr.errors import IqsrError, UsageError
 

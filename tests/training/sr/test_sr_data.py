@@ -17,8 +17,9 @@ from iqsr.sampling import choose, sampler
 from iqsr.training.engine.pictures import decode_all
 from iqsr.training.engine.prefetch import prefetched
 from iqsr.training.sr import targets
-from iqsr.training.sr.data import Batch, Batches, Sets, load_set, mirrored, seed_of
+from iqsr.training.sr.data import Batch, Batches, mirrored, seed_of
 from iqsr.training.sr.recipe import DataRecipe
+from iqsr.training.sr.sets import Sets, load_set
 from iqsr.training.sr.share import Share
 from iqsr.training.sr.targets import PatchScores, Targets, grid_scores, patch_scores, picture_scores
 from support.commands import PATIENCE

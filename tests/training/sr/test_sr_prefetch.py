@@ -12,8 +12,9 @@ import pytest
 from iqsr.errors import PictureError
 from iqsr.recipes import resolved_toml
 from iqsr.training.engine.prefetch import prefetched
-from iqsr.training.sr.data import Batches, Sets
+from iqsr.training.sr.data import Batches
 from iqsr.training.sr.recipe import DataRecipe
+from iqsr.training.sr.sets import Sets
 from support.commands import PATIENCE
 from support.process_trees import children, is_alive, wait_for
 from support.sets import write_sets

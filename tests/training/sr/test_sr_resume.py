@@ -16,11 +16,12 @@ from iqsr.recipes import resolved_toml
 from iqsr.training.engine.pictures import decode_all
 from iqsr.training.engine.prefetch import prefetched
 from iqsr.training.engine.settings import OnResume, changes, marks
-from iqsr.training.sr.data import Batches, Sets
+from iqsr.training.sr.data import Batches
 from iqsr.training.sr.loop import Training
 from iqsr.training.sr.objective import Objective
 from iqsr.training.sr.recipe import LoraRecipe, TrainRecipe
 from iqsr.training.sr.run import train
+from iqsr.training.sr.sets import Sets
 from support.commands import PATIENCE, Run
 from support.launched import LAUNCH
 from support.sets import NONE_IS_BETTER, write_photos, write_sets

@@ -10,10 +10,11 @@ from iqsr.datasets import Label
 from iqsr.degrade import Pool
 from iqsr.errors import UsageError
 from iqsr.models.untrained import new_swinir
-from iqsr.training.sr.data import Batches, Sets
+from iqsr.training.sr.data import Batches
 from iqsr.training.sr.losses import negative_loss
 from iqsr.training.sr.objective import Objective
 from iqsr.training.sr.recipe import DataRecipe, ObjectiveRecipe
+from iqsr.training.sr.sets import Sets
 from iqsr.training.sr.share import Share, share_dropped_paths, share_of
 from support.tiny_runs import quick
 

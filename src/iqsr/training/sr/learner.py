@@ -20,11 +20,12 @@ from iqsr.training.engine.log import mean_figures
 from iqsr.training.engine.loop import Loop, Pace
 from iqsr.training.engine.precision import autocast
 from iqsr.training.engine.processes import any_of, common_precision, mean_of, together
-from iqsr.training.sr.data import Batch, Sets, mirrored, seed_of
+from iqsr.training.sr.data import Batch, mirrored, seed_of
 from iqsr.training.sr.discriminator import DiscriminatorTrainer
 from iqsr.training.sr.networks import start
 from iqsr.training.sr.objective import Objective
 from iqsr.training.sr.recipe import TrainRecipe
+from iqsr.training.sr.sets import Sets
 from iqsr.training.sr.share import Share, share_dropped_paths
 from iqsr.training.sr.targets import Targets
 
@@ -96,13 +97,7 @@ class Learner(Loop[Batch]):
         target, originals = self._target(batch)
         rate = recipe.optimiser.lr * recipe.optimiser.rate_at(self.done)
         self.optimizer.param_groups[0]["lr"] = rate
-        averaged = self._averaged_output(batch["lr"])
-        with self.autocast():
-            with self.composed.applied() if self.composed else nullcontext():
-                output = self.model(batch["lr"].contiguous(memory_format=torch.channels_last)).float()
-            begun = self.done >= recipe.objective.gan_from
-            discriminator = self.discriminator.frozen() if self.discriminator and begun else None
-            terms = self.objective.terms(output, target, batch, discriminator=discriminator, averaged=averaged)
+        output, terms = self._terms(batch, target)
         total = torch.stack(list(terms.values())).sum()
         self.check_finite({f"the objective's term {name}": term for name, term in terms.items()} | {"the sum": total})
         self.optimizer.zero_grad(set_to_none=True)
@@ -127,6 +122,16 @@ class Learner(Loop[Batch]):
         chosen = self.targets.chosen(batch, seed_of(self.recipe.seed, self.done, 0, 4), self.share.first)
         target = gts[torch.arange(len(gts)), chosen.to(gts.device)].float() / 255
         return target, float((chosen == 0).float().mean())
+
+    def _terms(self, batch: Batch, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The model's output, (B, 3, H, W), and the weighted terms of the objective."""
+        averaged = self._averaged_output(batch["lr"])
+        with self.autocast():
+            with self.composed.applied() if self.composed else nullcontext():
+                output = self.model(batch["lr"].contiguous(memory_format=torch.channels_last)).float()
+            begun = self.done >= self.recipe.objective.gan_from
+            discriminator = self.discriminator.frozen() if self.discriminator and begun else None
+            return output, self.objective.terms(output, target, batch, discriminator=discriminator, averaged=averaged)
 
     def _averaged_output(self, lr: Tensor) -> Tensor | None:
         if not self.recipe.objective.ldl:

@@ -17,10 +17,11 @@ from iqsr.training.engine.identity import Difference
 from iqsr.training.engine.loop import Progress, silent, stopped_after
 from iqsr.training.engine.prefetch import prefetched
 from iqsr.training.engine.processes import decode_together, gathered, join, together
-from iqsr.training.sr.data import Batch, Batches, DamagedSetError, Sets
+from iqsr.training.sr.data import Batch, Batches
 from iqsr.training.sr.learner import Learner
 from iqsr.training.sr.networks import keep
 from iqsr.training.sr.recipe import TrainRecipe
+from iqsr.training.sr.sets import DamagedSetError, Sets
 from iqsr.training.sr.share import share_of
 from iqsr.training.sr.validation import Guard, Validation, ValidationResult, summary
 

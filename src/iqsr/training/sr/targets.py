@@ -18,8 +18,9 @@ from iqsr.metrics.dense import blankness
 from iqsr.metrics.metric import Metric
 from iqsr.sampling import choose, sampler
 from iqsr.scoring import content_hash, metric_fingerprint, score_files, writable_default_cache
-from iqsr.training.sr.data import Batch, Sets, load_set
+from iqsr.training.sr.data import Batch
 from iqsr.training.sr.recipe import TrainRecipe
+from iqsr.training.sr.sets import Sets, load_set
 from iqsr.training.sr.share import Share
 
 
