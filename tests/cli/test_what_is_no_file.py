@@ -1,8 +1,11 @@
 """A pipe, a device or a folder in the place of any file that a command made: it ends, without a traceback."""
 
 import os
+import resource
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,8 +19,9 @@ from support.hanging import HANGS, no_hanging
 from support.study_samples import small_study
 from support.tiny_runs import quick
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="links and pipes of Unix")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 MADE = Path("made")
+_MOST_BYTES = 4 << 30
 CHEAP = ("-m", "laplacian", "--no-cache")
 
 
@@ -31,10 +35,22 @@ def _device(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
+@contextmanager
+def _little_memory() -> Generator[None]:
+    """MemoryError where a device is read to its end, which never comes."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + _MOST_BYTES, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def _fault(iqsr: Run, command: tuple[str, ...]) -> str | None:
     """What a command that ends with a code of its own does not do."""
     try:
-        with no_hanging():
+        with no_hanging(), _little_memory():
             ended = iqsr(*command)
     except Exception as error:  # noqa: BLE001 - anything that would be a traceback
         return f"{type(error).__name__}: {error}"

@@ -12,7 +12,7 @@ from iqsr.datasets.names import match, pictures_in
 from iqsr.errors import IqsrError, UnknownNameError, UsageError
 from iqsr.evaluation.problems import Problems
 from iqsr.images.find import in_home
-from iqsr.io.places import is_file_name
+from iqsr.io.places import check_is_file, is_file_name
 from iqsr.scoring import content_hash
 
 if TYPE_CHECKING:
@@ -164,6 +164,7 @@ def _trained_on(run: Path) -> tuple[str, ...]:
     from iqsr.training.sr.recipe import TrainRecipe
 
     try:
+        check_is_file(run / RECIPE_FILE)
         return tuple(sorted(read_recipe(run / RECIPE_FILE, TrainRecipe).trained_on))
-    except IqsrError:
+    except (IqsrError, OSError):
         return ()

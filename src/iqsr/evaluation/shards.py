@@ -70,7 +70,9 @@ def merge_evaluation(parts: Sequence[Part], out: Path, setting: Setting) -> Eval
     from iqsr.evaluation.recipe import read_evaluation_recipe
     from iqsr.evaluation.result import check_same_evaluation
 
-    recipe = read_evaluation_recipe(parts[0].folder / FOLDER / RECIPE_FILE)
+    file = parts[0].folder / FOLDER / RECIPE_FILE
+    check_is_file(file)
+    recipe = read_evaluation_recipe(file)
     check_same_evaluation(recipe, out)
     with locked(out, "iqsr merge-shards"):
         for part in parts:
