@@ -21,6 +21,10 @@ class WriteError(IqsrError):
     """A file that cannot be written: the disk is full, read-only or broken, or a folder has that name."""
 
 
+class StoreError(IqsrError):
+    """A store, such as a bucket, that cannot be asked or that refuses the user: all work with it would fail alike."""
+
+
 class WeightsError(IqsrError):
     """A weight file that is missing, damaged, or not the published one."""
 

@@ -10,10 +10,11 @@ import typer
 from iqsr.cli.interrupt import interruptible
 from iqsr.cli.options import Overwrite, output_option
 from iqsr.cli.outputs import check_outputs, list_written
-from iqsr.cli.parsing import output_path
+from iqsr.cli.parsing import input_place, output_place
 from iqsr.cli.progress import printable
 from iqsr.errors import UsageError
 from iqsr.io.shard_parts import Part, failed_units, read_parts
+from iqsr.io.urls import url_of
 
 HELP = """Join the shards that --shard made to what the command makes without it.
 
@@ -32,12 +33,12 @@ What failed in a shard is told again; the exit code is 1 then.
 
 
 def command(
-    paths: Annotated[list[Path], typer.Argument(metavar="PARTS...", help="Folders of shards.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PARTS...", help="Folders of shards.", parser=input_place)],
     output: Annotated[str, output_option("File or folder: what the command writes without shards.", metavar="OUT")],
     overwrite: Overwrite = False,
 ) -> None:
     """Join shards (see HELP)."""
-    out = output_path(output)
+    out = output_place(output)
     parts = read_parts(paths)
     merges = {
         "score": _scores,
@@ -49,6 +50,8 @@ def command(
     merge = merges.get(parts[0].manifest.command)
     if merge is None:
         raise UsageError(f"'{parts[0].folder}' is of '{parts[0].manifest.command}', which has no shards")
+    if merge not in (_scores, _pictures) and any(map(url_of, [out, *(part.folder for part in parts)])):
+        raise UsageError(f"shards of {parts[0].manifest.command} are joined on a disk: copy them there first")
     with interruptible("the same command goes on from here"):
         failed = merge(parts, out, overwrite)
     if failed:

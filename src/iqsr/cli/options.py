@@ -6,16 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from iqsr.cli.parsing import output_path
+from iqsr.cli.parsing import output_path, output_place
 from iqsr.io.shards import Shard, shard_of
 
 COMPUTING, FILES, PRINTING = "How it is computed", "Files", "Output of the command"
 """Panels of the help, in which options of a kind stand together."""
 
 
-def output_option(help: str, *, metavar: str) -> Any:
-    """`--output`. metavar: FILE, DIR, or OUT where it may be either."""
-    parser = None if metavar == "OUT" else output_path  # of OUT, the slash at its end counts
+def output_option(help: str, *, metavar: str, urls: bool = False) -> Any:
+    """`--output`. metavar: FILE, DIR, or OUT where it may be either. urls: whether it may be a URL."""
+    chosen = output_place if urls else output_path
+    parser = None if metavar == "OUT" else chosen  # of OUT, the slash at its end counts
     return typer.Option("--output", "-o", parser=parser, metavar=metavar, help=help, rich_help_panel=FILES)
 
 

@@ -9,6 +9,8 @@ import typer
 from iqsr.cli.progress import printable
 from iqsr.errors import UsageError
 from iqsr.io.shards import ShardPart
+from iqsr.io.stores import BUCKETS
+from iqsr.io.urls import scheme_of, url_of
 
 
 def check_outputs(files: Iterable[Path], *, overwrite: bool) -> None:
@@ -19,11 +21,12 @@ def check_outputs(files: Iterable[Path], *, overwrite: bool) -> None:
         PictureError: If one is a folder, or its folder cannot be written to.
     """
     from iqsr.io.atomic import check_output_path
+    from iqsr.io.remote import is_there
 
     files = list(files)
     for file in files:
         check_output_path(file)
-    existing = [file for file in files if file.exists()]
+    existing = [file for file in files if is_there(file)]
     if existing and not overwrite:
         others = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
         raise UsageError(f"'{existing[0]}'{others}: use --overwrite, or name another")
@@ -36,9 +39,11 @@ def list_written(files: Iterable[Path]) -> None:
 
 
 def shard_output(output: Path | None) -> Path:
-    """The output that all shards together make. UsageError where none is named."""
+    """The output that all shards together make. UsageError where none is named, or nothing but a bucket."""
     if output is None:
         raise UsageError("--shard writes to OUT.shards: say with -o where the results go")
+    if scheme_of(url_of(output) or "") in BUCKETS and url_of(output.parent) is None:
+        raise UsageError(f"--shard writes to OUT.shards, beside OUT: name a folder in '{url_of(output)}'")
     return output
 
 

@@ -7,19 +7,26 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from iqsr.errors import UsageError
+from iqsr.io.stores import STORES
+from iqsr.io.urls import is_url, scheme_of
 
 _NEW_COMMANDS = {
     "iqsr prepare": ("iqsr check-sets DIR", ("--check", "--deep", "--headers")),
     "iqsr agree": ("iqsr agree-labels DIR", ("--hggt",)),
 }
 """By command, the command that does now what these options of it did."""
+_WITH_URLS = {"iqsr upscale", "iqsr score", "iqsr run-shards", "iqsr merge-shards"}
+"""Commands that read and write files in stores."""
 
 
 class Command(TyperCommand):
     """A command that takes each option once, unless the option says that it takes several values."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Raise UsageError for an option given twice, and for one that is a command of its own now."""
+        """Raise UsageError for an option given twice, one that is a command of its own now, and a URL of no use."""
+        if ctx.command_path not in _WITH_URLS:
+            for text in args:
+                _refuse_url(text.partition("=")[2] if text.startswith("--") else text, ctx.command_path)
         try:
             _, _, given = self.make_parser(ctx).parse_args(list(args))
         except typer.TyperException as error:
@@ -39,15 +46,35 @@ def _explain_new_command(command: str, option: str | None) -> None:
         raise UsageError(f"`{command} {option}` is a command of its own: {successor}")
 
 
+def _refuse_url(text: str, command: str) -> None:
+    """UsageError for the URL of a store, where a command works on files of this machine alone."""
+    if is_url(text) and scheme_of(text) in STORES:
+        raise UsageError(f"`{command}` takes no URLs: copy '{text}' to a disk first")
+
+
 def output_path(text: str | Path) -> Path:
     """The path that an option names, as a parser for typer. `~/` that the shell left alone is the home folder.
 
-    Raises UsageError for `-`, which elsewhere is standard output.
+    Raises UsageError for `-`, which elsewhere is standard output, and for a URL.
     """
+    if is_url(text):
+        raise UsageError(f"cannot write to '{text}': name a file or folder of this machine")
+    return output_place(text)
+
+
+def output_place(text: str | Path) -> Path:
+    """`output_path`, or the place of a URL."""
     from iqsr.images.find import in_home
 
     if str(text) == "-":
         raise UsageError("cannot write to standard output ('-'): name a file or folder")
+    return in_home(str(text))
+
+
+def input_place(text: str | Path) -> Path:
+    """The path that an option names, or the place of a URL, as a parser for typer."""
+    from iqsr.images.find import in_home
+
     return in_home(str(text))
 
 

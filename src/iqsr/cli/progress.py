@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from iqsr.io.urls import shown
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -21,12 +23,16 @@ _SUMMARY = {"done": "upscaled", "skipped": "skipped", "failed": "failed"}
 
 
 def printable(text: str) -> str:
-    """The text as one line that no file's name can break: control characters and lone bytes are escaped."""
+    """The text as one line that no file's name can break: control characters and lone bytes are escaped.
+
+    Places of URLs become the URLs.
+    """
 
     def escaped(character: str) -> str:
         is_control = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
         return character.encode("unicode_escape").decode() if is_control else character
 
+    text = shown(text)
     return text if text.isprintable() else "".join(map(escaped, text))
 
 
@@ -101,10 +107,10 @@ class JsonLines(Reporter):
     def finished(self, result: JobResult) -> None:
         """Print what is known of the job."""
         facts = {
-            "source": str(result.job.source),
-            "output": str(result.job.out),
+            "source": shown(str(result.job.source)),
+            "output": shown(str(result.job.out)),
             "state": result.state,
-            "error": result.error,
+            "error": None if result.error is None else shown(result.error),
             "size_in": result.size_in,
             "size": result.size,
             "seconds": None if result.seconds is None else round(result.seconds, 3),

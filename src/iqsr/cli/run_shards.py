@@ -10,8 +10,8 @@ import typer
 
 from iqsr.cli import merge_shards
 from iqsr.cli.interrupt import interruptible
-from iqsr.cli.outputs import check_outputs
-from iqsr.cli.parsing import output_path
+from iqsr.cli.outputs import check_outputs, shard_output
+from iqsr.cli.parsing import output_path, output_place
 from iqsr.cli.progress import printable
 from iqsr.cli.shard_engines import Ended, Engine, LocalEngine, RayEngine
 from iqsr.errors import IqsrError, UnknownNameError, UsageError
@@ -75,11 +75,12 @@ def _output(arguments: list[str]) -> Path:
         raise UnknownNameError("command with shards", arguments[0], list(COMMANDS))
     if any(one.split("=")[0] == "--shard" for one in arguments):
         raise UsageError("run-shards gives --shard itself: leave it out")
+    path = output_place if arguments[0] in ("upscale", "score") else output_path
     for one, following in zip(arguments, [*arguments[1:], None], strict=True):
         if one in ("-o", "--output") and following is not None:
-            return output_path(following)
+            return shard_output(path(following))
         if one.startswith("--output="):
-            return output_path(one.removeprefix("--output="))
+            return shard_output(path(one.removeprefix("--output=")))
     raise UsageError(f"say with -o where the results of {arguments[0]} go")
 
 

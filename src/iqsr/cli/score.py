@@ -23,7 +23,7 @@ from iqsr.cli.options import (
     output_option,
 )
 from iqsr.cli.outputs import check_outputs, list_shard, shard_output
-from iqsr.cli.parsing import metric_names, output_path, score_cache
+from iqsr.cli.parsing import input_place, metric_names, output_path, score_cache
 from iqsr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 HELP = """Score pictures with image-quality metrics.
 
-Pictures are files, patterns, folders with all below them. Each is decoded once
+Pictures are files, patterns, folders with all below them, or URLs of those
+(s3://bucket/folder/, with a package such as s3fs). Each is decoded once
 whatever the number of metrics, and scores are remembered by the picture's
 content: a run that was stopped goes on, a second one takes no time.
 A score that cannot be had is reported and the rest goes on; the exit code is
@@ -61,12 +62,13 @@ def command(
         typer.Option(
             "-r",
             "--reference",
+            parser=input_place,
             metavar="DIR|FILE",
             help="Originals, for metrics that compare: a folder, matched by the files' names, or one file for all.",
         ),
     ] = None,
     output: Annotated[
-        Path | None, output_option("File to write, a table: .csv, .parquet or .json.", metavar="FILE")
+        Path | None, output_option("File to write, a table: .csv, .parquet or .json.", metavar="FILE", urls=True)
     ] = None,
     map_folder: Annotated[
         Path | None,

@@ -12,7 +12,7 @@ import typer
 from iqsr.cli import options as shared
 from iqsr.cli.interrupt import interruptible
 from iqsr.cli.outputs import list_shard, shard_output
-from iqsr.cli.parsing import output_path
+from iqsr.cli.parsing import output_path, output_place
 from iqsr.cli.progress import Bars, DryRunLines, JsonLines, Lines, Reporter
 from iqsr.errors import UnknownNameError, UsageError
 from iqsr.models.registry import FAST_MODEL, model_names
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from iqsr.upscaling.jobs import Job, JobResult, UpscaleOptions
     from iqsr.upscaling.upscaler import Upscaler
 
-HELP = """Enlarge pictures: files, patterns, folders with all below them.
+HELP = """Enlarge pictures: files, patterns, folders with all below them, or URLs
+of those (s3://bucket/folder/, with a package such as s3fs).
 
 8 and 16 bit, gray, transparency, colour profile and EXIF are kept.
 A result appears whole or not at all. A picture that cannot be read is reported
@@ -181,7 +182,7 @@ def command(
         raise UsageError("--dry-run and --shard exclude each other")
     else:
         how = {"precision": precision, "backend": backend, "tile": tile}
-        whole = shard_output(output_path(out) if out else None)
+        whole = shard_output(output_place(out) if out else None)
         with shard_jobs(inputs, whole, options, shard, model=chosen, how=how, on_unread=unread.append) as work:
             failed = _upscale(work.jobs, upscaler, unread, as_json=as_json, on_result=work.finished)
         list_shard(work.part)

@@ -1,5 +1,6 @@
 """Find the picture files that a user named: by files, folders with their subfolders, glob patterns."""
 
+import errno
 import glob
 import logging
 import os
@@ -9,6 +10,8 @@ from unicodedata import normalize
 
 from iqsr.errors import UsageError
 from iqsr.images.formats import OTHER_PICTURES, PICTURE_SUFFIXES
+from iqsr.io import remote
+from iqsr.io.urls import is_url, place_of, url_of
 
 _SYSTEM = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "system volume information", "dropped+found"})
 
@@ -24,16 +27,17 @@ def find_pictures(
     """Find every picture file that the inputs name, each once.
 
     Args:
-        inputs: Files, folders (searched with their subfolders, also through links), glob patterns.
+        inputs: Files, folders (searched with their subfolders, also through links), glob patterns; URLs of those.
         exclude: A folder of results, or several: the files in it are not taken unless an input names the folder itself.
         on_unread: Called with the error for each folder that cannot be searched; a warning names the folder, too.
 
     Returns:
         The path of each file, and its path relative to the input: below the folder, or below the part of a pattern
-        without wildcards.
+        without wildcards. The path of a URL is its place, see `iqsr.io.urls`.
 
     Raises:
         UsageError: An input does not exist or is empty, or there is no picture at all.
+        StoreError: A store cannot be asked.
     """
     found: dict[Path, Path] = {}
     texts = [str(text) for text in inputs]
@@ -43,7 +47,11 @@ def find_pictures(
     search = _Search(folders, on_unread)
     for text in texts:
         path = in_home(text)
-        if not exists(path):
+        if url_of(path) is not None:
+            pairs = list(search.in_store(path))
+            if not pairs and remote.kind_of(path) is None:
+                raise UsageError(f"no such picture, folder or pattern: '{text}'")
+        elif not exists(path):
             pairs = list(search.matches(path))
             if not pairs:
                 search.warn_of_skipped()
@@ -70,11 +78,19 @@ def is_hidden(name: str) -> bool:
 
 
 def exists(path: Path) -> bool:
-    """`Path.exists`, but False where that raises: for names that are too long, folders that are locked."""
+    """Whether there is a file or folder, on a disk or in a store.
+
+    False where `Path.exists` raises: for names that are too long, folders that are locked.
+    """
     try:
-        return path.exists()
+        return remote.is_there(path)
     except OSError:
         return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder, on a disk or in a store."""
+    return path.is_dir() if url_of(path) is None else remote.kind_of(path) == "folder"
 
 
 def as_stored(path: Path) -> Path:
@@ -88,7 +104,12 @@ def as_stored(path: Path) -> Path:
 
 
 def in_home(text: str) -> Path:
-    """The path that `text` names, with `~/` expanded: the shell leaves it as it is in `--output=~/large`."""
+    """The path that `text` names, with `~/` expanded: the shell leaves it as it is in `--output=~/large`.
+
+    The path of a URL is its place. UsageError for a URL that cannot be used.
+    """
+    if is_url(text):
+        return place_of(text)
     path = Path(text)
     at_home = text == "~" or text.startswith("~/")
     if not at_home or exists(path):
@@ -126,6 +147,26 @@ class _Search:
                 continue
             if not parts[-1].endswith("*") or self._is_picture(path):
                 yield path, Path(match)
+
+    def in_store(self, place: Path) -> Iterator[tuple[Path, Path]]:
+        """Yield what the place of a URL names: a picture, those below a folder, those that match a pattern."""
+        kind = remote.kind_of(place)
+        if kind == "file":
+            yield place, Path(place.name)
+            return
+        if kind == "folder":
+            top, found = place, remote.files_below(place, self._without_place)
+        else:
+            top, found = remote.matches(place, self._without_place)
+        for path in found:
+            relative = path.relative_to(top)
+            hidden = any(is_hidden(name) and name not in place.parts for name in relative.parts)
+            if (
+                not hidden
+                and self._is_wanted(path.parent, top, deep=False)
+                and (self._is_picture(path) or not (kind == "folder" or place.name.endswith("*")))
+            ):
+                yield path, relative
 
     def pictures_below(self, top: Path) -> Iterator[Path]:
         """Yield the pictures of a tree in order of their names, without hidden files and the output folder."""
@@ -165,6 +206,10 @@ class _Search:
             return False
         above, below = top.resolve(), folder.resolve()
         return any(below.is_relative_to(output) and not above.is_relative_to(output) for output in self._outputs)
+
+    def _without_place(self, url: str) -> None:
+        if Path(url).suffix.lower() in PICTURE_SUFFIXES:
+            self._unread(OSError(errno.EINVAL, "no file can have that name: copy it to another one", url))
 
     def _unread(self, error: OSError) -> None:
         logger.warning("left out '%s': %s", error.filename, error.strerror)

@@ -7,6 +7,7 @@ from typing import BinaryIO, NamedTuple
 
 from iqsr.errors import PictureError
 from iqsr.images.containers import find_png_chunk
+from iqsr.io.remote import fetch
 
 
 class FileFormat(NamedTuple):
@@ -113,6 +114,7 @@ def detect_format(path: Path) -> str:
     Raises:
         PictureError: The file has another format, which the message names, or cannot be read.
     """
+    fetch(path)
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from iqsr.errors import IqsrError, PictureError, WriteError
 from iqsr.io.locks import lock_open_file
 from iqsr.io.places import open_own
+from iqsr.io.remote import send
+from iqsr.io.stores import check_writable
+from iqsr.io.urls import url_of
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -105,8 +108,12 @@ def append(out: Path, data: bytes) -> None:
 def check_output_path(out: Path) -> None:
     """Check, before the work, whether a file can be written at `out`. Its folder need not exist yet.
 
-    PictureError if the folder cannot be written to or `out` is a folder.
+    PictureError if the folder cannot be written to or `out` is a folder; UsageError if it is in a bucket that does not
+    exist.
     """
+    if url_of(out) is not None:
+        check_writable(out)
+        return
     if out.is_dir():
         raise PictureError(f"cannot write '{out}': it is a folder")
     folder = next(path for path in (*out.parents, Path()) if path.exists())
@@ -197,8 +204,12 @@ def _part(out: Path, error: type[IqsrError]) -> Generator[Path]:
             yield part
         with write_errors(out, error):
             os.fsync(descriptor)  # a network file system or a quota may say "no space" only now
-            part.replace(out)
-            _sync_folder(out.parent)
+            if url_of(out) is None:
+                part.replace(out)
+                _sync_folder(out.parent)
+            else:
+                send(part, out)
+                part.unlink()
     except BaseException:
         with suppress(OSError):
             part.unlink()

@@ -1,4 +1,4 @@
-"""Resumable, verified downloads over HTTP(S). The only code of iqsr that opens a connection."""
+"""Resumable, verified downloads over HTTP(S). Besides `remote`, the only code of iqsr that opens a connection."""
 
 import hashlib
 from http.client import HTTPException, HTTPResponse

@@ -13,7 +13,9 @@ from iqsr._version import __version__
 from iqsr.errors import UsageError
 from iqsr.io.atomic import atomic_path, write_errors
 from iqsr.io.hashes import content_hash
+from iqsr.io.remote import copied_inside, held, is_same_object, is_there, matches
 from iqsr.io.shards import MANIFEST, Manifest, Shard, Unit, listing_hash, read_manifest
+from iqsr.io.urls import url_of
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,10 @@ def failed_units(parts: Sequence[Part]) -> list[str]:
 
 
 def _folders(path: Path) -> list[Path]:
-    if (path / MANIFEST).is_file():
+    if is_there(path / MANIFEST):
         return [path]
-    below = sorted(file.parent for file in path.glob(f"*/{MANIFEST}"))
+    found = path.glob(f"*/{MANIFEST}") if url_of(path) is None else matches(path / "*" / MANIFEST)[1]
+    below = sorted(file.parent for file in found)
     if not below:
         raise UsageError(f"'{path}' has no shard that began: name the folders of the shards, OUT.shards/*")
     return below
@@ -127,16 +130,28 @@ def _check_units(parts: Sequence[Part]) -> None:
         )
 
 
+def is_same(one: Path, other: Path) -> bool:
+    """Whether two files have the same content."""
+    if url_of(one) is None and url_of(other) is None:
+        return one.samefile(other) or content_hash(one) == content_hash(other)
+    return is_same_object(one, other) or content_hash(one) == content_hash(other)
+
+
 def join_file(source: Path, target: Path, *, overwrite: bool = False) -> None:
-    """Give a file a second place: a hard link, or a copy where the disk has none or it is another disk.
+    """Give a file a second place: a hard link, or a copy where the disk has none or it is another disk or a store.
 
     A file with the same content that is there stays. UsageError for one with other content, unless `overwrite` is set.
     """
-    if target.exists():
-        if target.samefile(source) or content_hash(target) == content_hash(source):
+    if is_there(target):
+        if is_same(target, source):
             return
         if not overwrite:
             raise UsageError(f"'{target}' exists: use --overwrite, or name another")
+    if url_of(source) or url_of(target):
+        if not copied_inside(source, target):
+            with held(source), atomic_path(target) as part:
+                shutil.copyfile(source, part)
+        return
     with write_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists():

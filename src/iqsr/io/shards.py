@@ -5,6 +5,7 @@
 
 A unit (a picture, a pair, an item of a set) is in the shard that the SHA-256 of its file decides: a file that is
 renamed or moved stays in its shard, and equal files are together. The shards of a machine read each file once for that.
+Of a file in a store, what the store says of its content (size and ETag) decides: each shard copies its own files only.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from iqsr.io.hashes import content_hash
 from iqsr.io.known_files import File, KnownFiles
 from iqsr.io.locks import locked
 from iqsr.io.places import read_whole
+from iqsr.io.remote import is_there, mark_of, refresh, remove, send_at_times
+from iqsr.io.urls import shown
 
 MANIFEST = "shard.json"
 JOURNAL = "done.jsonl"
@@ -86,7 +89,7 @@ class Unit:
     """In the order of the command without shards, from 0."""
     name: str
     sha256: str
-    """Of its file; of its name where the file cannot be read or there is none."""
+    """Of its file, or of its size and ETag in a store; of its name where it cannot be read or there is none."""
 
 
 def units_of(named: Iterable[tuple[str, Path | None]]) -> list[Unit]:
@@ -100,15 +103,17 @@ def units_of(named: Iterable[tuple[str, Path | None]]) -> list[Unit]:
 
 
 def _hashes(files: Sequence[Path]) -> dict[Path | None, str]:
-    """The `content_hash` of each file that can be read, remembered for the other shards.
+    """What decides the shard of each file: the `content_hash` of those here that can be read, remembered for the
+    other shards, or what a store says of the content.
 
     Shards that begin at the same time take the files in orders of their own, so that they share the work.
     """
-    found: dict[Path | None, str] = {}
-    starts = list(range(0, len(files), _AT_ONCE))
+    found: dict[Path | None, str] = {file: mark for file in files if (mark := mark_of(file))}
+    here = [file for file in files if file not in found]
+    starts = list(range(0, len(here), _AT_ONCE))
     random.shuffle(starts)
     with closing(KnownFiles("hashes.sqlite", "sha256", "files are read anew")) as known:
-        for part in (files[start : start + _AT_ONCE] for start in starts):
+        for part in (here[start : start + _AT_ONCE] for start in starts):
             new: dict[File, tuple[str]] = {}
             for path, (file, facts) in zip(part, known.of(part), strict=True):
                 if file and facts:
@@ -174,6 +179,7 @@ class Manifest:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a shard's folder. IqsrError where it cannot be read."""
     file = folder / MANIFEST
+    refresh(file)
     try:
         facts = json.loads(read_whole(file))
         done = [Unit(**unit) for unit in facts.pop("done")]
@@ -206,13 +212,14 @@ class ShardPart:
         self.units = [unit for unit in everything if self.shard.holds(unit.sha256)]
         self.total = len(everything)
         if self._forget:
-            (self.folder / JOURNAL).unlink(missing_ok=True)
+            remove(self.folder / JOURNAL)
         self._write(finished=False, units=self.total, listing=listing_hash(everything))
         return self.units
 
     def finish(self, failed: Mapping[int, str]) -> None:
         """Write the manifest of the finished shard. failed: the reason of each unit that failed, by its place."""
-        self.failed = dict(failed)
+        failed = {place: shown(reason) for place, reason in failed.items()}
+        self.failed = failed
         self._write(
             finished=True,
             done=[unit for unit in self.units if unit.place not in failed],
@@ -222,6 +229,7 @@ class ShardPart:
     def note_done(self, unit: Unit) -> None:
         """Note at once that a unit is done, for a run that is killed."""
         append(self.folder / JOURNAL, (json.dumps([unit.name, unit.sha256]) + "\n").encode())
+        send_at_times(self.folder / JOURNAL)
 
     def noted(self) -> set[tuple[str, str]]:
         """Name and hash of the units that are noted as done."""
@@ -271,8 +279,13 @@ def shard_part(
     manifest = Manifest(command, __version__, digest, plain, shard.number, shard.count, finished=False)
     with locked(folder, f"iqsr {command} --shard {shard}"):
         remove_stale_parts(folder)
-        if (folder / MANIFEST).exists() and not overwrite:
+        if is_there(folder / MANIFEST) and not overwrite:
             other = read_manifest(folder).other(manifest)
             if other:
                 raise UsageError(f"'{folder}' is of another {other}: remove it, or name another -o")
-        yield ShardPart(folder, shard, manifest, name, forget=overwrite)
+        refresh(folder / JOURNAL)
+        try:
+            yield ShardPart(folder, shard, manifest, name, forget=overwrite)
+        finally:
+            with suppress(IqsrError):  # without the last lines, some units are done again
+                send_at_times(folder / JOURNAL, seconds=0)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from iqsr.errors import IqsrError, PictureError, UsageError
+from iqsr.errors import IqsrError, PictureError, StoreError, UsageError
 from iqsr.images import open_picture
-from iqsr.images.find import OnUnread, find_pictures
+from iqsr.images.find import OnUnread, find_pictures, in_home
+from iqsr.io.remote import held
 from iqsr.metrics import Precision
 from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash
 from iqsr.scoring.metric_set import BATCH_PIXELS, MetricSet
@@ -46,7 +47,7 @@ def score_files(
     A picture that cannot be scored does not stop the others: its score is NaN, and the column `error` says why.
 
     Args:
-        paths: Files, folders, patterns.
+        paths: Files, folders, patterns, also as URLs (`s3://bucket/folder/`).
         metrics: Names, see `list_metrics`; srq by default.
         reference: The original's file, or the folder of originals, for metrics that compare. A warning names
             pictures whose original has another name.
@@ -68,7 +69,7 @@ def score_files(
     from iqsr.scoring.table import to_table
 
     metric_set = MetricSet(metrics, device=device, precision=precision, crop_border=crop_border)
-    references = references_for(metric_set, None if reference is None else Path(reference))
+    references = references_for(metric_set, None if reference is None else in_home(str(reference)))
     found = find_pictures(paths)
     scored = score_found(found, metric_set, references=references, cache=cache, on_progress=on_progress)
     return to_table(scored, metric_set.names)
@@ -210,10 +211,13 @@ class _Decoder:
 def _read(path: Path, hashes: set[str]) -> Tensor | IqsrError:
     """A whole picture, (1, 3, H, W) in [0, 1], or the error. hashes: the expected `content_hash`, if any."""
     try:
-        picture = open_picture(path)
-        (whole,) = picture.rows(picture.info.height)
-        if hashes - {content_hash(path)}:
-            raise PictureError(f"cannot score '{path}': it has changed since it was opened; run again")
+        with held(path):
+            picture = open_picture(path)
+            (whole,) = picture.rows(picture.info.height)
+            if hashes - {content_hash(path)}:
+                raise PictureError(f"cannot score '{path}': it has changed since it was opened; run again")
+    except StoreError:
+        raise
     except IqsrError as error:
         return error
     return whole

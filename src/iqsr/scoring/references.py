@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 from iqsr.datasets.names import beginnings
 from iqsr.errors import PictureError, UsageError
-from iqsr.images.find import OnUnread, exists, find_pictures
+from iqsr.images.find import OnUnread, exists, find_pictures, is_folder
 
 _ENLARGED = re.compile(r"[ _.-]?[xX][0-9]")
 """What follows the original's name in those of its enlargements: `0801x4`, `0801_x4_ours`. No other picture's name."""
@@ -41,7 +41,7 @@ class References:
         self.path = Path(path)
         if not exists(self.path):
             raise UsageError(f"no such reference picture or folder: '{path}'")
-        self._single = None if self.path.is_dir() else self.path
+        self._single = None if is_folder(self.path) else self.path
         self._by_stem: dict[str, list[Path]] = defaultdict(list)
         if self._single is None:
             for _, relative in find_pictures([self.path], on_unread=on_unread):

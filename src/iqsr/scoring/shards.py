@@ -8,6 +8,7 @@ from typing import Any
 
 from iqsr.errors import IqsrError
 from iqsr.io.places import check_is_file
+from iqsr.io.remote import fetch
 from iqsr.io.shard_parts import Part
 from iqsr.io.shards import Shard, ShardPart, shard_part
 from iqsr.scoring.files import score_found
@@ -81,6 +82,7 @@ def read_rows(part: Part, name: str) -> list[dict[str, Any]]:
     import pandas as pd
 
     file = part.folder / name
+    fetch(file)
     try:
         check_is_file(file)
         rows = records(pd.read_parquet(file))

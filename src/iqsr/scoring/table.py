@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from iqsr.errors import UsageError
 from iqsr.io.atomic import atomic_path, check_output_path
+from iqsr.io.urls import shown
 from iqsr.metrics import card
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ def table_of(rows: Sequence[Row], metrics: Sequence[str]) -> DataFrame:
 
 
 def _text(named: str) -> str:
-    r"""A file name as text: a byte that is not UTF-8 becomes `\xe9`."""
-    return named.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    r"""A file name as text, or its URL: a byte that is not UTF-8 becomes `\xe9`."""
+    return shown(named).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def check_table(out: Path) -> None:

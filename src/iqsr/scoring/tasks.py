@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iqsr.errors import IqsrError
+from iqsr.errors import IqsrError, StoreError
 from iqsr.images import open_as_srgb
+from iqsr.io.remote import fetch_all
 from iqsr.scoring.cache import CacheKey, ScoreCache, content_hash
 from iqsr.scoring.metric_set import MetricSet, batches
 from iqsr.scoring.references import OriginalLookup
@@ -63,6 +64,7 @@ def planned(
     wanted: the metrics that measure each of `found`; all of them by default.
     """
     for start in range(0, len(found), _CHUNK):
+        fetch_all(path for path, _ in found[start : start + _CHUNK])
         tasks: list[Task] = []
         for index, (path, relative) in enumerate(found[start : start + _CHUNK], start):
             names = [name for name in metric_set.names if wanted is None or name in wanted[index]]
@@ -92,6 +94,8 @@ def _task(
     task = Task(index, PictureScores(path), [])
     try:
         info = open_as_srgb(path).info
+    except StoreError:
+        raise
     except IqsrError as error:
         task.scored.add_error(error)
         return task
@@ -101,6 +105,8 @@ def _task(
         try:
             task.original = task.scored.reference = references.original_of(relative)
             other = open_as_srgb(task.original).info
+        except StoreError:
+            raise
         except IqsrError as error:
             task.scored.add_error(error)
             task.wanted = [name for name in task.wanted if not metric_set.cards[name].compares]
@@ -135,6 +141,8 @@ def _fill_from_cache(tasks: Sequence[Task], metric_set: MetricSet, cache: ScoreC
     for task in tasks:
         try:
             task.keys = {name: _key(task, name, metric_set) for name in task.wanted}
+        except StoreError:
+            raise
         except IqsrError as error:  # the file has vanished
             task.scored.add_error(error)
             task.wanted = []

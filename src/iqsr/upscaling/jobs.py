@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, Protocol
 
-from iqsr.errors import IqsrError
+from iqsr.errors import IqsrError, StoreError
 from iqsr.images import Picture, check_output, open_picture, output_formats
 from iqsr.images.find import exists
 from iqsr.upscaling.target_size import TargetSize
@@ -160,6 +160,7 @@ def upscale_batch(
 
     Raises:
         UsageError, WeightsError, ModelError: If the model cannot be loaded or made ready; this ends the batch.
+        StoreError: If the store refuses to take results.
     """
     _remove_stale_parts(jobs)
     ready = _made_once(upscaler)
@@ -202,6 +203,8 @@ def decide(job: Job, upscaler: Callable[[], JobUpscaler]) -> OpenJob | JobResult
     scale = upscaler().scale
     try:
         return open_job(job, scale)
+    except StoreError:
+        raise
     except (IqsrError, OSError) as error:
         return JobResult(job, "failed", error=_error_line(job, error))
 
@@ -230,6 +233,8 @@ def _upscaled(
 
     try:
         result = upscaler.upscale_job(opened, report)
+    except StoreError:
+        raise
     except (IqsrError, OSError) as error:
         return JobResult(job, "failed", error=_error_line(job, error))
     return JobResult(job, "done", size_in=result.size_in, size=result.size, how=result.how, seconds=result.seconds)

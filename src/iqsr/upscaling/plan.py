@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from iqsr.errors import PictureError, UsageError
-from iqsr.images.find import OnUnread, exists, find_pictures, in_home
+from iqsr.images.find import OnUnread, exists, find_pictures, in_home, is_folder
 from iqsr.images.formats import (
     MUST_END,
     OTHER_PICTURES,
@@ -25,6 +25,8 @@ from iqsr.images.formats import (
     suffix_for,
     with_article,
 )
+from iqsr.io.stores import check_writable
+from iqsr.io.urls import url_of
 from iqsr.upscaling.jobs import Job, UpscaleOptions
 
 FORMATS = ("auto", "png", "jpg", "webp", "tiff")
@@ -49,8 +51,8 @@ def plan(
     whose names contradict their content, and of a quality that lossless formats do not have.
 
     Args:
-        inputs: Files, folders (searched with their subfolders) and glob patterns. The tree below a folder, or below the
-            part of a pattern without wildcards, is mirrored in `out`.
+        inputs: Files, folders (searched with their subfolders), glob patterns, and URLs of those. The
+            tree below a folder, or below the part of a pattern without wildcards, is mirrored in `out`.
         out: A file for one input file, else a folder. None puts results beside their sources, with a suffix.
         options: What is asked for every picture. With a suffix, or without `out`, pictures that are by their names
             results of others are left out; with `existing="skip"`, so is `a.webp` beside `a.png` if that becomes WebP.
@@ -67,6 +69,8 @@ def plan(
     inputs, options = list(inputs), options or UpscaleOptions()
     _check_arguments(inputs, out, options)
     place = None if out is None else in_home(out)
+    if place is not None and url_of(place) is not None:
+        check_writable(place)
     results = [*exclude] if place is None else [place, *exclude]
     found = find_pictures(inputs, exclude=results, on_unread=on_unread)
     if place is not None and out is not None and _is_file_name(place, out, found, inputs):
@@ -100,13 +104,13 @@ def _check_arguments(inputs: list[str], out: str | None, options: UpscaleOptions
         raise UsageError("cannot write to standard output ('-'): name a file, or write './-' for a folder called '-'")
     if "" in (out, *inputs):
         raise UsageError("a name is empty: a variable of the shell that was not set?")
-    if out is None and (folders := [text for text in inputs if exists(path := in_home(text)) and path.is_dir()]):
+    if out is None and (folders := [text for text in inputs if exists(path := in_home(text)) and is_folder(path)]):
         raise UsageError(f"'{folders[0]}' is a folder: say with -o where the results go")
 
 
 def _is_file_name(place: Path, out: str, found: list[tuple[Path, Path]], inputs: list[str]) -> bool:
     """Whether the output `place`, which the user wrote as `out`, is to be a file."""
-    if out.endswith(os.sep) or (exists(place) and place.is_dir()):
+    if out.endswith(os.sep) or (exists(place) and is_folder(place)):
         return False
     suffix = place.suffix.lower()
     is_one_file = len(found) == 1 and len(inputs) == 1 and found[0][0] == in_home(inputs[0])
@@ -140,7 +144,12 @@ def _job(source: Path, relative: Path, place: Path | None, options: UpscaleOptio
 
 
 def _kind(source: Path) -> str | None:
-    """The kind of the content, None where it is not read. Warns where the name says something else."""
+    """The kind of the content, None where it is not read. Warns where the name says something else.
+
+    Of a file in a store, its name counts: a plan copies no files.
+    """
+    if url_of(source) is not None and source.suffix.lower() in PICTURE_SUFFIXES:
+        return None
     try:
         kind = detect_format(source)
     except PictureError:

@@ -13,7 +13,8 @@ from iqsr.errors import IqsrError, UsageError
 from iqsr.images.find import OnUnread, in_home
 from iqsr.io.hashes import content_hash
 from iqsr.io.places import check_leads_inside, place_below
-from iqsr.io.shard_parts import Part, join_file
+from iqsr.io.remote import is_there
+from iqsr.io.shard_parts import Part, is_same, join_file
 from iqsr.io.shards import Shard, ShardPart, Unit, parts_folder, shard_part
 from iqsr.upscaling.jobs import Job, JobResult, UpscaleOptions
 from iqsr.upscaling.plan import plan
@@ -112,10 +113,10 @@ def merge_pictures(parts: Sequence[Part], out: Path, *, overwrite: bool = False)
         for unit in part.manifest.done
     ]
     for source, target, part in files:
-        if not source.is_file():
+        if not is_there(source):
             raise IqsrError(f"'{source}' is gone: run shard {part.shard} again")
         check_leads_inside(source, part.folder)
-        if target.exists() and not overwrite and content_hash(target) != content_hash(source):
+        if is_there(target) and not overwrite and not is_same(target, source):
             raise UsageError(f"'{target}' exists: use --overwrite, or name another")
     for source, target, _ in files:
         join_file(source, target, overwrite=overwrite)

@@ -1,0 +1,299 @@
+"""Files in stores (S3, Google Cloud Storage and others that fsspec knows): listed, copied here, written there.
+
+All paths are places of URLs, see `iqsr.io.urls`. A file is copied to its place just before it is read. The copies
+together take a bounded room: those used longest ago are removed, and copied again if they are needed again. A result is
+sent when it is whole, and has its name in the store only then. How often a request is repeated is fsspec's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from math import inf
+from pathlib import Path
+from typing import Any, Literal
+
+from iqsr.errors import IqsrError, PictureError, StoreError, UsageError, WriteError
+from iqsr.io.stores import CONTENT, WHOLE, Entry, asking, check_bucket, entry_of, is_other, line_of, opened
+from iqsr.io.urls import place_of, scheme_of, url_of
+
+_ROOM_BYTES = 4 << 30
+_THREADS = 8
+_JOURNAL_SECONDS = 10.0
+_LISTING_SECONDS = 60.0
+_entries: dict[Path, Entry] = {}
+"""What the stores said last of each file."""
+_names: dict[Path, tuple[float, set[str]]] = {}
+"""By folder: when it was listed, and the names in it."""
+_copies: OrderedDict[Path, tuple[int, Entry]] = OrderedDict()
+"""The bytes of each copy, and what the store said of the file then; the one used last is last."""
+_held: Counter[Path] = Counter()
+_sent: dict[Path, float] = {}
+_lock = threading.Lock()
+
+
+def kind_of(place: Path) -> Literal["file", "folder"] | None:
+    """What is there. StoreError where the store cannot be asked, UsageError where there is no such bucket."""
+    fs, name = opened(place)
+    try:
+        with asking(f"cannot read '{place}'"):
+            info = fs.info(name)
+    except FileNotFoundError:
+        check_bucket(place)
+        return None
+    if info["type"] == "directory":
+        return "folder"
+    _entries[place] = entry_of(info)
+    return "file"
+
+
+def files_below(place: Path, on_left_out: Callable[[str], object] = lambda url: None) -> list[Path]:
+    """All files below a folder, in the order in which those of a disk are found. Errors as in `kind_of`.
+
+    on_left_out: called with the URL of each file whose name no file on a disk can have, such as `a//b`.
+    """
+    fs, name = opened(place)
+    with asking(f"cannot list '{place}'"):
+        return _noted(place, name, fs.find(name, detail=True), on_left_out)
+
+
+def matches(pattern: Path, on_left_out: Callable[[str], object] = lambda url: None) -> tuple[Path, list[Path]]:
+    """The folder where the wildcards of a pattern begin, and the files that match. As `files_below`."""
+    url = url_of(pattern) or ""
+    parts = url.split("/")
+    first = next((i for i, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
+    if first < 3:
+        raise UsageError(f"'{url}': name the bucket, without wildcards")
+    top = place_of("/".join(parts[:first]))
+    if first == len(parts):
+        return top, []
+    fs, name = opened(top)
+    with asking(f"cannot list '{top}'"):
+        found = fs.glob("/".join([name, *parts[first:]]), detail=True)
+        return top, _noted(top, name, found, on_left_out)
+
+
+def exists(place: Path) -> bool:
+    """Whether there is a file or folder. A folder is listed once a minute; errors as in `kind_of`."""
+    folder = place.parent
+    if url_of(folder) is None:  # the place of a bucket
+        return kind_of(place) is not None
+    listed, names = _names.get(folder, (-inf, set[str]()))
+    if time.monotonic() - listed > _LISTING_SECONDS:
+        fs, name = opened(folder)
+        try:
+            with asking(f"cannot list '{folder}'"):
+                names = {str(key).rstrip("/").rpartition("/")[2] for key in fs.ls(name, detail=False)}
+        except FileNotFoundError:
+            check_bucket(folder)
+            names = set[str]()
+        _names[folder] = time.monotonic(), names
+    return place.name in names
+
+
+def is_there(path: Path) -> bool:
+    """`exists` for the place of a URL, `Path.exists` for every other path."""
+    return path.exists() if url_of(path) is None else exists(path)
+
+
+def mark_of(place: Path) -> str | None:
+    """A hash (SHA-256) of what the store says of a file's content: its size and ETag.
+
+    None where it says nothing, and for paths that are no places of URLs.
+    """
+    entry = _entries.get(place)
+    if entry is None or not entry.mark:
+        return None
+    return hashlib.sha256(f"{entry.size} {entry.mark}".encode()).hexdigest()
+
+
+def is_same_object(one: Path, other: Path) -> bool:
+    """Whether stores say that two files have the same content. False where they do not say."""
+    if url_of(one) is None or url_of(other) is None or not kind_of(one) == kind_of(other) == "file":
+        return False
+    return _entries[one] == _entries[other] and _entries[one].mark.startswith(CONTENT)
+
+
+# Reading
+
+
+def fetch(place: Path) -> None:
+    """Copy a file of a store to its place unless the copy is there; other paths stay as they are.
+
+    PictureError where it cannot be had, or where it has changed since it was listed.
+    """
+    if url_of(place) is None:
+        return
+    with _lock:
+        _, copied = _copies.get(place, (0, None))
+        if copied is not None and not is_other(_entries.get(place, copied), copied) and place.exists():
+            _copies.move_to_end(place)
+            return
+    _download(place)
+    with _lock:
+        _copies[place] = place.stat().st_size, _entries[place]
+        _copies.move_to_end(place)
+        _make_room(place)
+
+
+@contextmanager
+def held(place: Path) -> Generator[None]:
+    """`fetch` a file, and keep the copy during the block."""
+    with _lock:
+        _held[place] += 1
+    try:
+        fetch(place)
+        yield
+    finally:
+        with _lock:
+            _held[place] -= 1
+
+
+def fetch_all(places: Iterable[Path]) -> None:
+    """`fetch` files, several at once, as many as half of the room holds. One that fails does so when it is read."""
+    wanted: list[Path] = []
+    size = 0
+    for place in places:
+        size += (entry.size or 0) if (entry := _entries.get(place)) else 0
+        if url_of(place) is not None and size <= _ROOM_BYTES // 2:
+            wanted.append(place)
+
+    def one(place: Path) -> None:
+        with suppress(IqsrError):
+            fetch(place)
+
+    if wanted:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(one, wanted))
+
+
+def refresh(place: Path) -> None:
+    """Copy a file to its place as it is now, and keep the copy; without one in the store, there is none here."""
+    if url_of(place) is None:
+        return
+    place.unlink(missing_ok=True)
+    if kind_of(place) == "file":
+        _download(place)
+
+
+# Writing
+
+
+def send(file: Path, place: Path) -> None:
+    """Write a file to a store, where it appears whole or not at all.
+
+    StoreError where the store refuses this to the user, WriteError for other failures.
+    """
+    fs, name = opened(place)
+    scheme = scheme_of(url_of(place) or "")
+    part = name if scheme in WHOLE else f"{fs._parent(name)}/.{place.name}.{os.getpid()}.iqsr-part"
+    try:
+        with asking(f"cannot write '{place}'", WriteError, denied=StoreError):
+            if part != name:
+                fs.makedirs(fs._parent(name), exist_ok=True)
+            fs.put_file(str(file), part)
+            if part != name:
+                fs.mv(part, name)
+    except FileNotFoundError as error:
+        raise StoreError(f"cannot write '{place}': {line_of(error)}") from None
+    _written(place)
+    if file != place:
+        place.unlink(missing_ok=True)
+
+
+def _written(place: Path) -> None:
+    """Forget what is known of a file that was replaced."""
+    with _lock:
+        _copies.pop(place, None)
+    _entries.pop(place, None)
+    _names.get(place.parent, (0.0, set[str]()))[1].add(place.name)
+
+
+def send_at_times(place: Path, *, seconds: float = _JOURNAL_SECONDS) -> None:
+    """Write a file that grows at its place to the store, unless that was done less than so many seconds ago."""
+    if url_of(place) is not None and time.monotonic() - _sent.get(place, -inf) >= seconds and place.exists():
+        send(place, place)
+        _sent[place] = time.monotonic()
+
+
+def remove(place: Path) -> None:
+    """Remove a file from this disk, or from the store and its copy here. No error where there is none."""
+    place.unlink(missing_ok=True)
+    if url_of(place) is not None:
+        _names.pop(place.parent, None)
+        fs, name = opened(place)
+        with suppress(FileNotFoundError), asking(f"cannot remove '{place}'", WriteError):
+            fs.rm_file(name)
+
+
+def copied_inside(source: Path, target: Path) -> bool:
+    """Copy a file inside of one store, which sends nothing over the net. False where the two are not in one store."""
+    urls = [url_of(source) or "", url_of(target) or ""]
+    if scheme_of(urls[0]) != scheme_of(urls[1]) or scheme_of(urls[0]) not in WHOLE:
+        return False
+    (fs, name), (_, other) = opened(source), opened(target)
+    try:
+        with asking(f"cannot write '{target}'", WriteError):
+            fs.cp_file(name, other)
+    except FileNotFoundError:
+        raise StoreError(f"cannot copy '{source}' to '{target}': one of the two is gone") from None
+    _written(target)
+    return True
+
+
+# How
+
+
+def _noted(top: Path, name: str, found: dict[str, Any], on_left_out: Callable[[str], object]) -> list[Path]:
+    """The places of what was listed below `top`, whose name in the store is `name`."""
+    url, noted = (url_of(top) or "").rstrip("/"), dict[Path, Entry]()
+    for key, info in found.items():
+        below = key.removeprefix(name).removeprefix("/")
+        if info["type"] != "directory" and below and not key.endswith("/"):
+            try:
+                noted[place_of(f"{url}/{below}")] = entry_of(info)
+            except UsageError:
+                on_left_out(f"{url}/{below}")
+    _entries.update(noted)
+    return sorted(noted, key=lambda place: _walked(place.relative_to(top).parts))
+
+
+def _walked(parts: tuple[str, ...]) -> list[tuple[bool, str]]:
+    """The order of `os.walk`: the files of a folder come before the folders in it."""
+    return [(i < len(parts) - 1, part) for i, part in enumerate(parts)]
+
+
+def _download(place: Path) -> None:
+    """Copy a file to its place. PictureError, also where the store says other things of it than when it was listed."""
+    fs, name = opened(place)
+    cannot = f"cannot read '{place}'"
+    part = place.with_name(f".{threading.get_ident()}.iqsr-part")
+    try:
+        with asking(cannot, PictureError):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            fs.get_file(name, str(part))
+            now = entry_of(fs.info(name))
+        if now.size not in (None, part.stat().st_size) or is_other(now, _entries.setdefault(place, now)):
+            raise PictureError(f"{cannot}: it has changed since it was listed; run again")
+        part.replace(place)
+    except FileNotFoundError:
+        raise PictureError(f"{cannot}: it is not there") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _make_room(kept: Path) -> None:
+    """Remove the copies used longest ago until the others fit."""
+    excess = sum(size for size, _ in _copies.values()) - _ROOM_BYTES
+    for place in list(_copies):
+        if excess <= 0:
+            return
+        if place != kept and not _held[place]:
+            excess -= _copies.pop(place)[0]
+            place.unlink(missing_ok=True)
