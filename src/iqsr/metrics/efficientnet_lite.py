@@ -1,7 +1,8 @@
-"""EfficientNet-Lite0 as a trunk of features (Tan & Le, ICML 2019, arXiv:1905.11946; the Lite variant is Google's of
-2020), its batch norms folded into the convolutions.
+"""EfficientNet-Lite0 and Lite2 as trunks of features (Tan & Le, ICML 2019, arXiv:1905.11946; the Lite variants are
+Google's of 2020), their batch norms folded into the convolutions.
 
-Names of layers and results are those of timm's `tf_efficientnet_lite0`, which would take seconds to import.
+Names of layers and results are those of timm's `tf_efficientnet_lite0` and `tf_efficientnet_lite2`, which would take
+seconds to import.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 # For each stage: number of blocks, kernel size, stride, expansion, channels.
-_STAGES = (
+_Stages = tuple[tuple[int, int, int, int, int], ...]
+_LITE0: _Stages = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -20,25 +22,34 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
+_LITE2: _Stages = (
+    (1, 3, 1, 1, 16),
+    (3, 3, 2, 6, 24),
+    (3, 5, 2, 6, 48),
+    (4, 3, 2, 6, 88),
+    (4, 5, 1, 6, 120),
+    (5, 5, 2, 6, 208),
+    (1, 3, 1, 6, 352),
+)
 _FEATURE_STAGES = (0, 1, 2, 4, 6)
-CHANNELS = tuple(_STAGES[number][4] for number in _FEATURE_STAGES)
-"""Channels of the five feature maps, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture's size."""
-WIDTHS = tuple(stage[4] for stage in _STAGES)
-"""Channels of all seven stages."""
+CHANNELS = tuple(_LITE0[number][4] for number in _FEATURE_STAGES)
+"""Channels of Lite0's five feature maps, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture's size."""
+WIDTHS, LITE2_WIDTHS = (tuple(stage[4] for stage in stages) for stages in (_LITE0, _LITE2))
+"""Channels of all seven stages, of Lite0 and of Lite2."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's mean and deviation of red, green and blue."""
 _EPSILON = 1e-3
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite(nn.Module):
     """Maps (N, 3, H, W), normalised by ImageNet's mean and deviation, to five feature maps, the finest first."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: _Stages) -> None:
         super().__init__()
         self.conv_stem = SameConv2d(3, 32, 3, 2)
         stages: list[nn.Module] = []
         inputs = 32
-        for count, kernel, stride, expansion, outputs in _STAGES:
+        for count, kernel, stride, expansion, outputs in plan:
             blocks: list[nn.Module] = []
             for number in range(count):
                 blocks.append(Block(inputs, outputs, kernel, stride if number == 0 else 1, expansion))
@@ -75,6 +86,20 @@ class EfficientNetLite0(nn.Module):
                 kernel, scale, shift, mean, variance, _ = (next(following) for _ in range(6))
                 fused = fuse_conv_bn_weights(kernel, None, mean, variance, _EPSILON, scale, shift)
                 layer.weight, layer.bias = fused
+
+
+class EfficientNetLite0(EfficientNetLite):
+    """The smallest of the family."""
+
+    def __init__(self) -> None:
+        super().__init__(_LITE0)
+
+
+class EfficientNetLite2(EfficientNetLite):
+    """Wider and deeper than Lite0."""
+
+    def __init__(self) -> None:
+        super().__init__(_LITE2)
 
 
 class Block(nn.Module):

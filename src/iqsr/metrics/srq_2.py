@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from iqsr.errors import UsageError
 from iqsr.metrics.card import MetricCard, Precision
 from iqsr.metrics.dense import blankness
-from iqsr.metrics.efficientnet_lite import MEAN, STD, WIDTHS, EfficientNetLite0
+from iqsr.metrics.efficientnet_lite import MEAN, STD, WIDTHS, EfficientNetLite, EfficientNetLite0
 from iqsr.metrics.pixels import gray
 from iqsr.metrics.srq import MINIMUM_SIZE, load_predictor
 from iqsr.picture_checks import check_batch
@@ -55,10 +55,9 @@ class Srq2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, 3, H, W) in [0, 1]. Returns (N,) in [0, 100], higher is better; differentiable. UsageError."""
-        _check(x)
+        check_size("srq-2", x)
         soundness = self.defects(cell_statistics(self.trunk, x).mean((2, 3)))
-        blank = F.relu(blankness(x).mean((1, 2, 3)) - _BLANK_FREE) / (1 - _BLANK_FREE)
-        return combined(soundness, self.sharpness(sharpness_of(x))) * (1 - blank) ** _BLANK_POWER
+        return combined(soundness, self.sharpness(sharpness_of(x))) * content_share(x)
 
     def quality_map(self, x: Tensor) -> Tensor:
         """x: (N, 3, H, W) in [0, 1]. Returns (N, 1, H/8, W/8) in [0, 100], higher is better. UsageError.
@@ -66,12 +65,12 @@ class Srq2(nn.Module):
         Each place is judged by the cells of 32x32 pixels around it, three by three.
         """
         check_batch("the quality map", x)
-        _check(x)
-        statistics = _around(cell_statistics(self.trunk, x))
+        check_size("srq-2", x)
+        statistics = around(cell_statistics(self.trunk, x))
         grid = statistics.shape[2:]
-        sharpness = _figures([_around(F.adaptive_avg_pool2d(part, (grid[0], grid[1]))) for part in _sharpness_parts(x)])
-        soundness = self.defects(_as_rows(statistics))
-        quality = combined(soundness, self.sharpness(_as_rows(sharpness))).view(len(x), 1, *grid)
+        sharpness = _figures([around(F.adaptive_avg_pool2d(part, (grid[0], grid[1]))) for part in _sharpness_parts(x)])
+        soundness = self.defects(as_rows(statistics))
+        quality = combined(soundness, self.sharpness(as_rows(sharpness))).view(len(x), 1, *grid)
         blank = blankness(x)
         return F.interpolate(quality, blank.shape[2:], mode="bilinear", align_corners=False) * (1 - blank)
 
@@ -85,9 +84,17 @@ def combined(soundness: Tensor, sharpness: Tensor) -> Tensor:
     return 100 * torch.exp(-(loss / _LOSS_SCALE).sqrt())
 
 
-def _check(x: Tensor) -> None:
+def content_share(x: Tensor) -> Tensor:
+    """(N,): 1 for a picture without blank areas, 0 for a blank one; by this a score is multiplied."""
+    blank = F.relu(blankness(x).mean((1, 2, 3)) - _BLANK_FREE) / (1 - _BLANK_FREE)
+    return (1 - blank) ** _BLANK_POWER
+
+
+def check_size(name: str, x: Tensor) -> None:
+    """UsageError where x is no batch of pictures of 64 px or more; `name` is the metric's."""
     if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < MINIMUM_SIZE:
-        raise UsageError(f"srq-2 expected (N, 3, H, W) of at least {MINIMUM_SIZE}x{MINIMUM_SIZE}, got {tuple(x.shape)}")
+        size = f"{MINIMUM_SIZE}x{MINIMUM_SIZE}"
+        raise UsageError(f"{name} expected (N, 3, H, W) of at least {size}, got {tuple(x.shape)}")
 
 
 class StandardisedSum(nn.Module):
@@ -104,8 +111,8 @@ class StandardisedSum(nn.Module):
         return (standard.clamp(-_STATISTICS_LIMIT, _STATISTICS_LIMIT) * self.weight).sum(1)
 
 
-def cell_statistics(trunk: EfficientNetLite0, x: Tensor) -> Tensor:
-    """(N, 1568, rows, columns): each channel's mean in each cell, of all stages; then the logarithms of the deviations.
+def cell_statistics(trunk: EfficientNetLite, x: Tensor) -> Tensor:
+    """(N, C, rows, columns): each channel's mean in each cell, of all stages; then the logarithms of the deviations.
 
     Stages at 1/32 have one value a cell; their deviation is that of the cells around, three by three. At most 31
     pixels on the right and below, beyond the last whole cell, have no part.
@@ -122,7 +129,7 @@ def cell_statistics(trunk: EfficientNetLite0, x: Tensor) -> Tensor:
                 average = local = F.avg_pool2d(feature, side)
                 square = F.avg_pool2d(feature.square(), side)
             else:
-                average, local, square = feature, _around(feature), _around(feature.square())
+                average, local, square = feature, around(feature), around(feature.square())
             means.append(average)
             deviations.append((square - local.square()).clamp_min(1e-8).sqrt())
         return torch.cat([*means, (torch.cat(deviations, 1) + 0.01).log()], 1)
@@ -172,12 +179,12 @@ def _shortfall(x: Tensor, enough: float, steepness: float) -> Tensor:
     return F.softplus(steepness * (enough - x)) / steepness
 
 
-def _around(x: Tensor) -> Tensor:
+def around(x: Tensor) -> Tensor:
     """The mean of the places around, three by three; at edges of those that exist."""
     return F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
 
 
-def _as_rows(x: Tensor) -> Tensor:
+def as_rows(x: Tensor) -> Tensor:
     """(N, C, h, w) -> (N * h * w, C)."""
     return x.permute(0, 2, 3, 1).flatten(0, 2)
 

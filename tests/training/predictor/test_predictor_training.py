@@ -17,7 +17,7 @@ from iqsr.errors import IqsrError, UsageError
 from iqsr.finite import NotFiniteError, first_not_finite
 from iqsr.io.locks import locked
 from iqsr.metrics.dense import DenseHead, Prediction, Predictor, quality_of
-from iqsr.metrics.efficientnet_lite import CHANNELS, EfficientNetLite0
+from iqsr.metrics.efficientnet_lite import CHANNELS, EfficientNetLite0, EfficientNetLite2
 from iqsr.metrics.srq import Srq, load_srq
 from iqsr.training.predictor import loop
 from iqsr.training.predictor.batches import Versions
@@ -48,26 +48,29 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("size", [(64, 64), (70, 65), (97, 131)])
-def test_the_trunk_is_timms_with_its_batch_norms_folded(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("number", "size"), [(0, (64, 64)), (0, (70, 65)), (0, (97, 131)), (2, (64, 64)), (2, (97, 131))]
+)
+def test_the_trunk_is_timms_with_its_batch_norms_folded(number: int, size: tuple[int, int]) -> None:
     import timm
 
     torch.manual_seed(0)
-    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    name = f"tf_efficientnet_lite{number}"
+    whole = timm.create_model(name, pretrained=False).eval()
     for module in whole.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
             assert module.running_var is not None
             module.running_mean.uniform_(-0.5, 0.5)
             module.running_var.uniform_(0.5, 2)
-    ours = EfficientNetLite0()
+    ours = EfficientNetLite0() if number == 0 else EfficientNetLite2()
     ours.load_unfolded(whole.state_dict().values())
-    features = timm.create_model("tf_efficientnet_lite0", features_only=True, pretrained=False).eval()
+    features = timm.create_model(name, features_only=True, pretrained=False).eval()
     features.load_state_dict({name: whole.state_dict()[name] for name in features.state_dict()})
     x = torch.rand(1, 3, *size)
     with torch.no_grad():
         found, expected = ours(x), features(x)
-    assert [f.shape[1] for f in found] == list(CHANNELS)
+    assert [f.shape[1] for f in found] == (list(CHANNELS) if number == 0 else [16, 24, 48, 120, 352])
     for old, new in zip(expected, found, strict=True):
         assert torch.allclose(old, new, atol=1e-3 * float(old.abs().max()))
 
