@@ -1,12 +1,13 @@
-"""Pictures for the comparisons of x4plus with sharpening that makes no halos, and with softening.
+"""Pictures for the comparisons of x4plus with sharpening, without halos and fine, and with softening.
 
     python evaluation/sharpened/variants.py PHOTOS_OUT OUT
 
-PHOTOS_OUT is the folder that `evaluation/photos/run.py` wrote. OUT gets 80 pictures in each of `x4plus`, `limited` and
-`softer`.
+PHOTOS_OUT is the folder that `evaluation/photos/run.py` wrote. OUT gets 80 pictures in each of `x4plus`, `limited`,
+`softer`, `default`, `fine`, `stronger` and `finer`.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -18,10 +19,16 @@ from torchvision.utils import save_image
 
 from iqsr.images import read_rgb
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "rated"))  # unsharp masking
+
+from methods import unsharp
+
 AMOUNT, SIGMA, WINDOW, SLACK, NOISE = 1.0, 2.0, 7, 0.02, 0.006
 LUMA = (0.299, 0.587, 0.114)
 BLURRED, BLUR = 0.45, ImageFilter.GaussianBlur(1.0)
 """Share of the blurred picture in the softer one."""
+FINE = {"default": (1.0, 0.3), "fine": (1.0, 0.5), "stronger": (1.0, 1.0), "finer": (0.7, 1.0)}
+"""Sigma in pixels and amount of plain unsharp masking."""
 
 
 def limited(x: Tensor) -> Tensor:
@@ -40,13 +47,16 @@ def main() -> None:
     parser.add_argument("photos_out", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
-    for method in ("x4plus", "limited", "softer"):
+    for method in ("x4plus", "limited", "softer", *FINE):
         (options.out / method).mkdir(parents=True, exist_ok=True)
     for damage in ("mild", "hard"):
         for path in sorted((options.photos_out / damage / "pictures" / "realesrgan-x4plus").glob("*.png")):
             base = read_rgb(path)
             save_image(base, options.out / "x4plus" / f"{damage}-{path.name}")
             save_image(limited(base), options.out / "limited" / f"{damage}-{path.name}")
+            for method, (sigma, amount) in FINE.items():
+                sharper = unsharp(base, sigma, amount).clamp(0, 1)
+                save_image(sharper, options.out / method / f"{damage}-{path.name}")
             with Image.open(path) as picture:
                 softer = Image.blend(picture, picture.filter(BLUR), BLURRED)
             softer.save(options.out / "softer" / f"{damage}-{path.name}")

@@ -5,6 +5,7 @@ Makes one HTML page to look at, and a figure. The photos are scikit-image's: the
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from iqsr.report.crops import Box
 from iqsr.report.encode import pixels
 from iqsr.report.page import Column, ComparedPicture, Row, Table, Variant, write_comparison
 from iqsr.report.panel import PanelCell, PanelRow, write_panel
-from iqsr.upscaling.upscaler import Upscaler
+from iqsr.upscaling.upscaler import DEFAULT_MODEL, Upscaler
 
 SCALE = 4
 SEED = 0
@@ -36,11 +37,11 @@ PHOTOS = {
     "coffee.png": (0, 0, 400, 600),
     "rocket.jpg": (20, 28, 400, 600),
 }
-# Shown enlarged in panel.png.
-DETAILS = {"Chelsea": Box(90, 60, 130, 130), "Coffee": Box(330, 150, 130, 130)}
+# In panel.png: so many photos, and a square of so many pixels of each.
+PANEL_PHOTOS, PANEL_SQUARE, PANEL_CANDIDATES = 2, 130, 6
 # Decimals by name; those that are not here are left out.
 METRICS = {"psnr": 2, "ssim": 3, "stlpips": 3, "srq": 1, "srq-holdout": 1, "piqe": 1}
-MODEL, TITLE = "realesrgan-x4plus", "Real-ESRGAN"
+MODEL, TITLE = DEFAULT_MODEL, "Real-ESRGAN"
 LEAD = (
     "Four photos were blurred, reduced to a sixteenth of their pixels, made noisy and saved as JPEG. "
     "Bicubic interpolation keeps the blur. Real-ESRGAN draws what is likely to have been there: closer to the original "
@@ -119,11 +120,32 @@ def caption(values: dict[str, float | None]) -> str:
     return f"psnr {values['psnr']:.2f} · stlpips {values['stlpips']:.3f}"
 
 
-def panel_row(picture: ComparedPicture) -> PanelRow:
-    """A photo's detail in all variants."""
+def drawn(pictures: list[ComparedPicture], seed: int) -> list[PanelRow]:
+    """Photos and squares by lot: of six squares the one with the second most detail, not a blank sky."""
+    rng = random.Random(seed)
+    rows: list[PanelRow] = []
+    for picture in rng.sample(pictures, PANEL_PHOTOS):
+        original = picture.variants[-1].image
+        height, width = original.shape[1:]
+        boxes = [
+            Box(rng.randint(0, width - PANEL_SQUARE), rng.randint(0, height - PANEL_SQUARE), PANEL_SQUARE, PANEL_SQUARE)
+            for _ in range(PANEL_CANDIDATES)
+        ]
+        rows.append(panel_row(picture, sorted(boxes, key=lambda box: detail(original, box))[-2]))
+    return rows
+
+
+def detail(image: Tensor, box: Box) -> float:
+    """The mean step between pixels one below the other. image: (3, H, W)."""
+    part = image[:, box.top : box.top + box.height, box.left : box.left + box.width]
+    return float(part.mean(0).diff(dim=0).abs().mean())
+
+
+def panel_row(picture: ComparedPicture, box: Box) -> PanelRow:
+    """A square of a photo in all variants."""
     cells = [PanelCell(v.name, pixels(v.image), v.caption.split(" · ")) for v in picture.variants]
     for_all = [cell if cell.name in ("Bicubic", TITLE) else PanelCell(cell.name, cell.picture) for cell in cells]
-    return PanelRow(picture.title, cells[-1].picture, [DETAILS[picture.title]], for_all)
+    return PanelRow(picture.title, cells[-1].picture, [box], for_all)
 
 
 def mean_rows(rows: list[Row]) -> list[Row]:
@@ -183,5 +205,5 @@ def write_demo(folder: Path, report: Callable[[str], None] = lambda name: None) 
             "Time": f"{seconds:.0f} s on {torch.get_num_threads()} CPU threads",
         },
     )
-    write_panel(folder / "panel.png", [panel_row(p) for p in pictures if p.title in DETAILS], dpi=150)
+    write_panel(folder / "panel.png", drawn(pictures, SEED), dpi=150)
     return Demo(folder / "index.html", table, seconds)

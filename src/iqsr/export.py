@@ -21,7 +21,7 @@ from iqsr.engines.tracing import INPUT, OUTPUT, TRACED, Verified, verify
 from iqsr.errors import ModelError, UnknownNameError, UsageError
 from iqsr.io.tensor_files import serialized
 from iqsr.models import SRModel, load_model
-from iqsr.models.packaged import BicubicReduce
+from iqsr.models.packaged import BicubicReduce, FineSharpening
 
 if TYPE_CHECKING:
     from collections import abc
@@ -109,10 +109,16 @@ def metadata(sr_model: SRModel) -> dict[str, str]:
 
 
 def _write_safetensors(sr_model: SRModel, path: Path) -> Run:
-    if any(isinstance(module, BicubicReduce) for module in sr_model.module.modules()):
+    own = {type(module) for module in sr_model.module.modules()}
+    if BicubicReduce in own:
         raise ModelError(
             f"{sr_model.name}: its last step is a fixed resampling, which a file of weights cannot hold; "
             "export its x4 network (realesr-animevideov3-x4), or this one to onnx or openvino"
+        )
+    if FineSharpening in own:
+        raise ModelError(
+            f"{sr_model.name}: its last step is a fixed sharpening, which a file of weights cannot hold; "
+            "export its network (realesrgan-x4plus), or this one to onnx or openvino"
         )
     # Cloned: a tensor that shares memory with another cannot be written.
     state = {name: value.detach().clone().contiguous() for name, value in sr_model.module.state_dict().items()}

@@ -26,6 +26,16 @@ def test_the_study_of_sharpening_says_what_its_votes_say() -> None:
         ("fast/ratings", "model-cards/iqsr-compact-x4.md"),
         ("sharpened/limited", "experiments/sharpened.md"),
         ("sharpened/softer", "experiments/sharpened.md"),
+        ("sharpened/fine", "experiments/sharpened.md"),
+        ("sharpened/stronger", "experiments/sharpened.md"),
+        ("sharpened/finer", "experiments/sharpened.md"),
+        ("sharpened/drawings", "experiments/sharpened.md"),
+        ("sharpened/default", "experiments/sharpened.md"),
+        ("sharpened/default-drawings", "experiments/sharpened.md"),
+        ("sharpened/default-clean", "experiments/sharpened.md"),
+        ("sharpened/clean", "experiments/sharpened.md"),
+        ("sharpened/tuned", "experiments/sharpened.md"),
+        ("fast/sharpened", "model-cards/iqsr-compact-x4.md"),
     ],
 )
 def test_pages_say_what_raters_answered(folder: str, page: str) -> None:

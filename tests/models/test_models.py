@@ -21,6 +21,7 @@ from iqsr.upscaling.upscaler import DEFAULT_MODEL
 from support.pickles import Payload
 
 PACKAGED = {
+    "realesrgan-x4plus-crisp": (4, "ESRGAN", 16_697_987),
     "realesrgan-x4plus": (4, "ESRGAN", 16_697_987),
     "iqsr-compact-x4": (4, "Compact", 695_408),
     "realesrgan-x4plus-anime": (4, "ESRGAN", 4_467_779),

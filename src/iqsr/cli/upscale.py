@@ -15,7 +15,7 @@ from iqsr.cli.outputs import list_shard, shard_output
 from iqsr.cli.parsing import output_path, output_place
 from iqsr.cli.progress import Bars, DryRunLines, JsonLines, Lines, Reporter
 from iqsr.errors import UnknownNameError, UsageError
-from iqsr.models.registry import FAST_MODEL, model_names
+from iqsr.models.registry import FAST_MODEL, SHARPENED_MODEL, model_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,6 +64,14 @@ def command(
     model: Annotated[
         str | None,
         shared.model_option(f"a checkpoint's path, or one of {', '.join(model_names())}. Default: {model_names()[0]}."),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            metavar="AMOUNT",
+            help=f"How much {SHARPENED_MODEL} sharpens: 0 (plain realesrgan-x4plus) to 1. Default: 0.3.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help=f"The small network for photos: --model {FAST_MODEL}.")] = False,
     scale: Annotated[
@@ -166,7 +174,8 @@ def command(
     )
 
     def upscaler(name: str = chosen) -> Upscaler:
-        return _loaded(name, threads, precision=precision, device=device, backend=backend, tile=tile, memory_gb=memory)
+        how = {"precision": precision, "device": device, "backend": backend, "tile": tile, "strength": strength}
+        return _loaded(name, threads, memory_gb=memory, **how)
 
     if compare is not None:
         given = {"-o": out, "--format": format != "auto", "--suffix": suffix, "--quality": quality}
@@ -181,7 +190,7 @@ def command(
     elif dry_run:
         raise UsageError("--dry-run and --shard exclude each other")
     else:
-        how = {"precision": precision, "backend": backend, "tile": tile}
+        how = {"precision": precision, "backend": backend, "tile": tile, "strength": strength}
         whole = shard_output(output_place(out) if out else None)
         with shard_jobs(inputs, whole, options, shard, model=chosen, how=how, on_unread=unread.append) as work:
             failed = _upscale(work.jobs, upscaler, unread, as_json=as_json, on_result=work.finished)

@@ -29,7 +29,7 @@ from iqsr.io.known_files import File, KnownFiles
 from iqsr.io.locks import locked
 from iqsr.io.places import read_whole
 from iqsr.io.remote import is_there, mark_of, refresh, remove, send_at_times
-from iqsr.io.urls import shown
+from iqsr.io.urls import shown, url_of
 
 MANIFEST = "shard.json"
 JOURNAL = "done.jsonl"
@@ -118,10 +118,10 @@ def _hashes(files: Sequence[Path]) -> dict[Path | None, str]:
             for path, (file, facts) in zip(part, known.of(part), strict=True):
                 if file and facts:
                     found[path] = facts[0]
-                elif file:
+                elif file or url_of(path):  # a store that says nothing of the content is read
                     with suppress(IqsrError):  # the command that opens it says why
                         found[path] = content_hash(path)
-                        new[file] = (found[path],)
+                        new |= {file: (found[path],)} if file else {}
             known.add(new)
     return found
 

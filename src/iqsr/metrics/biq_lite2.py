@@ -16,12 +16,14 @@ from iqsr.metrics.card import MetricCard, Precision
 from iqsr.metrics.dense import blankness
 from iqsr.metrics.efficientnet_lite import LITE2_WIDTHS, EfficientNetLite2
 from iqsr.metrics.srq import load_predictor
-from iqsr.metrics.srq_2 import around, as_rows, cell_statistics, check_size, content_share
+from iqsr.metrics.srq_2 import around, as_rows, cell_statistics, check_size
 from iqsr.picture_checks import check_batch
 
 COUNT = 2 * sum(LITE2_WIDTHS)
 """Statistics of a picture: the mean and the logarithm of the deviation of each channel."""
 HIDDEN = 64
+LEAST_CONTENT = 0.5
+"""Where less of the picture than this is not blank, the score falls, to 0 for a blank one."""
 STATISTICS_LIMIT = 4.0
 """Standard deviations beyond which a statistic of a picture counts no more."""
 
@@ -37,7 +39,8 @@ class BiqLite2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, 3, H, W) in [0, 1]. Returns (N,) in [0, 100], higher is better; differentiable. UsageError."""
         check_size("biq-lite2", x)
-        return self.head(cell_statistics(self.trunk, x).mean((2, 3))) * content_share(x)
+        content = 1 - blankness(x).mean((1, 2, 3))
+        return self.head(cell_statistics(self.trunk, x).mean((2, 3))) * (content / LEAST_CONTENT).clamp(max=1)
 
     def quality_map(self, x: Tensor) -> Tensor:
         """x: (N, 3, H, W) in [0, 1]. Returns (N, 1, H/8, W/8) in [0, 100], higher is better. UsageError.

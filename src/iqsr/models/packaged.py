@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iqsr.errors import UsageError
 from iqsr.io.weights import known_weight, locate
 from iqsr.models.model import SRModel
 from iqsr.models.ncnn import Shapes, read_ncnn
 from iqsr.models.real_esrgan import RRDBNet, SRVGGNetCompact, real_esrgan_names
-from iqsr.models.registry import ModelEntry, registry
+from iqsr.models.registry import SHARPENED_MODEL, ModelEntry, registry
 
 
 def rrdbnet_shapes(blocks: int, features: int = 64, growth: int = 32) -> Shapes:
@@ -69,6 +70,36 @@ class BicubicReduce(nn.Module):
         return F.pixel_shuffle(F.conv2d(x, self.taps, stride=self.of, groups=3), self.kept)
 
 
+class FineSharpening(nn.Module):
+    """Unsharp masking of fine detail: a Gaussian of one pixel is taken away from the picture, the rest added to it.
+
+    (N, 3, H, W) -> (N, 3, H, W), not clamped. One convolution of 7 x 7 for each channel, the edge repeated around.
+
+    Args:
+        amount: How much of the fine detail is added; 0 changes nothing.
+    """
+
+    RADIUS = 3
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.taps: Tensor
+        self.register_buffer("taps", _sharpening_taps(amount, self.RADIUS), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (N, 3, H, W)."""
+        return F.conv2d(F.pad(x, (self.RADIUS,) * 4, mode="replicate"), self.taps, groups=3)
+
+
+def _sharpening_taps(amount: float, radius: int) -> Tensor:
+    """Convolution weight (3, 1, 2 * radius + 1, 2 * radius + 1): the same filter for each channel."""
+    line = torch.exp(-(torch.arange(-radius, radius + 1, dtype=torch.float64) ** 2) / 2)
+    line /= line.sum()
+    plane = -amount * torch.outer(line, line)
+    plane[radius, radius] += 1 + amount
+    return plane.repeat(3, 1, 1, 1).float()
+
+
 def _bicubic_taps(kept: int, of: int) -> Tensor:
     """Convolution weight (3 * kept^2, 1, of + 2, of + 2), one filter per channel and output phase."""
     a = -0.75
@@ -84,15 +115,32 @@ def _bicubic_taps(kept: int, of: int) -> Tensor:
     return plane.repeat(3, 1, 1, 1).float()
 
 
-def load_packaged(name: str) -> SRModel:
-    """The model of a name in the registry. Raises WeightsError, with the command that fetches its weights."""
+def load_packaged(name: str, strength: float | None = None) -> SRModel:
+    """The model of a name in the registry, sharpened so much; by its own strength where none is given.
+
+    Raises WeightsError, with the command that fetches its weights, and UsageError for a strength that is not from 0
+    to 1, or where nothing is sharpened.
+    """
     entry = registry()[name]
+    strength = _checked_strength(entry, strength)
     model = _own(entry) if entry.file else _from_ncnn(entry) if entry.network else _from_checkpoint(entry)
+    if strength:
+        model = replace(model, module=nn.Sequential(model.module, FineSharpening(strength)).eval())
     if entry.reduce is None:
         return model
     kept, of = entry.reduce
     reduced = nn.Sequential(model.module, BicubicReduce(kept, of)).eval()
     return replace(model, module=reduced, scale=model.scale * kept // of)
+
+
+def _checked_strength(entry: ModelEntry, strength: float | None) -> float:
+    if strength is None:
+        return entry.strength or 0.0
+    if not 0 <= strength <= 1:
+        raise UsageError(f"the strength goes from 0 to 1, got {strength:g}")
+    if entry.strength is None:
+        raise UsageError(f"'{entry.name}' sharpens nothing, so it has no strength; {SHARPENED_MODEL} has one")
+    return strength
 
 
 def ncnn_shapes(entry: ModelEntry) -> Shapes:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 Network = Literal["rrdbnet", "compact"]
+SHARPENED_MODEL = "realesrgan-x4plus-crisp"
+"""The default, and what `iqsr upscale --strength` slides: realesrgan-x4plus with fine sharpening."""
 FAST_MODEL = "iqsr-compact-x4"
 """What `iqsr upscale --fast` takes: small, for photos."""
 
@@ -30,6 +32,8 @@ class ModelEntry:
     """Of that network: RRDBNet's blocks, or SRVGGNetCompact's convolutions."""
     reduce: tuple[int, int] | None = None
     """Numerator and denominator of a bicubic reduction of the output; None for none."""
+    strength: float | None = None
+    """How much the output is sharpened where nothing else is asked for; None for a model that sharpens nothing."""
 
     @property
     def path(self) -> Path:

@@ -25,11 +25,12 @@ from iqsr.engines.tiling import out_of_memory
 from iqsr.errors import IqsrError, ModelError, UsageError
 from iqsr.images import resample, write_picture
 from iqsr.models import SRModel, load_model
+from iqsr.models.registry import SHARPENED_MODEL
 from iqsr.picture_checks import check_batch
 from iqsr.upscaling.jobs import Job, OpenJob, UpscaleOptions, UpscaleResult, open_job
 from iqsr.upscaling.target_size import TargetSize, passes_for
 
-DEFAULT_MODEL = "realesrgan-x4plus"
+DEFAULT_MODEL = SHARPENED_MODEL
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -48,6 +49,8 @@ class Upscaler:
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         backend: `torch` or `openvino` (extra `openvino`).
         tile: The side of tiles in pixels, to run in tiles instead of streaming.
+        strength: Of a named model that sharpens its output, as the default does: how much of the fine detail is
+            added, from 0 to 1; its own by default.
         memory_gb: How much a picture may take inside the model, in GB; a quarter of the machine's memory by default.
             Larger pictures are streamed, which can be slower.
 
@@ -65,9 +68,10 @@ class Upscaler:
         device: str = "auto",
         backend: str = "torch",
         tile: int | None = None,
+        strength: float | None = None,
         memory_gb: float | None = None,
     ) -> None:
-        self.model = model if isinstance(model, SRModel) else load_model(model)
+        self.model = model if isinstance(model, SRModel) else load_model(model, strength=strength)
         self._runner = Runner(
             self.model,
             precision=precision,

@@ -20,6 +20,7 @@ PACKAGED = [
     "realesr-animevideov3-x2",
     "realesrgan-x4plus-anime",
     "realesrgan-x4plus",
+    "realesrgan-x4plus-crisp",
 ]
 
 

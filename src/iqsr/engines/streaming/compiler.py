@@ -16,7 +16,8 @@ from iqsr.engines.streaming.bicubic import Resample
 from iqsr.engines.streaming.graph import NotStreamableError, argument, copy_module, trace_graph
 from iqsr.engines.streaming.ops import Convolve, EnlargeConvolve, Identity, PReLU, Rearrange, RowOp
 from iqsr.engines.streaming.program import Joined, ProgramStage, RowProgram, Source, Value
-from iqsr.models.packaged import BicubicReduce
+from iqsr.engines.streaming.sharpening import Sharpen
+from iqsr.models.packaged import BicubicReduce, FineSharpening
 
 
 def compile_rows(module: nn.Module) -> RowProgram:
@@ -107,6 +108,8 @@ class _Compiler:
             return self._interpolate(source, module.scale_factor, module.mode)
         if isinstance(module, BicubicReduce):
             return self._stage(Resample(Fraction(module.kept, module.of)), source)
+        if isinstance(module, FineSharpening):
+            return self._stage(Sharpen(module.taps), source)
         raise NotStreamableError(f"uses {type(module).__name__}")
 
     def _call_function(self, node: fx.Node) -> Source:

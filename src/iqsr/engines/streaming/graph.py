@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from iqsr.models.packaged import BicubicReduce
+from iqsr.models.packaged import BicubicReduce, FineSharpening
 
 _IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout2d)
 
@@ -19,7 +19,7 @@ class NotStreamableError(Exception):
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Torch's own layers are one node each; the tracer looks into containers."""
-        ours = isinstance(m, BicubicReduce)
+        ours = isinstance(m, BicubicReduce | FineSharpening)
         return ours or (m.__module__.startswith("torch.nn") and not isinstance(m, nn.Sequential))
 
 
