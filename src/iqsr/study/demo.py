@@ -21,6 +21,8 @@ from iqsr.study.votes import VOTES_FILE, Vote, write_votes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MODEL = "realesrgan-x4plus"
+"""Compared with bicubic interpolation."""
 _SIZE = (256, 192)
 """Width and height of the originals, in pixels."""
 _SCALE = 4
@@ -118,10 +120,10 @@ def _enlarge(originals: dict[str, NDArray[np.uint8]], folder: Path, lr: Path) ->
     """Reduce the originals into `lr`, and enlarge those by both methods. Method -> folder of its pictures."""
     from PIL import Image
 
-    from iqsr.upscaling.upscaler import DEFAULT_MODEL, Upscaler
+    from iqsr.upscaling.upscaler import Upscaler
 
-    upscaler = Upscaler()
-    methods = {name: folder / name for name in ("bicubic", DEFAULT_MODEL)}
+    upscaler = Upscaler(MODEL)
+    methods = {name: folder / name for name in ("bicubic", MODEL)}
     for path in (lr, *methods.values()):
         path.mkdir()
     for name, original in originals.items():
@@ -130,7 +132,7 @@ def _enlarge(originals: dict[str, NDArray[np.uint8]], folder: Path, lr: Path) ->
         small.save(lr / f"{name}.png")
         small.resize(picture.size, Image.Resampling.BICUBIC).save(methods["bicubic"] / f"{name}.png")
         larger = upscaler.upscale(np.asarray(small), scale=_SCALE)
-        Image.fromarray(larger).save(methods[DEFAULT_MODEL] / f"{name}.png")
+        Image.fromarray(larger).save(methods[MODEL] / f"{name}.png")
     return methods
 
 
