@@ -139,10 +139,11 @@ def test_one_file_of_several_that_exists_is_enough(iqsr: Run, name: str) -> None
     arguments, files = WRITERS[name]
     Path("new").mkdir()
     Path(files[0]).write_text("mine")
+    cached = contents("cache")
     refused = iqsr(*arguments)
     assert (refused.code, refused.err) == (2, f"iqsr: '{files[0]}' exists: use --overwrite, or name another\n")
     assert contents("new").keys() == {files[0]}
-    assert not Path("cache").exists()
+    assert contents("cache") == cached
 
 
 @pytest.mark.usefixtures("inputs")
