@@ -229,3 +229,26 @@ def test_fast_is_the_small_network_by_a_shorter_name(iqsr: Run) -> None:
         ended = iqsr("upscale", "a.png", "-o", "both.png", "--fast", "-m", other)
         assert ended.code == 2
         assert ended.err == "iqsr: --fast is --model iqsr-compact-x4: leave out one of --fast and --model\n"
+
+
+def test_strength_slides_from_the_plain_network_to_the_sharpened_one(iqsr: Run) -> None:
+    picture("a.png")
+    for name, options in (("plain", ("-m", "realesrgan-x4plus")), ("none", ("--strength", "0")), ("default", ())):
+        assert iqsr("upscale", "a.png", "-o", f"{name}.png", *options).code == 0
+    assert iqsr("upscale", "a.png", "-o", "named.png", "-m", "realesrgan-x4plus-crisp", "--strength", "0.3").code == 0
+    assert Path("none.png").read_bytes() == Path("plain.png").read_bytes()
+    assert Path("named.png").read_bytes() == Path("default.png").read_bytes() != Path("plain.png").read_bytes()
+
+
+def test_strength_is_refused_in_one_line_before_any_work(iqsr: Run) -> None:
+    picture("a.png")
+    for options, line in (
+        (("--strength", "2"), "the strength goes from 0 to 1, got 2"),
+        (
+            ("--strength", "0.5", "--fast"),
+            "'iqsr-compact-x4' sharpens nothing, so it has no strength; realesrgan-x4plus-crisp has one",
+        ),
+    ):
+        ended = iqsr("upscale", "a.png", "-o", "b.png", *options)
+        assert (ended.code, ended.err) == (2, f"iqsr: {line}\n")
+    assert not Path("b.png").exists()

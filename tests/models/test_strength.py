@@ -7,7 +7,10 @@ import torch
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from iqsr import Upscaler, load_model
-from iqsr.errors import UsageError
+from iqsr.engines.int8 import _fingerprint
+from iqsr.errors import ModelError, UsageError
+from iqsr.evaluation.contestants import _named_sha256
+from iqsr.export import export
 from iqsr.models.packaged import FineSharpening
 from iqsr.models.registry import SHARPENED_MODEL, registry
 
@@ -57,5 +60,22 @@ def test_other_models_have_no_strength(tmp_path: Path) -> None:
         UsageError, match=rf"^'{BASE}' sharpens nothing, so it has no strength; {SHARPENED_MODEL} has one$"
     ):
         load_model(BASE, strength=0.5)
+    with pytest.raises(UsageError, match=r"^an SRModel has its strength already"):
+        Upscaler(load_model(SHARPENED_MODEL), strength=0.5)
     with pytest.raises(UsageError, match=r"is a file, which has no strength: mix files with `iqsr interpolate`$"):
         load_model(tmp_path / "some.safetensors", strength=0.5)
+
+
+def test_networks_in_8_bits_are_kept_apart_by_strength() -> None:
+    kept = {_fingerprint(load_model(SHARPENED_MODEL, strength=strength)) for strength in (0.0, 0.3, 1.0)}
+    assert len(kept) == 3
+
+
+def test_evaluations_tell_the_sharpened_model_from_its_base() -> None:
+    assert _named_sha256(SHARPENED_MODEL) != _named_sha256(BASE)
+
+
+def test_weights_alone_cannot_hold_the_sharpening(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"its last step is a fixed sharpening"):
+        export(load_model(SHARPENED_MODEL), tmp_path / "crisp.safetensors")
+    assert not list(tmp_path.iterdir())

@@ -141,13 +141,13 @@ def _check(sr_model: SRModel, model: ov.Model) -> None:
 
 
 def _fingerprint(sr_model: SRModel) -> str:
-    """A hash of the weights, the method and the versions of the packages that quantise."""
+    """A hash of the weights and fixed filters, the method and the versions of the packages that quantise."""
     digest = hashlib.sha256(f"{sr_model.architecture} {sr_model.scale} {_METHOD_VERSION}".encode())
     for package in ("nncf", "openvino", "scikit-image"):
         digest.update(f"{package} {version(package)}\n".encode())
-    for name, values in sr_model.module.state_dict().items():
+    for name, values in (*sr_model.module.named_parameters(), *sr_model.module.named_buffers()):
         digest.update(f"{name} {tuple(values.shape)}\n".encode())
-        digest.update(values.contiguous().float().numpy().tobytes())
+        digest.update(values.detach().contiguous().float().numpy().tobytes())
     return digest.hexdigest()[:32]
 
 

@@ -140,7 +140,10 @@ def _named_sha256(name: str) -> str:
     from iqsr.models.registry import registry
 
     entry = registry()[name]
-    return content_hash(entry.path) if entry.file else known_weight(entry.weights).sha256
+    weights = content_hash(entry.path) if entry.file else known_weight(entry.weights).sha256
+    if entry.strength is None:
+        return weights
+    return hashlib.sha256(f"{weights} sharpened {entry.strength}".encode()).hexdigest()
 
 
 def _file_sha256(path: Path) -> str:

@@ -71,6 +71,8 @@ class Upscaler:
         strength: float | None = None,
         memory_gb: float | None = None,
     ) -> None:
+        if isinstance(model, SRModel) and strength is not None:
+            raise UsageError("an SRModel has its strength already: give it to load_model")
         self.model = model if isinstance(model, SRModel) else load_model(model, strength=strength)
         self._runner = Runner(
             self.model,
