@@ -45,8 +45,8 @@ MODEL, TITLE = DEFAULT_MODEL, "Real-ESRGAN, crisp"
 LEAD = (
     "Four photos were blurred, reduced to a sixteenth of their pixels, made noisy and saved as JPEG. "
     "Bicubic interpolation keeps the blur. Real-ESRGAN draws what is likely to have been there; crisp, the default of "
-    "iqsr, sharpens its fine detail a little. It is closer to the original for the eye (stlpips), though often not pixel "
-    "by pixel (psnr, ssim). Metrics disagree; look at the pictures."
+    "iqsr, sharpens its fine detail a little. It is closer to the original for the eye (stlpips), though often not "
+    "pixel by pixel (psnr, ssim). Metrics disagree; look at the pictures."
 )
 
 
