@@ -44,7 +44,7 @@ def readme_means() -> list[list[float]]:
     assert table is not None
     head, *rows = table[0].splitlines()
     assert tuple(re.findall(r"[\w-]+", head)) == README_METRICS
-    return [[float(value) for value in row.split()[1:]] for row in rows]
+    return [[float(value) for value in row.split()[-len(README_METRICS) :]] for row in rows]
 
 
 @pytest.mark.slow
