@@ -14,6 +14,7 @@ from PIL import Image
 from iqsr.io.shards import read_manifest
 from support.cli_pictures import FAST, IQSR, everything, picture
 from support.commands import PATIENCE, Ended, Run
+from support.damaged_lines import DAMAGED_LINES
 from support.evaluation_samples import outputs, pairs
 from support.prepare_samples import SETTINGS, tree
 
@@ -175,6 +176,11 @@ def test_an_evaluation_of_three_shards_is_that_of_one_run(iqsr: Run, data: str) 
     once = results("all")
     assert iqsr("merge-shards", "all.shards", "-o", "all").code == alone.code
     assert results("all") == once
+    for journal in (Path("all.shards/1-of-3/evaluation/pictures/bicubic/made.jsonl"), *Path("all").rglob("made.jsonl")):
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        journal.write_bytes(b"\n".join([*DAMAGED_LINES, b'{"file": "a.png", "of": "\xe2\x82']))
+    again = iqsr("merge-shards", "all.shards", "-o", "all")
+    assert (again.code, results("all")) == (alone.code, once), again.err
 
 
 # prepare

@@ -16,6 +16,7 @@ import iqsr
 from iqsr.errors import UsageError
 from iqsr.evaluation.recipe import checked
 from iqsr.evaluation.run import Setting, run
+from support.damaged_lines import DAMAGED_LINES
 from support.evaluation_samples import hggt, outputs, pairs, psnr_of, save, smooth
 
 P, S, N = "Positive", "Similar", "Negative"
@@ -184,6 +185,20 @@ def test_a_picture_that_someone_changed_is_made_again() -> None:
     save(Path("out/pictures/bicubic/a.png"), smooth(9))
     iqsr.evaluate("set", ["bicubic"], ["psnr"], out="out")
     assert everything_in(Path("out")) == before
+
+
+@pytest.mark.parametrize("damage", DAMAGED_LINES)
+def test_a_file_whose_note_is_damaged_is_made_again(damage: bytes) -> None:
+    pairs(Path("set"))
+    iqsr.evaluate("set", ["bicubic"], ["psnr"], out="out")
+    before = everything_in(Path("out"))
+    pictures = [Path(f"out/pictures/bicubic/{name}.png") for name in "ab"]
+    stamps = [path.stat().st_mtime_ns for path in pictures]
+    journal = Path("out/pictures/bicubic/made.jsonl")
+    journal.write_bytes(damage + b"\n" + journal.read_bytes().splitlines()[1] + b"\n")
+    iqsr.evaluate("set", ["bicubic"], ["psnr"], out="out")
+    assert everything_in(Path("out")) == before
+    assert [path.stat().st_mtime_ns == stamp for path, stamp in zip(pictures, stamps, strict=True)] == [False, True]
 
 
 def test_batches_of_any_size_give_the_same_scores() -> None:

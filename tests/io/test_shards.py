@@ -14,6 +14,7 @@ from iqsr.io import hashes, known_files, shards
 from iqsr.io.shard_parts import failed_units, join_file, read_parts
 from iqsr.io.shards import Shard, ShardPart, read_manifest, shard_of, shard_part, units_of
 from support.counting import calls
+from support.damaged_lines import DAMAGED_LINES
 
 SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT")
 
@@ -222,6 +223,17 @@ def test_a_journal_that_was_cut_off_keeps_its_whole_lines() -> None:
         journal = part.folder / shards.JOURNAL
         journal.write_bytes(journal.read_bytes()[:-9])
         assert part.noted() == {(first.name, first.sha256)}
+
+
+@pytest.mark.parametrize("damage", DAMAGED_LINES)
+def test_a_damaged_line_of_a_journal_notes_nothing(damage: bytes) -> None:
+    with shard_part(Path("out"), Shard(1, 1), command="upscale", settings={}, name="t") as part:
+        first, second, *_ = part.choose(files())
+        part.note_done(first)
+        journal = part.folder / shards.JOURNAL
+        journal.write_bytes(journal.read_bytes() + damage + b"\n")
+        part.note_done(second)
+        assert part.noted() == {(unit.name, unit.sha256) for unit in (first, second)}
 
 
 # What is refused together

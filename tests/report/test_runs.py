@@ -18,6 +18,7 @@ from iqsr.evaluation.report_runs import (
 )
 from support.browsers import chromium, opened_page
 from support.commands import Run
+from support.damaged_lines import DAMAGED_LINES
 from support.report_samples import run_folder
 
 A = "steps = 4\n[optimiser]\nlr = 1e-4\nbetas = [0.9, 0.99]\n[lora]\nrank = 4\n"
@@ -45,6 +46,14 @@ def test_curves_are_what_the_log_has_without_a_torn_line(runs):
         "train/loss": [(0, 1.0), (4, 0.2)],
         "validation/psnr": [(0, 20.0), (4, 21.0)],
     }, "no time, no null, no half line"
+
+
+@pytest.mark.parametrize("damage", DAMAGED_LINES)
+def test_damaged_lines_of_a_log_are_passed_over(runs, damage):
+    log = runs[0] / "log.jsonl"
+    before = read_run(runs[0])
+    log.write_bytes(damage + b"\n" + log.read_bytes())
+    assert read_run(runs[0]) == before
 
 
 def test_last_figures_with_their_steps(runs):

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from iqsr.errors import IqsrError
-from iqsr.io.atomic import append, write_text
+from iqsr.io.atomic import write_text
+from iqsr.io.journals import add_entry, entries
 from iqsr.scoring import content_hash
 
 JOURNAL = "made.jsonl"
@@ -25,9 +26,7 @@ class MadeFiles:
         self.folder = folder
         self._journal = folder / JOURNAL
         self._known: dict[str, dict[str, str]] = {}
-        if self._journal.is_file():
-            for line in self._journal.read_text(encoding="utf-8").splitlines():
-                self._read(line)
+        self.take(folder)
 
     def has(self, name: str, of: str) -> bool:
         """Whether the file was made of that, and is as it was then. of: stands for all that the file depends on."""
@@ -43,17 +42,19 @@ class MadeFiles:
         """Note that the file was made. WriteError."""
         entry = {"file": name, "of": of, "sha256": content_hash(self.folder / name)}
         self._known[name] = entry
-        append(self._journal, (json.dumps(entry) + "\n").encode())
+        add_entry(self._journal, entry)
+
+    def take(self, folder: Path) -> None:
+        """Know the files that the journal of a folder notes as known here, too; its notes replace those of before."""
+        for entry in entries(folder / JOURNAL):
+            match entry:
+                case {"file": str(name), "of": str(of), "sha256": str(sha256)}:
+                    self._known[name] = {"file": name, "of": of, "sha256": sha256}
+                case _:  # damaged: the file is made again
+                    pass
 
     def close(self) -> None:
         """Write the journal anew, sorted, an entry a file: the same whatever was stopped and begun again between."""
         if self._known:
             lines = [json.dumps(self._known[name]) + "\n" for name in sorted(self._known)]
             write_text(self._journal, "".join(lines))
-
-    def _read(self, line: str) -> None:
-        try:
-            entry = json.loads(line)
-            self._known[entry["file"]] = {key: str(entry[key]) for key in ("file", "of", "sha256")}
-        except (ValueError, KeyError, TypeError):
-            return  # cut off when the power went: its file is made again

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from iqsr.errors import UsageError
 from iqsr.io.atomic import write_text
+from iqsr.io.journals import entries
 from iqsr.io.places import read_whole
 from iqsr.report.charts import Curve, LineChart, finite, line_chart
 from iqsr.report.html import render
@@ -61,12 +62,12 @@ def is_run(folder: Path) -> bool:
 def read_run(folder: Path, name: str = "") -> Run:
     """What a training's folder tells. UsageError where there is no log of one.
 
-    A last line that a kill tore is passed over.
+    Damaged lines are passed over.
     """
     if not is_run(folder):
         raise UsageError(f"'{folder}' is not the folder of a run: it has no {LOG_FILE}")
-    lines = (folder / LOG_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
-    return Run(name or folder.absolute().name, _settings(folder / RECIPE_FILE), _curves(lines))
+    curves = _curves(entries(folder / LOG_FILE))
+    return Run(name or folder.absolute().name, _settings(folder / RECIPE_FILE), curves)
 
 
 def read_runs(a: Path, b: Path) -> tuple[Run, Run]:
@@ -172,13 +173,12 @@ def _flat(table: Mapping[str, Any], prefix: str) -> dict[str, str]:
     return found
 
 
-def _curves(lines: Sequence[str]) -> dict[str, Curve]:
+def _curves(logged: Sequence[Any]) -> dict[str, Curve]:
     points: dict[str, list[tuple[float, float | None]]] = {}
-    for line in lines:
+    for entry in logged:
         try:
-            entry = json.loads(line)
             step, group = float(entry["step"]), entry.get("group", "train")
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue
         for name, value in entry.items():
             if name not in _NOT_CURVES and isinstance(value, int | float) and not isinstance(value, bool):

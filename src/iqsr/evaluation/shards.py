@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from iqsr.datasets.evaluation_set import EvaluationItem, EvaluationSet
 from iqsr.errors import IqsrError
 from iqsr.evaluation.api import check_paper, evaluate_recipe
-from iqsr.evaluation.made_files import JOURNAL
+from iqsr.evaluation.made_files import JOURNAL, MadeFiles
 from iqsr.evaluation.result import INPUTS, PICTURES, RECIPE_FILE
 from iqsr.evaluation.run import Setting, run
 from iqsr.evaluation.scores import SCORES_FILE, sorted_scores, write_scores
-from iqsr.io.atomic import write_text
 from iqsr.io.locks import locked
 from iqsr.io.places import check_is_file, check_leads_inside
 from iqsr.io.shard_parts import Part, join_file
@@ -92,17 +91,16 @@ def _join_files(folder: Path, out: Path) -> None:
 
 
 def _join_journals(parts: Sequence[Part], out: Path) -> None:
-    """The notes of what each file was made of; later ones count where a file has several."""
-    lines: dict[Path, list[str]] = {}
+    """The notes of what each file was made of; for a file that has several, the last one counts."""
+    joined: dict[Path, MadeFiles] = {}
     for part in parts:
         folder = part.folder / FOLDER
         for journal in sorted(file for file in folder.rglob(JOURNAL) if file.is_file()):
             check_leads_inside(journal, folder)
-            place = out / journal.relative_to(folder)
-            before = place.read_text(encoding="utf-8").splitlines() if place.is_file() else []
-            lines.setdefault(place, before).extend(journal.read_text(encoding="utf-8").splitlines())
-    for place, joined in lines.items():
-        write_text(place, "".join(f"{line}\n" for line in dict.fromkeys(joined)))
+            place = out / journal.parent.relative_to(folder)
+            joined.setdefault(place, MadeFiles(place)).take(journal.parent)
+    for made in joined.values():
+        made.close()
 
 
 def _join_scores(parts: Sequence[Part], out: Path) -> None:

@@ -23,8 +23,9 @@ from typing import Any
 
 from iqsr._version import __version__
 from iqsr.errors import IqsrError, UsageError
-from iqsr.io.atomic import append, remove_stale_parts, write_text
+from iqsr.io.atomic import remove_stale_parts, write_text
 from iqsr.io.hashes import content_hash
+from iqsr.io.journals import add_entry, entries
 from iqsr.io.known_files import File, KnownFiles
 from iqsr.io.locks import locked
 from iqsr.io.places import read_whole
@@ -228,20 +229,18 @@ class ShardPart:
 
     def note_done(self, unit: Unit) -> None:
         """Note at once that a unit is done, for a run that is killed."""
-        append(self.folder / JOURNAL, (json.dumps([unit.name, unit.sha256]) + "\n").encode())
+        add_entry(self.folder / JOURNAL, [unit.name, unit.sha256])
         send_at_times(self.folder / JOURNAL)
 
     def noted(self) -> set[tuple[str, str]]:
         """Name and hash of the units that are noted as done."""
         found: set[tuple[str, str]] = set()
-        journal = self.folder / JOURNAL
-        if journal.is_file():
-            for line in journal.read_text(encoding="utf-8").splitlines():
-                try:
-                    name, sha256 = json.loads(line)
-                except (ValueError, TypeError):
-                    continue  # cut off when the power went: the unit is done again
-                found.add((name, sha256))
+        for entry in entries(self.folder / JOURNAL):
+            match entry:
+                case [str(name), str(sha256)]:
+                    found.add((name, sha256))
+                case _:  # damaged: the unit is done again
+                    pass
         return found
 
     def _write(self, **facts: Any) -> None:

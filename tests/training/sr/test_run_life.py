@@ -24,6 +24,7 @@ from iqsr.training.sr.loop import Training
 from iqsr.training.sr.recipe import TrainRecipe
 from iqsr.training.sr.run import train
 from support.commands import PATIENCE
+from support.damaged_lines import DAMAGED_LINES
 from support.tiny_runs import curve, equal, lines, quick, weights
 
 RECIPE = quick("log_every=1", "checkpoint_every=2")
@@ -103,8 +104,8 @@ def test_a_log_is_cut_back_to_a_step(step: int, kept: int, tmp_path: Path) -> No
     for number in (1, 2, 2, 3):
         log.write({"step": number}, {"loss": 0.5})
     before = log.path.read_text().splitlines()
-    with log.path.open("a") as file:
-        file.write('{"step": 1, "lo')
+    with log.path.open("ab") as file:
+        file.write(b"\n".join([*DAMAGED_LINES, b'{"step": 1, "lo']))
     log.cut_back(step)
     assert log.path.read_text().splitlines() == before[:kept]
 

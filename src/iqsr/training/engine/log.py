@@ -1,6 +1,5 @@
 """The log of a run: JSON lines and curves for TensorBoard, only ever of steps that its checkpoint includes."""
 
-import json
 import os
 import socket
 import time
@@ -16,6 +15,7 @@ from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from iqsr.io.atomic import append, write_bytes, write_errors
+from iqsr.io.journals import add_entry, entry_of
 from iqsr.io.places import read_whole
 
 # Made by protobuf at run time: type checkers see none of it.
@@ -51,7 +51,7 @@ class LogFile:
     def write(self, facts: Mapping[str, object], figures: Mapping[str, float]) -> None:
         """Add one line: facts as they are, then figures with six significant digits. WriteError."""
         rounded = {name: float(f"{value:.6g}") if isfinite(value) else None for name, value in figures.items()}
-        append(self.path, json.dumps({**facts, **rounded}, allow_nan=False).encode() + b"\n")
+        add_entry(self.path, {**facts, **rounded}, allow_nan=False)
 
     def cut_back(self, step: int) -> None:
         """Remove the lines of steps after `step`, and a last line that is incomplete after a kill or a power cut.
@@ -137,9 +137,8 @@ def mean_figures(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _is_of(line: bytes, step: int) -> bool:
     """Whether a line is whole and of a step up to `step`."""
     try:
-        found: Any = json.loads(line)
-        return line.endswith(b"\n") and int(found["step"]) <= step
-    except (ValueError, KeyError, TypeError):
+        return line.endswith(b"\n") and int(entry_of(line)["step"]) <= step
+    except (ValueError, KeyError, TypeError, OverflowError):
         return False
 
 
