@@ -10,6 +10,7 @@ from iqsr.recipes import read_recipe
 from iqsr.training.engine.checkpoints import FORMAT, Checkpoints
 from iqsr.training.engine.folder import RunFolder, at_least
 from iqsr.training.engine.identity import Identity, mark
+from iqsr.training.engine.processes import lost_processes
 from iqsr.training.predictor.recipe import PredictorRecipe, PreferenceRecipe
 from iqsr.training.sr.recipe import TrainRecipe
 
@@ -94,6 +95,27 @@ def test_steps_that_were_taken_are_the_least(tmp_path: Path, caplog: pytest.LogC
     Checkpoints(tmp_path / "checkpoints").save(5, {})
     assert at_least(recipe, tmp_path).steps == 5
     assert "has taken 5 steps already, not 3" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [b"", None])
+def test_steps_of_a_checkpoint_that_is_not_whole_were_not_taken(tmp_path: Path, damage: bytes | None) -> None:
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    for step in (5, 9):
+        checkpoints.save(step, {})
+    (tmp_path / "checkpoints" / "step-99999999-rank0.ckpt").write_bytes(b"")
+    cut = tmp_path / "checkpoints" / "step-00000009-rank0.ckpt"
+    cut.write_bytes(cut.read_bytes()[:-9] if damage is None else damage)
+    assert at_least(PreferenceRecipe(steps=3), tmp_path).steps == 5
+    assert at_least(PreferenceRecipe(steps=6), tmp_path).steps == 6
+    with pytest.raises(IqsrError, match="the run goes on from its checkpoint of step 5"), lost_processes(tmp_path):
+        raise RuntimeError("gloo: connection closed by peer")
+
+
+def test_a_run_without_a_whole_checkpoint_goes_on_from_its_beginning(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-99999999-rank0.ckpt").write_bytes(b"")
+    with pytest.raises(IqsrError, match="from its beginning, for it has no checkpoint"), lost_processes(tmp_path):
+        raise RuntimeError("gloo: connection closed by peer")
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,26 @@ def saved(folder: Path, *steps: int) -> Checkpoints:
 
 def test_the_last_checkpoint_is_used_and_two_are_kept(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 10, 20, 30)
-    checkpoints.keep_last()
+    checkpoints.keep_last(30)
     assert checkpoints.steps() == [20, 30]
     found = checkpoints.load()
     assert found is not None
     assert found[0] == found[1]["step"] == 30
+
+
+def test_damaged_checkpoints_of_later_steps_take_the_place_of_none(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 10, 20, 30)
+    for step in (20, 30, 99_999_999):
+        (tmp_path / f"step-{step:08d}-rank0.ckpt").write_bytes(b"")
+    found = checkpoints.load()
+    assert found is not None
+    assert found[0] == 10
+    saved(tmp_path, 15).keep_last(15)  # the run goes on from step 10
+    found = checkpoints.load()
+    assert found is not None
+    assert found[0] == 15
+    saved(tmp_path, 20).keep_last(20)
+    assert checkpoints.steps() == [15, 20, 30, 99_999_999]
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "no note"])
@@ -111,7 +126,7 @@ def test_old_parts_of_processes_that_are_no_more_are_removed(tmp_path: Path) -> 
     alone = Checkpoints(tmp_path)
     for step in (3, 4):
         alone.save(step, {})
-    alone.keep_last()
+    alone.keep_last(4)
     assert {path.name[:18] for path in tmp_path.glob("*.ckpt")} == {"step-00000003-rank", "step-00000004-rank"}
     assert not list(tmp_path.glob("*-rank1.*"))
 
@@ -245,7 +260,7 @@ def test_what_only_looks_like_a_checkpoint_is_passed_over_and_stays(
     assert found[0] == 20
     assert f"{name}' is no checkpoint of this run: it is passed over" in caplog.text
     checkpoints.save(25, {})
-    checkpoints.keep_last()
+    checkpoints.keep_last(25)
     assert checkpoints.steps() == [20, 25]
     assert (tmp_path / name).exists()
 

@@ -81,9 +81,13 @@ class Checkpoints:
         for file in (_note(self._path(step, rank)), self._path(step, rank)):
             file.unlink(missing_ok=True)
 
-    def keep_last(self) -> None:
-        """Delete all but the last two of this process's checkpoints; the first also those of processes of before."""
-        for old in self.steps()[:-KEPT]:
+    def keep_last(self, done: int) -> None:
+        """Delete all but the last two of this process's checkpoints; the first also those of processes of before.
+
+        Those of later steps than the run has done stay, and do not count: it goes on from before them because they are
+        damaged.
+        """
+        for old in [step for step in self.steps() if step <= done][:-KEPT]:
             self.remove(old)
         if self.rank == 0:
             kept = self.steps()
@@ -94,6 +98,10 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """The steps of which this process has a checkpoint, oldest first; whole or not."""
         return sorted(step for step, rank in self._parts() if rank == self.rank)
+
+    def last_whole(self, after: int = 0) -> int | None:
+        """The last step above `after` whose checkpoint is whole, of all processes; None where there is none."""
+        return next((step for step in reversed(self.steps()) if step > after and self._is_whole(step)), None)
 
     def _parts(self) -> Iterator[tuple[int, int]]:
         """Step and process of each file that can be one of `save`; whole or not."""

@@ -142,8 +142,8 @@ def left_out(folder: Path) -> dict[str, str]:
 
 def at_least(recipe: _R, folder: Path) -> _R:
     """The recipe with as many steps as the run in `folder` has taken, where it has fewer."""
-    reached = max(Checkpoints(folder / "checkpoints").steps(), default=0)
-    if reached <= recipe.steps:
+    reached = Checkpoints(folder / "checkpoints").last_whole(after=recipe.steps)
+    if reached is None:
         return recipe
     logger.warning("the run has taken %d steps already, not %d: its result is that of all", reached, recipe.steps)
     return recipe.model_copy(update={"steps": reached})

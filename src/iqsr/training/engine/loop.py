@@ -221,7 +221,7 @@ class Loop(ABC, Generic[_Batch]):
             if is_new:
                 self.checkpoints.remove(self.done)
             raise
-        self.checkpoints.keep_last()
+        self.checkpoints.keep_last(self.done)
 
     def last_checkpoint(self) -> tuple[int, dict[str, Any]] | None:
         """Step and state of the last good checkpoint. Raises the errors of `Checkpoints.load`."""

@@ -84,7 +84,7 @@ def lost_processes(out: Path) -> Generator[None]:
     except RuntimeError as error:
         if not (isinstance(error, DistError) or "gloo" in str(error)):
             raise
-        last = max(Checkpoints(out / "checkpoints").steps(), default=0)
+        last = Checkpoints(out / "checkpoints").last_whole()
         raise IqsrError(
             f"another process of this run has ended, or has not answered for {_timeout_seconds():g} s ({TIMEOUT}); its "
             f"own lines or the launcher's say why. Start all processes again with --resume: the run goes on from "
