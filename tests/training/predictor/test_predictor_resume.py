@@ -76,6 +76,15 @@ def test_every_setting_says_whether_it_may_differ(recipe: type[PredictorRecipe |
     assert OnResume.LENGTH in marks(recipe).values()
 
 
+def test_a_checkpoint_of_another_predictor_is_refused(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(SHORT, pairs, tmp_path / "run")
+    monkeypatch.setattr(preferences, "new_predictor", lambda _: nn.Sequential(Tiny()))
+    with pytest.raises(IqsrError, match=r"of another network: weights '0\.conv\.weight' are not there"):
+        fit(SHORT.model_copy(update={"steps": 8}), pairs, tmp_path / "run")
+
+
 def test_a_run_on_pairs_made_longer_is_one_of_that_length(pairs: Path, tmp_path: Path) -> None:
     longer = SHORT.model_copy(update={"steps": 8})
     whole = fit(longer, pairs, tmp_path / "whole")

@@ -5,13 +5,18 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from iqsr.errors import IqsrError, PictureError, UsageError
+from iqsr.models import SRModel
+from iqsr.models.checkpoint_writer import write_checkpoint
+from iqsr.models.untrained import new_rrdbnet, new_swinir
 from iqsr.recipes import resolved_toml
 from iqsr.training.engine.pictures import decode_all
 from iqsr.training.engine.prefetch import prefetched
@@ -209,6 +214,31 @@ def test_adapters_go_on_over_the_weights_that_they_began_on(sets: Path, tmp_path
     with pytest.raises(IqsrError, match=r"adapters on other weights: model\.start = '.*' is not what it was"):
         train(light("steps=3", *settings), sets, run, resume=True)
     assert whole.read_bytes() == began
+
+
+@pytest.mark.parametrize(
+    ("new", "told"),
+    [
+        (
+            partial(new_rrdbnet, blocks=1, features=8),
+            r"weights '.*' are \(16, 3, 3, 3\) in them, \(8, 3, 3, 3\)",
+        ),
+        (partial(new_rrdbnet, blocks=2, features=16), r"weights '.*' are not there in them, \("),
+        (partial(new_swinir, depths=(2,), dim=12, heads=(2,)), r"weights '.*' are not there in them, \("),
+    ],
+)
+def test_a_checkpoint_of_another_network_is_refused(
+    new: Callable[..., SRModel], told: str, sets: Path, tmp_path: Path
+) -> None:
+    base, run = tmp_path / "base.safetensors", tmp_path / "run"
+    first, other = new_rrdbnet(blocks=1, features=16, seed=0), new(seed=0)
+    write_checkpoint(first.module, first.architecture, base)
+    train(quick("steps=1", f"model.start={base}"), sets, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    write_checkpoint(other.module, other.architecture, base)
+    with pytest.raises(IqsrError, match=rf"^'.*run' holds checkpoints of another network: {told}.*; give the network"):
+        train(quick("steps=2", f"model.start={base}"), sets, run, resume=True)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_damaged_pictures_are_told_before_a_run_begins(own_sets: Path, tmp_path: Path, iqsr: Run) -> None:

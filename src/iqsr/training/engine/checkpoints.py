@@ -4,13 +4,14 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from iqsr.errors import IqsrError
 from iqsr.finite import NotFiniteError, first_not_finite
@@ -190,6 +191,25 @@ class Checkpoints:
 
     def _path(self, step: int, rank: int) -> Path:
         return self.folder / f"step-{step:08d}-rank{rank}.ckpt"
+
+
+def check_network(folder: Path, weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """IqsrError, which names the first difference, for a checkpoint's weights that are not those of the run's network.
+
+    Args:
+        folder: The run's folder.
+        weights: The checkpoint's, by name.
+        own: The network's that learn, by name.
+    """
+    given, wanted = ({name: tuple(t.shape) for name, t in tensors.items()} for tensors in (weights, own))
+    if given == wanted:
+        return
+    name = next(name for name in (*wanted, *given) if given.get(name) != wanted.get(name))
+    there, here = (str(shapes.get(name, "not there")) for shapes in (given, wanted))
+    raise IqsrError(
+        f"'{folder}' holds checkpoints of another network: weights '{name}' are {there} in them, {here} in the "
+        "recipe's network; give the network that the run began with, or name another folder"
+    )
 
 
 def first_learned_not_finite(state: dict[str, Any]) -> str | None:

@@ -15,7 +15,7 @@ import torch
 
 from iqsr.errors import IqsrError, PictureError, WriteError
 from iqsr.finite import NotFiniteError, all_finite, first_not_finite
-from iqsr.training.engine.checkpoints import Checkpoints
+from iqsr.training.engine.checkpoints import Checkpoints, check_network
 from iqsr.training.engine.log import Figures, Log
 from iqsr.training.engine.precision import warn_of_another
 from iqsr.training.engine.stop import Stop
@@ -203,7 +203,8 @@ class Loop(ABC, Generic[_Batch]):
         return {**self.learned(), "figures": self.figures.state_dict(), "precision": self.precision}
 
     def load_state_dict(self, state: Mapping[str, Any], done: int) -> None:
-        """Continue from a state after `done` steps."""
+        """Continue from a state after `done` steps. IqsrError for one of another network."""
+        check_network(self.out, state["weights"], self.learned()["weights"])
         warn_of_another(self.precision, state["precision"])
         self.done = done
         self.load_learned(state)

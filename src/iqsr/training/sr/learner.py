@@ -168,7 +168,7 @@ class Learner(Loop[Batch]):
 
     def load_learned(self, state: Mapping[str, Any]) -> None:
         """Continue with the weights of a state."""
-        self.module.load_state_dict(state["weights"], strict=False)
+        self.module.load_state_dict(state["weights"], strict=False)  # it has what learns, not what is frozen
         if self.discriminator:
             self.discriminator.load_state_dict(state["discriminator"])
 
