@@ -1,9 +1,12 @@
 """The score cache: what it keeps, what makes a score stale, and what a damaged file or a kill does to it."""
 
+import hashlib
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -143,6 +146,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 _WRITER = """
 import sys
+import time
 from pathlib import Path
 from iqsr.scoring.cache import CacheKey, ScoreCache
 mine, path = sys.argv[1], Path(sys.argv[2])
@@ -180,6 +184,7 @@ def test_two_processes_share_one_cache(path: Path) -> None:
 
 _KILLED = """
 import sys
+import time
 from pathlib import Path
 from iqsr.scoring.cache import CacheKey, ScoreCache
 cache = ScoreCache(Path(sys.argv[1]))
@@ -216,6 +221,20 @@ def test_content_counts_and_names_do_not(tmp_path: Path) -> None:
     assert content_hash(a) == content_hash(b) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     a.write_bytes(b"abd")
     assert content_hash(a) != content_hash(b)
+
+
+@pytest.mark.parametrize("how", ["in place", "moved there"])
+def test_content_of_the_same_size_and_time_is_other_content(how: str, tmp_path: Path) -> None:
+    path, other = tmp_path / "a.png", tmp_path / "b.png"
+    path.write_bytes(b"abc")
+    before = path.stat()
+    assert content_hash(path) == hashlib.sha256(b"abc").hexdigest()
+    time.sleep(0.05)  # file systems tell times apart that are a clock's tick apart
+    (path if how == "in place" else other).write_bytes(b"xyz")
+    if how == "moved there":
+        other.replace(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as rsync and tar do
+    assert content_hash(path) == hashlib.sha256(b"xyz").hexdigest()
 
 
 def test_no_file_has_no_hash(tmp_path: Path) -> None:

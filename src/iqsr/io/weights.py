@@ -4,7 +4,6 @@
 has been checked. `locate` never touches the network; only `fetch` does.
 """
 
-import hashlib
 import os
 import shutil
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from iqsr.errors import UnknownNameError, UsageError, WeightsError
 from iqsr.io.atomic import atomic_path
+from iqsr.io.hashes import file_hash
 
 
 @dataclass(frozen=True)
@@ -121,20 +121,13 @@ def _home() -> Path:
         return Path(tempfile.gettempdir(), f"iqsr-{os.getuid()}")
 
 
-@lru_cache(maxsize=256)
-def _sha256(path: str, size: int, mtime_ns: int) -> str:
-    """Hash of a file, remembered within the process while its size and time stay the same."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def matches(path: Path, weight: Weight) -> bool:
     """True if the file at `path` is, byte for byte, the published one. Raises WeightsError if unreadable."""
     try:
         stat = path.stat()
         if stat.st_size != weight.size:
             return False
-        return _sha256(str(path), stat.st_size, stat.st_mtime_ns) == weight.sha256
+        return file_hash(path, stat) == weight.sha256
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
 
