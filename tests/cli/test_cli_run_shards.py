@@ -19,6 +19,7 @@ from iqsr.errors import IqsrError, UsageError
 from iqsr.io.shards import Shard, read_manifest
 from support.cli_pictures import FAST, picture
 from support.commands import PATIENCE, Run
+from support.process_trees import is_alive, wait_for
 from support.shard_gpus import gpus_seen, shards_tell
 
 SCORE = ["score", "in", "-m", "laplacian", "--no-cache"]
@@ -168,6 +169,32 @@ def test_a_killed_process_costs_its_shard_alone(capsys: pytest.CaptureFixture[st
     assert "was killed (signal 9): begun again" in capsys.readouterr().err
     done = [len(read_manifest(folder).done) for folder in Path("killed.shards").iterdir()]
     assert sum(done) == 6
+
+
+_RUNS_A_SHARD = """
+import sys
+from iqsr.cli.shard_engines import run_shard
+from iqsr.io.shards import Shard
+sys.platform = "darwin"  # without what Linux alone can do
+run_shard(["upscale", "large.png", "-o", "killed"], Shard(1, 1), ".", lambda shard: print(shard.pid, flush=True))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_shard_ends_within_seconds_of_a_kill_of_the_process_that_started_it() -> None:
+    picture("large.png", (2000, 2000))
+    first = subprocess.Popen([sys.executable, "-c", _RUNS_A_SHARD], stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    shard = int(first.stdout.readline())
+    wait_for(Path("killed.shards/1-of-1/shard.json").exists)
+    first.kill()
+    first.wait()
+    try:
+        wait_for(lambda: not is_alive(shard), 20)
+    finally:
+        if is_alive(shard):
+            os.kill(shard, signal.SIGKILL)
+    assert not read_manifest(Path("killed.shards/1-of-1")).finished
 
 
 def test_no_code_of_the_folder_that_a_shard_works_in_is_run(iqsr: Run) -> None:

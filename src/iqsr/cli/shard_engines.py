@@ -6,9 +6,7 @@ needed is to start it anew when its worker has died. No result passes through Ra
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -23,8 +21,6 @@ from typing import Any, Protocol
 from iqsr.errors import IqsrError, UsageError
 from iqsr.io.shards import Shard
 
-_DIE_WITH_PARENT = 1
-"""prctl's PR_SET_PDEATHSIG."""
 _GPUS = "CUDA_VISIBLE_DEVICES"
 _RAY_ATTEMPTS = 3
 _ANSWER_SECONDS = 10.0
@@ -67,23 +63,23 @@ def run_shard(
     on_start: Callable[[subprocess.Popen[str]], object] = lambda process: None,
     gpu: str | None = None,
 ) -> Ended:
-    """`iqsr ARGUMENTS --shard SHARD` in a process of its own, which ends when this one is killed (on Linux).
+    """`iqsr ARGUMENTS --shard SHARD` in a process of its own, which ends with this one, even by `kill -9`.
+
+    Not on Windows. Else the shard of a killed worker would keep its lock.
 
     Ctrl-C does not reach it: whoever started it ends it. on_start: gets the process.
     folder: the working directory; no module is imported from there.
     gpu: the only one that the process sees; None: those that this process sees.
     """
-    command = [sys.executable, "-P", "-m", "iqsr", *arguments, "--shard", str(shard)]
-    bind = _die_with_parent if sys.platform == "linux" else None  # else a killed worker's shard would keep its lock
+    program = [sys.executable, "-P", "-m", "iqsr.cli.shard_process", str(os.getpid())]
     process = subprocess.Popen(
-        command,
+        [*program, *arguments, "--shard", str(shard)],
         cwd=folder,
         env=None if gpu is None else {**os.environ, _GPUS: gpu},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        preexec_fn=bind,
         start_new_session=True,
     )
     on_start(process)
@@ -94,10 +90,6 @@ def run_shard(
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
 
 def visible_gpus(count: int, environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
 from collections.abc import Generator
 from functools import partial
 from multiprocessing.sharedctypes import RawValue
@@ -15,15 +13,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from iqsr.errors import IqsrError
+from iqsr.parent_process import end_with
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     _Made = dict[str, NDArray[np.generic]] | IqsrError
-
-
-_WATCH_SECONDS = 1
 
 
 class Batches(Protocol):
@@ -95,19 +91,8 @@ def _unchanged(made: Any) -> Any:
 
 def _start(ended: Any, parent: int, worker: int) -> None:
     """Get a worker process ready."""
-    if hasattr(os, "fork"):  # elsewhere a process keeps the number of one that has ended
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with(parent)  # torch's own watch waits until the last batch is taken, which never happens after a kill
     _ignore_signals(ended)
-
-
-def _end_with(parent: int) -> None:
-    """End soon after the first process, however that ended.
-
-    torch's own watch waits until the last batch is taken, which never happens after a kill.
-    """
-    while os.getppid() == parent:
-        time.sleep(_WATCH_SECONDS)
-    os._exit(1)
 
 
 def _ignore_signals(ended: Any) -> None:
