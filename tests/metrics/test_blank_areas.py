@@ -166,6 +166,24 @@ def test_amo_never_takes_what_was_emptied() -> None:
         assert Amo().probabilities(scores, None).argmax(1).tolist() == [1] * len(photos)
 
 
+@pytest.mark.parametrize("side", [64, 100, 256])
+def test_a_clean_sky_was_not_emptied_beside_its_gritty_copy(side: int) -> None:
+    metric, rng = load_metric("laplacian"), torch.Generator().manual_seed(0)
+    down, across = torch.linspace(0, 1, side)[:, None], torch.linspace(0, 1, side)
+    sky = torch.stack(
+        [0.45 + 0.15 * down + 0.03 * across, 0.6 + 0.12 * down + 0.02 * across, 0.85 + 0.05 * down * across]
+    )
+    clean = (sky * 255).round().byte()
+    assert blankness(clean[None].float() / 255).mean() > 0.9
+    for deviation in (1, 2, 4, 8):
+        gritty = (sky * 255 + deviation * torch.randn(1, side, side, generator=rng)).round().clamp(0, 255).byte()
+        gts = torch.stack([clean, gritty, clean])[None]
+        wanted = metric(gts[0].float() / 255)[None]
+        assert torch.equal(patch_scores(metric, gts), wanted)
+        other = torch.stack([barred(clean[None], 1, 0, sides=True)[0], gritty, torch.zeros_like(clean)])
+        assert patch_scores(metric, other[None]).argmax(1).tolist() == [1]
+
+
 def test_amo_goes_by_the_scores_where_all_show_something_or_nothing_does() -> None:
     metric = load_metric("laplacian")
     photos = (patches(96) * 255).round().byte()

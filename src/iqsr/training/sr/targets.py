@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from iqsr.io.atomic import write_bytes
 from iqsr.io.places import check_is_file
 from iqsr.io.tensor_files import serialized
 from iqsr.metrics import Precision, card, load_metric
-from iqsr.metrics.dense import blankness
+from iqsr.metrics.dense import CELL, blankness
 from iqsr.metrics.metric import Metric
 from iqsr.sampling import choose, sampler
 from iqsr.scoring import content_hash, metric_fingerprint, score_files, writable_default_cache
@@ -85,6 +86,8 @@ class Targets:
 _AT_ONCE = 64  # patches of 256 px that are scored in one batch, or as many pixels of other sizes
 EMPTIED = 0.1
 """Share of a patch: a ground truth in which so much more is empty than in another of its set lost its content."""
+_SAME_COLOUR = 2 / 255
+"""Up to so much the means of cells may differ in a clean sky and in its gritty copy, which show the same."""
 
 
 def oriented(metric: Metric, x: Tensor) -> Tensor:
@@ -96,7 +99,8 @@ def oriented(metric: Metric, x: Tensor) -> Tensor:
 def patch_scores(metric: Metric, gts: Tensor) -> Tensor:
     """AMO's scores of patches as they are cut, higher is better.
 
-    Patches that were emptied are scored below all others of their sample.
+    Patches that were emptied are scored below all others of their sample. A clean sky beside its gritty copy is as
+    blank as one that was emptied, but it shows the same, and the metric decides between the two.
 
     Args:
         metric: The metric, without reference.
@@ -113,15 +117,24 @@ def patch_scores(metric: Metric, gts: Tensor) -> Tensor:
     batch, count = gts.shape[:2]
     pictures = gts.flatten(0, 1).float() / 255
     scores, blank = oriented(metric, pictures), blankness(pictures).mean((1, 2, 3))
-    return _below_the_rest(scores.view(batch, count), blank.view(batch, count))
+    cells = F.avg_pool2d(pictures, CELL, ceil_mode=True).unflatten(0, (batch, count))
+    return _below_the_rest(scores.view(batch, count), blank.view(batch, count), cells)
 
 
-def _below_the_rest(scores: Tensor, blank: Tensor) -> Tensor:
-    """Score patches that became blank below the others of their sample; scores and shares of blank area, both (B, K).
+def _below_the_rest(scores: Tensor, blank: Tensor, cells: Tensor) -> Tensor:
+    """Score patches that became blank below the others of their sample.
 
     Metrics that never saw bars, or a black picture, can score them highest.
+
+    Args:
+        scores: (B, K).
+        blank: (B, K), the share of blank area.
+        cells: (B, K, 3, h, w), the mean colour of each cell.
     """
-    emptied = blank > blank.amin(1, keepdim=True) + EMPTIED
+    fullest = blank.argmin(1)
+    difference = (cells - cells[torch.arange(len(cells)), fullest, None]).abs().mean(2)
+    largest = torch.maximum(difference.mean(3).amax(2), difference.mean(2).amax(2))  # of rows and columns: a bar is one
+    emptied = (blank > blank.amin(1, keepdim=True) + EMPTIED) & (largest > _SAME_COLOUR)
     return torch.where(emptied, scores.amin(1, keepdim=True) - 1, scores)
 
 
@@ -192,7 +205,9 @@ def grid_scores(
     fingerprint, found = metric_fingerprint(metric.card.name, precision=precision), dict[str, Tensor]()
     for number, gts in enumerate([*sets[first:], *sets[:first]]):
         contents = "".join(content_hash(path) for path in gts.paths)
-        key = hashlib.sha256(f"{fingerprint} {patch} {grid} {contents} emptied last".encode()).hexdigest()[:24]
+        key = hashlib.sha256(f"{fingerprint} {patch} {grid} {contents} emptied last, not clean".encode()).hexdigest()[
+            :24
+        ]
         path = folder / f"{key}.safetensors"
         scores = _kept(path)
         if scores is None:
