@@ -1,75 +1,11 @@
-"""What srq-2 promises: its range, its map, ladders that fall, and when sharpness counts."""
+"""What srq-2 promises beside what test_people_predictors.py holds: when sharpness counts, and how it is measured."""
 
-import numpy as np
-import pytest
 import torch
-from skimage import data
-from torch import Tensor
 
-from iqsr.errors import UsageError
-from iqsr.metrics import load_metric
 from iqsr.metrics.efficientnet_lite import EfficientNetLite0
-from iqsr.metrics.srq_2 import combined, load_srq_2, sharpness_of
+from iqsr.metrics.srq_2 import combined, sharpness_of
 from iqsr.training.predictor import defects
-
-
-def photo(name: str = "astronaut", side: int = 192) -> Tensor:
-    """(1, 3, side, side), of the upper middle."""
-    found = torch.from_numpy(np.array(getattr(data, name)())).permute(2, 0, 1)[None].float() / 255
-    left = (found.shape[3] - side) // 2
-    return found[:, :, :side, left : left + side]
-
-
-@pytest.mark.parametrize("name", ["astronaut", "coffee"])
-@torch.inference_mode()
-def test_the_score_falls_with_each_strength_of_blur(name: str) -> None:
-    rungs = [defects.blur(photo(name), strength, torch.Generator()) for strength in (0.2, 0.4, 0.7, 1.0)]
-    scores = load_metric("srq-2")(torch.cat([photo(name), *rungs]))
-    assert (scores.diff() < 0).all(), scores
-
-
-@pytest.mark.parametrize("defect", [defects.noise, defects.checkerboard, defects.ringing, defects.jpeg])
-@pytest.mark.parametrize("name", ["astronaut", "coffee"])
-@torch.inference_mode()
-def test_a_gross_defect_costs_points(name: str, defect: defects.Defect) -> None:
-    spoiled = defect(photo(name), 1.0, torch.Generator().manual_seed(0)).clamp(0, 1)
-    clean, gross = load_metric("srq-2")(torch.cat([photo(name), spoiled]))
-    assert gross < clean - 5
-
-
-@torch.inference_mode()
-def test_a_picture_is_scored_alike_alone_and_among_others() -> None:
-    metric = load_metric("srq-2")
-    x = torch.cat([photo("astronaut"), photo("coffee"), torch.rand(1, 3, 192, 192)])
-    together = metric(x)
-    assert torch.allclose(together, torch.cat([metric(one[None]) for one in x]), atol=0.05)
-    assert together.min() > 0
-    assert together.max() < 100
-    assert together[2] < together[:2].min() / 2
-
-
-@pytest.mark.parametrize("size", [(64, 64), (65, 97), (100, 191)])
-@torch.inference_mode()
-def test_any_size_has_a_score_and_a_map_of_an_eighth_of_it(size: tuple[int, int]) -> None:
-    model, x = load_srq_2(), photo()[:, :, : size[0], : size[1]]
-    quality = model.quality_map(x)
-    assert quality.shape == (1, 1, -(-size[0] // 8), -(-size[1] // 8))
-    assert quality.min() >= 0
-    assert quality.max() <= 100
-    assert 0 < model(x) < 100
-
-
-@torch.inference_mode()
-def test_the_map_is_low_where_the_defect_is() -> None:
-    model, x = load_srq_2(), photo(side=256)
-    x[..., 128:] = defects.blur(x, 0.8, torch.Generator())[..., 128:]
-    quality = model.quality_map(x)[0, 0]
-    assert quality[:, :10].mean() > quality[:, -10:].mean() + 10
-
-
-def test_too_small_a_picture_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"srq-2 expected \(N, 3, H, W\) of at least 64x64, got \(1, 3, 63, 64\)"):
-        load_srq_2()(torch.rand(1, 3, 63, 64))
+from support.photos import photo
 
 
 def test_sharpness_counts_only_without_defects() -> None:
@@ -99,10 +35,3 @@ def test_stages_are_what_the_features_are_chosen_from() -> None:
     stages = trunk.stages(x)
     assert len(stages) == 7
     assert all(torch.equal(f, stages[n]) for f, n in zip(trunk(x), (0, 1, 2, 4, 6), strict=True))
-
-
-@torch.inference_mode()
-def test_bf16_hardly_changes_the_score() -> None:
-    assert float(load_metric("srq-2", precision="bf16")(photo())) == pytest.approx(
-        float(load_metric("srq-2")(photo())), abs=3
-    )

@@ -5,7 +5,6 @@ people's scores of 10,000 whole photos with real defects: BIQ2021 (Ahmed & Asif,
 doi:10.1117/1.JEI.31.5.053010). See docs/model-cards/biq-lite2.md.
 """
 
-from importlib import resources
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from iqsr.metrics.card import MetricCard, Precision
 from iqsr.metrics.dense import blankness
 from iqsr.metrics.efficientnet_lite import LITE2_WIDTHS, EfficientNetLite2
-from iqsr.metrics.srq import load_predictor
+from iqsr.metrics.srq import load_predictor, shipped_weights
 from iqsr.metrics.srq_2 import around, as_rows, cell_statistics, check_size
 from iqsr.picture_checks import check_batch
 
@@ -79,9 +78,7 @@ def load_biq_lite2(path: Path | None = None) -> BiqLite2:
 
     Raises WeightsError where the file is missing or is not a biq-lite2.
     """
-    model = BiqLite2()
-    load_predictor(model, path or Path(str(resources.files("iqsr.metrics") / "biq-lite2.safetensors")))
-    return model
+    return load_predictor(BiqLite2(), path or shipped_weights("biq-lite2"))
 
 
 def from_card(card: MetricCard, precision: Precision) -> BiqLite2:

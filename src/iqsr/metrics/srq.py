@@ -9,6 +9,7 @@ versions (docs/model-cards/srq.md).
 
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -21,6 +22,7 @@ from iqsr.metrics.card import MetricCard, Precision
 from iqsr.metrics.dense import DenseHead, Prediction, Predictor, penalise_blank_areas
 from iqsr.metrics.efficientnet_lite import CHANNELS, MEAN, STD, EfficientNetLite0
 
+_M = TypeVar("_M", bound=nn.Module)
 MINIMUM_SIZE = 64
 """The minimum height and width in pixels."""
 
@@ -53,9 +55,7 @@ def load_srq(path: Path | None = None) -> Srq:
 
     Raises WeightsError where the file is missing or is not an srq.
     """
-    model = Srq()
-    load_predictor(model, path or Path(str(resources.files("iqsr.metrics") / "srq.safetensors")))
-    return model
+    return load_predictor(Srq(), path or shipped_weights("srq"))
 
 
 def from_card(card: MetricCard, precision: Precision) -> Srq:
@@ -63,8 +63,13 @@ def from_card(card: MetricCard, precision: Precision) -> Srq:
     return load_srq(Path(card.weights_file) if card.weights_file else None)
 
 
-def load_predictor(model: nn.Module, path: Path) -> None:
-    """Fill `model` from a safetensors file and freeze it. WeightsError where file and model do not fit."""
+def shipped_weights(name: str) -> Path:
+    """The weights of a predictor that are in the package."""
+    return Path(str(resources.files("iqsr.metrics") / f"{name}.safetensors"))
+
+
+def load_predictor(model: _M, path: Path) -> _M:
+    """Fill `model` from a safetensors file and freeze it; returns it. WeightsError where file and model do not fit."""
     try:
         state = load_file(path)
         model.load_state_dict({k: v.float() for k, v in state.items()})
@@ -76,3 +81,4 @@ def load_predictor(model: nn.Module, path: Path) -> None:
         raise WeightsError(f"{path.name}: {found}: damaged, or its training failed; train it again")
     model.eval().requires_grad_(False)
     model.to(memory_format=torch.channels_last)
+    return model

@@ -6,7 +6,6 @@ likely no gain.
 """
 
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from iqsr.errors import UsageError
 from iqsr.metrics.card import MetricCard, Precision
 from iqsr.metrics.dense import DenseHead, Prediction, Predictor, penalise_blank_areas
 from iqsr.metrics.lpips_st import LpipsSt
-from iqsr.metrics.srq import MINIMUM_SIZE, load_predictor
+from iqsr.metrics.srq import MINIMUM_SIZE, load_predictor, shipped_weights
 
 
 class SrqHoldout(Predictor):
@@ -50,9 +49,7 @@ def load_srq_holdout(path: Path | None = None) -> SrqHoldout:
 
     Raises WeightsError where a file is missing or is not an srq-holdout.
     """
-    model = SrqHoldout()
-    load_predictor(model, path or Path(str(resources.files("iqsr.metrics") / "srq-holdout.safetensors")))
-    return model
+    return load_predictor(SrqHoldout(), path or shipped_weights("srq-holdout"))
 
 
 def from_card(card: MetricCard, precision: Precision) -> SrqHoldout:
