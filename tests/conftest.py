@@ -72,6 +72,14 @@ def iqsr(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: an empty folder, with an empty cache in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IQSR_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
 def weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty weights folder, not yet created."""
     monkeypatch.setenv("IQSR_WEIGHTS", str(tmp_path / "weights"))

@@ -26,9 +26,7 @@ SCORE = ["score", "in", "-m", "laplacian", "--no-cache"]
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("IQSR_CACHE", str(tmp_path / "cache"))
+def _pictures(own_folder: Path) -> None:
     for number in range(6):
         picture(f"in/{number}.png", (24 + number, 16))
 

@@ -22,9 +22,7 @@ UPSCALE = (*FAST, "--scale", "2", "--precision", "fp32")
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("IQSR_CACHE", str(tmp_path / "cache"))
+def _pictures(own_folder: Path) -> None:
     for number in range(4):
         picture(f"in/{'deep/' if number % 2 else ''}{number}.png", (24 + number, 16))
 

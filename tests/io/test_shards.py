@@ -20,9 +20,7 @@ SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT"
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("IQSR_CACHE", str(tmp_path / "cache"))
+def _here(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in SLURM:
         monkeypatch.delenv(name, raising=False)
 
