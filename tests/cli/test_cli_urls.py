@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from iqsr.io import remote
 from support.cli_pictures import FAST, IQSR, picture
 from support.commands import PATIENCE, Run
 from support.prepare_samples import tree
@@ -30,8 +29,6 @@ def _pictures(own_folder: Path) -> None:
 @pytest.fixture
 def store() -> Iterator[Store]:
     """`memory://in` with the pictures of `in`."""
-    for known in (remote._entries, remote._names, remote._copies, remote._sent):
-        known.clear()
     with memory_store() as content:
         put_folder(Path("in"), "in")
         yield content
@@ -140,7 +137,7 @@ def test_a_store_that_is_lost_ends_the_scoring(iqsr: Run, store: Store, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("prepare", "s3://b/in/", "-o", "sets"), "`iqsr prepare` takes no URLs: copy 's3://b/in/' to a disk first"),
+        (("check-sets", "s3://b/sets/"), "`iqsr check-sets` takes no URLs: copy 's3://b/sets/' to a disk first"),
         (("evaluate", "--data=gs://b/set"), "`iqsr evaluate` takes no URLs: copy 'gs://b/set' to a disk first"),
         (("score", "in", "--map", "s3://b/maps"), "cannot write to 's3://b/maps'"),
         (("upscale", "in", "--shard", "1/2", "-o", "s3://b"), "beside OUT: name a folder in 's3://b'"),

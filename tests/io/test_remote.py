@@ -11,9 +11,10 @@ from iqsr.images.find import find_pictures
 from iqsr.io import remote, stores
 from iqsr.io.atomic import atomic_path, write_bytes
 from iqsr.io.hashes import content_hash
-from iqsr.io.remote import exists, fetch, fetch_all, files_below, held, kind_of, mark_of, matches, send_at_times
+from iqsr.io.remote import exists, fetch, fetch_all, files_below, held, kind_of, mark_of, matches
+from iqsr.io.sending import send_at_times
 from iqsr.io.urls import place_of, shown
-from support.stores import fails, memory_store, put
+from support.stores import fails, forget_stores, memory_store, put
 
 Store = Mapping[str, bytes]
 
@@ -27,10 +28,7 @@ def store() -> Iterator[Store]:
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     """Nothing that an earlier test has listed or copied counts."""
-    for place in remote._copies:
-        place.unlink(missing_ok=True)
-    for known in (remote._entries, remote._names, remote._copies, remote._sent):
-        known.clear()
+    forget_stores()
 
 
 def count_copies(monkeypatch: pytest.MonkeyPatch) -> list[Path]:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from iqsr.io import remote, sending, stores
+
 
 @contextmanager
 def memory_store() -> Iterator[Mapping[str, bytes]]:
-    """An empty `memory://`, by name below it without the slash; it is emptied again."""
+    """An empty `memory://`, by name below it without the slash; it is emptied again. Nothing is known of any store."""
     from fsspec.implementations.memory import MemoryFileSystem
 
     class Content(Mapping[str, bytes]):
@@ -22,10 +24,20 @@ def memory_store() -> Iterator[Mapping[str, bytes]]:
         def __len__(self) -> int:
             return len(MemoryFileSystem.store)
 
+    forget_stores()
     MemoryFileSystem.store.clear()
     MemoryFileSystem.pseudo_dirs[:] = [""]
     yield Content()
     MemoryFileSystem.store.clear()
+
+
+def forget_stores() -> None:
+    """Nothing that was listed, copied or sent before counts, as in a new process."""
+    for place in remote._copies:
+        place.unlink(missing_ok=True)
+    for known in (remote._entries, remote._names, remote._copies, remote._held, sending._sent):
+        known.clear()
+    stores._unanswered = 0
 
 
 def put(name: str, data: bytes) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from iqsr.errors import IqsrError, PictureError, WriteError
 from iqsr.io.locks import lock_open_file
 from iqsr.io.places import open_own
-from iqsr.io.remote import send
+from iqsr.io.sending import send
 from iqsr.io.stores import check_writable
 from iqsr.io.urls import url_of
 

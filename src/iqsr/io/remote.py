@@ -1,31 +1,33 @@
-"""Files in stores (S3, Google Cloud Storage and others that fsspec knows): listed, copied here, written there.
+"""Files in stores (S3, Google Cloud Storage and others that fsspec knows): listed, and copied here to be read.
 
 All paths are places of URLs, see `iqsr.io.urls`. A file is copied to its place just before it is read. The copies
-together take a bounded room: those used longest ago are removed, and copied again if they are needed again. A result is
-sent when it is whole, and has its name in the store only then. How often a request is repeated is fsspec's business.
+together take a bounded room: those used longest ago are removed, and copied again if they are needed again. How often a
+request is repeated is fsspec's business. `iqsr.io.sending` writes to stores.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import islice
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from iqsr.errors import IqsrError, PictureError, StoreError, UsageError, WriteError
-from iqsr.io.stores import CONTENT, WHOLE, Entry, asking, check_bucket, entry_of, is_other, line_of, opened
-from iqsr.io.urls import place_of, scheme_of, url_of
+from iqsr.errors import IqsrError, PictureError, UsageError
+from iqsr.io.stores import CONTENT, Entry, asking, check_bucket, entry_of, is_other, opened
+from iqsr.io.urls import place_of, url_of
+
+Item = TypeVar("Item")
 
 _ROOM_BYTES = 4 << 30
 _THREADS = 8
-_JOURNAL_SECONDS = 10.0
+_AT_ONCE = 1000  # items whose results are kept together
 _LISTING_SECONDS = 60.0
 _entries: dict[Path, Entry] = {}
 """What the stores said last of each file."""
@@ -34,7 +36,6 @@ _names: dict[Path, tuple[float, set[str]]] = {}
 _copies: OrderedDict[Path, tuple[int, Entry]] = OrderedDict()
 """The bytes of each copy, and what the store said of the file then; the one used last is last."""
 _held: Counter[Path] = Counter()
-_sent: dict[Path, float] = {}
 _lock = threading.Lock()
 
 
@@ -79,6 +80,22 @@ def matches(pattern: Path, on_left_out: Callable[[str], object] = lambda url: No
         return top, _noted(top, name, found, on_left_out)
 
 
+def names_in(folder: Path) -> set[str]:
+    """The names of the files and folders in a folder, of a disk or a store, as they are now; none without a folder."""
+    if url_of(folder) is None:
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    fs, name = opened(folder)
+    try:
+        with asking(f"cannot list '{folder}'"):
+            keys = {str(key).rstrip("/") for key in fs.ls(name, detail=False)}
+    except FileNotFoundError:
+        check_bucket(folder)
+        keys = set[str]()
+    names = {key.rpartition("/")[2] for key in keys if key.strip("/") != name.strip("/")}
+    _names[folder] = time.monotonic(), names
+    return set(names)
+
+
 def exists(place: Path) -> bool:
     """Whether there is a file or folder. A folder is listed once a minute; errors as in `kind_of`."""
     folder = place.parent
@@ -86,14 +103,7 @@ def exists(place: Path) -> bool:
         return kind_of(place) is not None
     listed, names = _names.get(folder, (-inf, set[str]()))
     if time.monotonic() - listed > _LISTING_SECONDS:
-        fs, name = opened(folder)
-        try:
-            with asking(f"cannot list '{folder}'"):
-                names = {str(key).rstrip("/").rpartition("/")[2] for key in fs.ls(name, detail=False)}
-        except FileNotFoundError:
-            check_bucket(folder)
-            names = set[str]()
-        _names[folder] = time.monotonic(), names
+        names = names_in(folder)
     return place.name in names
 
 
@@ -168,9 +178,17 @@ def fetch_all(places: Iterable[Path]) -> None:
         with suppress(IqsrError):
             fetch(place)
 
-    if wanted:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(one, wanted))
+    in_threads(one, wanted)
+
+
+def in_threads(work: Callable[[Item], object], items: Iterable[Item]) -> None:
+    """Do a piece of work for each item, several at once. The first error is raised, and what has not begun is not."""
+    iterator, pool = iter(items), ThreadPoolExecutor(_THREADS)
+    try:
+        while some := list(islice(iterator, _AT_ONCE)):
+            list(pool.map(work, some))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def refresh(place: Path) -> None:
@@ -182,69 +200,13 @@ def refresh(place: Path) -> None:
         _download(place)
 
 
-# Writing
-
-
-def send(file: Path, place: Path) -> None:
-    """Write a file to a store, where it appears whole or not at all.
-
-    StoreError where the store refuses this to the user, WriteError for other failures.
-    """
-    fs, name = opened(place)
-    scheme = scheme_of(url_of(place) or "")
-    part = name if scheme in WHOLE else f"{fs._parent(name)}/.{place.name}.{os.getpid()}.iqsr-part"
-    try:
-        with asking(f"cannot write '{place}'", WriteError, denied=StoreError):
-            if part != name:
-                fs.makedirs(fs._parent(name), exist_ok=True)
-            fs.put_file(str(file), part)
-            if part != name:
-                fs.mv(part, name)
-    except FileNotFoundError as error:
-        raise StoreError(f"cannot write '{place}': {line_of(error)}") from None
-    _written(place)
-    if file != place:
-        place.unlink(missing_ok=True)
-
-
-def _written(place: Path) -> None:
-    """Forget what is known of a file that was replaced."""
+def forget(place: Path, *, is_there: bool = True) -> None:
+    """Forget what is known of a file that was written, moved or removed. is_there: whether there is one now."""
     with _lock:
         _copies.pop(place, None)
     _entries.pop(place, None)
-    _names.get(place.parent, (0.0, set[str]()))[1].add(place.name)
-
-
-def send_at_times(place: Path, *, seconds: float = _JOURNAL_SECONDS) -> None:
-    """Write a file that grows at its place to the store, unless that was done less than so many seconds ago."""
-    if url_of(place) is not None and time.monotonic() - _sent.get(place, -inf) >= seconds and place.exists():
-        send(place, place)
-        _sent[place] = time.monotonic()
-
-
-def remove(place: Path) -> None:
-    """Remove a file from this disk, or from the store and its copy here. No error where there is none."""
-    place.unlink(missing_ok=True)
-    if url_of(place) is not None:
-        _names.pop(place.parent, None)
-        fs, name = opened(place)
-        with suppress(FileNotFoundError), asking(f"cannot remove '{place}'", WriteError):
-            fs.rm_file(name)
-
-
-def copied_inside(source: Path, target: Path) -> bool:
-    """Copy a file inside of one store, which sends nothing over the net. False where the two are not in one store."""
-    urls = [url_of(source) or "", url_of(target) or ""]
-    if scheme_of(urls[0]) != scheme_of(urls[1]) or scheme_of(urls[0]) not in WHOLE:
-        return False
-    (fs, name), (_, other) = opened(source), opened(target)
-    try:
-        with asking(f"cannot write '{target}'", WriteError):
-            fs.cp_file(name, other)
-    except FileNotFoundError:
-        raise StoreError(f"cannot copy '{source}' to '{target}': one of the two is gone") from None
-    _written(target)
-    return True
+    if (known := _names.get(place.parent)) is not None:
+        (known[1].add if is_there else known[1].discard)(place.name)
 
 
 # How

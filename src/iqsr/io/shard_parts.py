@@ -13,7 +13,8 @@ from iqsr._version import __version__
 from iqsr.errors import UsageError
 from iqsr.io.atomic import atomic_path, write_errors
 from iqsr.io.hashes import content_hash
-from iqsr.io.remote import copied_inside, held, is_same_object, is_there, matches
+from iqsr.io.remote import held, is_same_object, is_there, matches
+from iqsr.io.sending import copied_inside
 from iqsr.io.shards import MANIFEST, Manifest, Shard, Unit, listing_hash, read_manifest
 from iqsr.io.urls import url_of
 
@@ -148,9 +149,7 @@ def join_file(source: Path, target: Path, *, overwrite: bool = False) -> None:
         if not overwrite:
             raise UsageError(f"'{target}' exists: use --overwrite, or name another")
     if url_of(source) or url_of(target):
-        if not copied_inside(source, target):
-            with held(source), atomic_path(target) as part:
-                shutil.copyfile(source, part)
+        copy_file(source, target)
         return
     with write_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -158,5 +157,11 @@ def join_file(source: Path, target: Path, *, overwrite: bool = False) -> None:
         with suppress(OSError):
             os.link(source, target)
             return
-    with atomic_path(target) as part:
-        shutil.copyfile(source, part)
+    copy_file(source, target)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file between disks and stores. Inside of a store nothing is sent."""
+    if not copied_inside(source, target):
+        with held(source), atomic_path(target) as part:
+            shutil.copyfile(source, part)

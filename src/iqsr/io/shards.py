@@ -29,7 +29,8 @@ from iqsr.io.journals import add_entry, entries
 from iqsr.io.known_files import File, KnownFiles
 from iqsr.io.locks import locked
 from iqsr.io.places import read_whole
-from iqsr.io.remote import is_there, mark_of, refresh, remove, send_at_times
+from iqsr.io.remote import is_there, mark_of, refresh
+from iqsr.io.sending import remove, send_at_times
 from iqsr.io.urls import shown, url_of
 
 MANIFEST = "shard.json"

@@ -24,6 +24,8 @@ from iqsr.io.places import is_file_name
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.DOTALL)  # two letters or more: C:// is a disk
 _NO_HOST = "@"
 """Stands for the host of `file:///photo.jpg`; no host is called that."""
+_HERE = "@here"
+"""Stands before places of this disk that no URL has; no kind of URL is called that."""
 _NEW_SECONDS = 60.0
 _root: Path | None = None
 
@@ -63,10 +65,16 @@ def url_of(path: Path) -> str | None:
     if _root is None or not path.is_relative_to(_root):
         return None
     parts = path.relative_to(_root).parts
-    if len(parts) < 2:
+    if len(parts) < 2 or parts[0] == _HERE:
         return None
     host = "" if parts[1] == _NO_HOST else parts[1]
     return f"{parts[0]}://{'/'.join([host, *parts[2:]])}"
+
+
+def place_here(place: Path) -> Path:
+    """A path of this disk for what is made here before it is sent to a place. It vanishes with the process."""
+    folder = _folder()
+    return folder / _HERE / place.relative_to(folder)
 
 
 def shown(text: str) -> str:

@@ -7,12 +7,14 @@
     DIR/index.parquet              a row a picture
 
 A picture belongs to the data set when its photo has a record. What a killed run left without one is removed.
+
+The folder may be in a store, which cannot rename one. There, pictures are made on this disk and sent, then the record of
+their photo, and at the end each picture is moved inside the store: after a stop some may be in either folder.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,8 +27,14 @@ from iqsr.errors import IqsrError, UsageError
 from iqsr.io.atomic import remove_stale_parts, write_text
 from iqsr.io.locks import locked
 from iqsr.io.places import read_whole
+from iqsr.io.remote import fetch, fetch_all, files_below, in_threads, is_there, kind_of, names_in, refresh
+from iqsr.io.sending import move_folder, remove, remove_folder, send
+from iqsr.io.stores import check_writable
+from iqsr.io.urls import place_here, url_of
 
 State = Literal["kept", "too small", "nothing kept"]
+_JOINING = "joining"
+"""A file among the pictures that are left to move, while those of shards get their last place in a store at once."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,8 @@ class PhotoRecord:
     """row and column of each"""
     scores: dict[str, list[list[float]]]
     """metric -> one list a set, one score a variant"""
+    mark: str | None = None
+    """what a store says of the photo's content, see `mark_of`; None for one on a disk"""
 
     @property
     def names(self) -> list[str]:
@@ -78,8 +88,18 @@ class SetFolder:
     @property
     def finished(self) -> Path | None:
         """Where pictures are after a run, None while there is work or where there are none."""
-        found = sorted((self.path / "images").glob("0-*"))
-        return found[0] if found else None
+        ended = self._ended()
+        return ended[0] if ended and not names_in(self.work) else None
+
+    def _ended(self) -> list[Path]:
+        """The folders of pictures of runs that have ended; in a store, also of one that was stopped as it moved them."""
+        folder = self.path / "images"
+        return [folder / name for name in sorted(names_in(folder)) if name.startswith("0-")]
+
+    @property
+    def here(self) -> SetFolder:
+        """The folder on this disk in which pictures and records are made: this one, unless it is in a store."""
+        return self if url_of(self.path) is None else SetFolder(place_here(self.path), self.variants)
 
     def picture(self, name: str, variant: str) -> Path:
         """Path of one picture below the folder of the variants."""
@@ -88,7 +108,8 @@ class SetFolder:
     def records(self) -> dict[str, PhotoRecord]:
         """All photos that are finished, by image. IqsrError for a record that cannot be read, or is not its photo's."""
         found: dict[str, PhotoRecord] = {}
-        for path in sorted(self._records.glob("*.json")):
+        for path in self._record_files():
+            fetch(path)
             data = _json(path)
             try:
                 sets = [(int(row), int(column)) for row, column in data.pop("sets")]
@@ -101,34 +122,74 @@ class SetFolder:
             found[record.image] = record
         return found
 
+    def _record_files(self) -> list[Path]:
+        if url_of(self.path) is None:
+            return sorted(self._records.glob("*.json"))
+        files = [path for path in files_below(self._records) if path.suffix == ".json"]
+        fetch_all(files)
+        return files
+
     def commit(self, record: PhotoRecord) -> None:
         """Make the photo's pictures part of the data set."""
-        write_json(self._records / f"{record.image}.json", asdict(record))
+        facts = asdict(record)
+        if record.mark is None:
+            del facts["mark"]
+        write_json(self._record_of(record), facts)
+
+    def _record_of(self, record: PhotoRecord) -> Path:
+        return self._records / f"{record.image}.json"
+
+    def take(self, record: PhotoRecord) -> None:
+        """Send what was made of a photo in `here` to the store, the record last. Nothing on a disk, where it is."""
+        here = self.here
+        if here.path == self.path:
+            return
+        pictures = [self.picture(name, variant) for name in record.names for variant in self.variants]
+        in_threads(lambda picture: send(here.work / picture, self.work / picture), pictures)
+        self.commit(record)
+        for file in (*(here.work / picture for picture in pictures), here._record_of(record)):
+            file.unlink()
 
     def begin(self, records: Mapping[str, PhotoRecord]) -> None:
         """Get ready for more photos. Pictures of photos without a record are removed."""
-        self.index.unlink(missing_ok=True)
-        if self.finished is not None:
-            if (self.path / "labels").exists():
+        remove(self.index)
+        for ended in self._ended():
+            if is_there(self.path / "labels"):
                 raise UsageError(f"'{self.path}' has labels of people; give more photos a folder of their own")
-            self.finished.rename(self.work)
+            move_folder(ended, self.work)
         for variant in self.variants:
             folder = self.work / variant
             folder.mkdir(parents=True, exist_ok=True)
             remove_stale_parts(folder)
-            for file in folder.iterdir():
-                image = _image_of(file, variant)
+            for name in names_in(folder):
+                image = _image_of(Path(name), variant)
                 if image is not None and image not in records:
-                    file.unlink()
+                    remove(folder / name)
+
+    def begin_joining(self, sets: int) -> Path:
+        """Where the pictures of shards are put, with so many sets in the end: where pictures are written, or in a
+        store, in which to move them takes long, where they stay. To be called after `begin`.
+        """
+        if url_of(self.path) is None:
+            return self.work
+        write_text(self.work / _JOINING, "")  # so that the place does not count as finished
+        return self._place_of(sets)
 
     def end(self, sets: int) -> Path:
         """Give the pictures their place as images/0-<n-1>."""
         if self.finished is not None:
             return self.finished
-        place = self.path / "images" / f"0-{sets - 1}"
-        place.parent.mkdir(exist_ok=True)
-        self.work.rename(place)
+        place = self._place_of(sets)
+        if url_of(self.path) is None:
+            move_folder(self.work, place)
+            return place
+        remove(self.work / _JOINING)
+        for folder in {self.work, *self._ended()} - {place}:
+            move_folder(folder, place)
         return place
+
+    def _place_of(self, sets: int) -> Path:
+        return self.path / "images" / f"0-{sets - 1}"
 
     @property
     def _records(self) -> Path:
@@ -150,10 +211,10 @@ def claimed(path: Path, variants: tuple[str, ...], identity: Mapping[str, Any]) 
     with locked(path, "iqsr prepare", ".prepare/lock"):
         for place in (path, hidden / "photos"):
             remove_stale_parts(place)
-        if not folder.facts.exists() or _is_of_another_recipe(folder, identity):
+        if not is_there(folder.facts) or _is_of_another_recipe(folder, identity):
             for leftovers in (hidden / "photos", folder.work):
-                shutil.rmtree(leftovers, ignore_errors=True)
-            (hidden / "photos").mkdir()
+                remove_folder(leftovers)
+            (hidden / "photos").mkdir(exist_ok=True)
             write_json(folder.facts, identity)
         yield folder
 
@@ -165,14 +226,17 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 def _check_kind(folder: SetFolder) -> None:
     path = folder.path
-    if path.exists() and not path.is_dir():
+    if url_of(path) is not None:
+        check_writable(path)
+    if path.is_file() if url_of(path) is None else kind_of(path) == "file":
         raise UsageError(f"'{path}' is a file; name a folder")
-    if not folder.facts.exists() and path.exists() and any(not p.name.startswith(".") for p in path.iterdir()):
+    if not is_there(folder.facts) and any(not name.startswith(".") for name in names_in(path)):
         raise UsageError(f"'{path}' has files that `iqsr prepare` did not make; choose another folder")
 
 
 def _is_of_another_recipe(folder: SetFolder, identity: Mapping[str, Any]) -> bool:
     """UsageError where that recipe has made sets."""
+    refresh(folder.facts)
     known = _json(folder.facts)
     if all(known.get(key) == identity[key] for key in ("recipe_hash", "models")):
         return False
