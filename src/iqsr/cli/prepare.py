@@ -10,7 +10,7 @@ import typer
 
 from iqsr.cli.interrupt import interruptible
 from iqsr.cli.options import RECIPE_HELP, Device, ShardOption, Workers, output_option, set_option
-from iqsr.cli.outputs import list_shard
+from iqsr.cli.outputs import list_shard, shard_output
 from iqsr.cli.progress import StageBars, printable
 from iqsr.configs import DEFAULT_PREPARE
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 HELP = """Make sets of ground truths of plain photos: patches with enhanced versions.
 
-Photos are files, patterns, folders with all below them; best sharp ones. Each is
+Photos are files, patterns, folders with all below them, or URLs of those
+(s3://bucket/folder/, with a package such as s3fs); best sharp ones. Each is
 enhanced in several ways, cut to patches, and those with contrast and detail are
-written in HGGT's layout, with a table of their scores (index.parquet).
+written in HGGT's layout, with a table of their scores (index.parquet). The data
+set may be a URL, too.
 A run that was stopped goes on when the same command is given again, and more
 photos can be added. A photo that cannot be read is reported and the rest goes
 on; the exit code is 1 then, 2 for wrong arguments.
@@ -39,7 +41,7 @@ on; the exit code is 1 then, 2 for wrong arguments.
 
 def command(
     photos: Annotated[list[str], typer.Argument(metavar="PHOTOS...", help="Photos, patterns or folders.")],
-    output: Annotated[Path, output_option("Folder of the data set.", metavar="DIR")],
+    output: Annotated[Path, output_option("Folder of the data set.", metavar="DIR", urls=True)],
     recipe: Annotated[str, typer.Option("--recipe", metavar="RECIPE", help=RECIPE_HELP)] = DEFAULT_PREPARE,
     changes: Annotated[list[str] | None, set_option("patches.crop=256")] = None,
     workers: Workers = 1,
@@ -59,7 +61,7 @@ def command(
             summary = prepare(photos, output, settings, workers=workers, device=device, on_photo=report)
         else:
             part, summary = prepare_shard(
-                photos, output, settings, shard, workers=workers, device=device, on_photo=report
+                photos, shard_output(output), settings, shard, workers=workers, device=device, on_photo=report
             )
     print_summary(summary, output if part is None else part.output, settings.patches.crop)
     if part is not None:

@@ -8,8 +8,8 @@
 
 A picture belongs to the data set when its photo has a record. What a killed run left without one is removed.
 
-The folder may be in a store, which cannot rename one. There, pictures are made on this disk and sent, then the record of
-their photo, and at the end each picture is moved inside the store: after a stop some may be in either folder.
+The folder may be in a store, which cannot rename folders. Pictures are then made on this disk and sent, before the
+record of their photo, and each is moved inside the store at the end: after a stop, some may be in either folder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from iqsr.io.atomic import remove_stale_parts, write_text
 from iqsr.io.locks import locked
 from iqsr.io.places import read_whole
 from iqsr.io.remote import fetch, fetch_all, files_below, in_threads, is_there, kind_of, names_in, refresh
-from iqsr.io.sending import move_folder, remove, remove_folder, send
+from iqsr.io.sending import is_part_in_store, move_folder, remove, remove_folder, send
 from iqsr.io.stores import check_writable
 from iqsr.io.urls import place_here, url_of
 
@@ -92,7 +92,7 @@ class SetFolder:
         return ended[0] if ended and not names_in(self.work) else None
 
     def _ended(self) -> list[Path]:
-        """The folders of pictures of runs that have ended; in a store, also of one that was stopped as it moved them."""
+        """The folders of pictures of runs that have ended; in a store, also of one that was stopped at the end."""
         folder = self.path / "images"
         return [folder / name for name in sorted(names_in(folder)) if name.startswith("0-")]
 
@@ -163,7 +163,7 @@ class SetFolder:
             remove_stale_parts(folder)
             for name in names_in(folder):
                 image = _image_of(Path(name), variant)
-                if image is not None and image not in records:
+                if (image is not None and image not in records) or is_part_in_store(folder / name):
                     remove(folder / name)
 
     def begin_joining(self, sets: int) -> Path:
@@ -228,7 +228,8 @@ def _check_kind(folder: SetFolder) -> None:
     path = folder.path
     if url_of(path) is not None:
         check_writable(path)
-    if path.is_file() if url_of(path) is None else kind_of(path) == "file":
+    is_file = path.exists() and not path.is_dir() if url_of(path) is None else kind_of(path) == "file"
+    if is_file:
         raise UsageError(f"'{path}' is a file; name a folder")
     if not is_there(folder.facts) and any(not name.startswith(".") for name in names_in(path)):
         raise UsageError(f"'{path}' has files that `iqsr prepare` did not make; choose another folder")

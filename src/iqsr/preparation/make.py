@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqsr.configs import DEFAULT_PREPARE
-from iqsr.errors import IqsrError, UsageError
+from iqsr.errors import IqsrError, UsageError, WriteError
 from iqsr.images.find import find_pictures, in_home
+from iqsr.io.remote import is_there, mark_of
 from iqsr.metrics import card
 from iqsr.preparation.folder import PhotoRecord, SetFolder, claimed, write_json
 from iqsr.preparation.photo import Photo
@@ -62,8 +63,8 @@ def prepare(
     The result depends neither on stops nor on the number of workers.
 
     Args:
-        photos: Files, folders, patterns.
-        out: The folder of the data set.
+        photos: Files, folders, patterns, also as URLs (`s3://bucket/folder/`).
+        out: The folder of the data set, also as a URL.
         recipe: Settings, or the file or name of a recipe (`iqsr recipes`).
         workers: Number of processes; each gets an equal share of the threads.
         device: `cpu`, `cuda`, `cuda:N`, `mps` or `auto`.
@@ -77,7 +78,7 @@ def prepare(
         WeightsError: If the weights of a model or metric are missing.
         IqsrError: If a worker process dies, another run uses `out`, or no patch at all was kept.
     """
-    out = Path(out)
+    out = in_home(str(out))
     if not isinstance(recipe, PrepareRecipe):
         recipe = read_recipe(recipe, PrepareRecipe)
     found, unread = found_photos(photos, [out])
@@ -114,7 +115,8 @@ def make_sets(
         if to_do:
             folder.begin(records)
             done = len(found) - len(to_do)
-            for outcome in outcomes(to_do, recipe, folder, workers=workers, device=device):
+            for made in outcomes(to_do, recipe, folder.here, workers=workers, device=device):
+                outcome = _taken(made, folder)
                 done += 1
                 if outcome.record is None:
                     failed += 1
@@ -123,6 +125,19 @@ def make_sets(
                 if on_photo is not None:
                     on_photo(outcome, done, len(found))
         return finish(folder, recipe, dict(sorted(records.items())), failed, may_be_empty=may_be_empty)
+
+
+def _taken(outcome: Outcome, folder: SetFolder) -> Outcome:
+    """The outcome when the sets are part of the data set, or the error of the store that they go to.
+
+    StoreError where the store will take nothing.
+    """
+    if outcome.record is not None:
+        try:
+            folder.take(outcome.record)
+        except WriteError as error:
+            return Outcome(outcome.photo, None, str(error))
+    return outcome
 
 
 def finish(
@@ -148,7 +163,7 @@ def finish(
             "set patches.crop lower, or give other photos"
         )
     place = folder.end(sets)
-    if not folder.index.exists():
+    if not is_there(folder.index):
         write_index(folder, records, recipe, place)
         counts = {key: value for key, value in asdict(summary).items() if key != "failed"}
         write_json(folder.facts, {**identity(recipe), **counts})
@@ -163,7 +178,7 @@ def _named(found: Iterable[tuple[Path, Path]]) -> list[Photo]:
         image = os.fsencode(text).decode("utf-8", "replace")
         if image in photos:
             raise UsageError(f"'{photos[image].source}' and '{source}' would both be called '{image}'; rename one")
-        photos[image] = Photo(image, source)
+        photos[image] = Photo(image, source, mark_of(source))
     return list(photos.values())
 
 
@@ -174,9 +189,14 @@ def _to_do(found: Iterable[Photo], records: Mapping[str, PhotoRecord], out: Path
         known = records.get(photo.image)
         if known is None:
             to_do.append(photo)
-        elif content_hash(photo.source) != known.sha256:
+        elif not _is_of(photo, known):
             raise UsageError(f"'{photo.source}' has changed since '{out}' was prepared; choose another folder")
     return to_do
+
+
+def _is_of(photo: Photo, known: PhotoRecord) -> bool:
+    """Whether the record is of this photo, as a store says of its content, or as the content itself does."""
+    return (photo.mark is not None and photo.mark == known.mark) or content_hash(photo.source) == known.sha256
 
 
 def _check_metrics(recipe: PrepareRecipe) -> None:

@@ -30,6 +30,8 @@ class Photo:
     image: str
     """its name in the names of its sets"""
     source: Path
+    mark: str | None = None
+    """what a store says of its content, see `mark_of`; None for one on a disk"""
 
 
 class SetMaker:
@@ -53,7 +55,7 @@ class SetMaker:
             too_small = min(height, width) < self.recipe.patches.crop
             state = "kept" if kept else "too small" if too_small else "nothing kept"
             patches = [[self._patch(version, place) for version in versions] for place in kept]
-            record = PhotoRecord(photo.image, sha256, width, height, state, kept, self._scores(patches))
+            record = PhotoRecord(photo.image, sha256, width, height, state, kept, self._scores(patches), photo.mark)
         for name, variants in zip(record.names, patches, strict=True):
             for variant, patch in zip(self.recipe.variants, variants, strict=True):
                 write_png(patch, self.folder.work / self.folder.picture(name, variant))

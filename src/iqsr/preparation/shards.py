@@ -7,8 +7,10 @@ from pathlib import Path
 
 from iqsr.errors import IqsrError, UsageError
 from iqsr.io.places import check_leads_inside
-from iqsr.io.shard_parts import Part, join_file
+from iqsr.io.remote import in_threads
+from iqsr.io.shard_parts import Part, copy_file, join_file
 from iqsr.io.shards import Shard, ShardPart, parts_folder, shard_part
+from iqsr.io.urls import url_of
 from iqsr.preparation.folder import PhotoRecord, SetFolder, claimed
 from iqsr.preparation.make import OnPhoto, Summary, finish, found_photos, identity, make_sets
 from iqsr.preparation.recipe import PrepareRecipe
@@ -72,9 +74,10 @@ def merge_sets(parts: Sequence[Part], out: Path) -> tuple[Summary, PrepareRecipe
         to_do = [(made, one) for made, one in found if _is_new(one, records, out)]
         if to_do:
             folder.begin(records)
-        for made, one in to_do:
-            _join_photo(one, made, folder)
-            records[one.image] = one
+            records |= {one.image: one for _, one in to_do}
+            target = folder.begin_joining(sum(len(one.sets) for one in records.values()))
+            sources = {made: made.finished or made.work for made, _ in made_of}
+            _join([(one, made.path, sources[made]) for made, one in to_do], folder, target)
         return finish(folder, recipe, dict(sorted(records.items())), failed), recipe
 
 
@@ -83,7 +86,7 @@ def _records(made: SetFolder, part: Part) -> list[PhotoRecord]:
     known = made.records()
     found = [known.get(unit.name) for unit in part.manifest.done]
     for unit, record in zip(part.manifest.done, found, strict=True):
-        if record is None or record.sha256 != unit.sha256:
+        if record is None or unit.sha256 not in (record.sha256, record.mark):
             raise IqsrError(f"'{made.path}' has no sets of '{unit.name}': run shard {part.shard} again")
     return [record for record in found if record is not None]
 
@@ -96,12 +99,26 @@ def _is_new(record: PhotoRecord, known: dict[str, PhotoRecord], out: Path) -> bo
     return before is None
 
 
-def _join_photo(record: PhotoRecord, made: SetFolder, folder: SetFolder) -> None:
-    """Join a photo's pictures, then its record."""
-    place = made.finished or made.work
-    for name in record.names:
-        for variant in folder.variants:
-            picture = folder.picture(name, variant)
-            check_leads_inside(place / picture, made.path)
-            join_file(place / picture, folder.work / picture)
-    folder.commit(record)
+def _join(to_do: Sequence[tuple[PhotoRecord, Path, Path]], folder: SetFolder, target: Path) -> None:
+    """Join the pictures of each photo, then its record.
+
+    to_do: each record, the folder of the data set that it is in, and the folder of its pictures.
+    target: the folder for the pictures.
+    """
+    in_store = any(url_of(path) for path in (target, *(source for _, _, source in to_do)))
+    put = copy_file if in_store else join_file  # no picture is there: `begin` has removed those without a record
+
+    def join(one: tuple[PhotoRecord, Path, Path]) -> None:
+        record, top, source = one
+        for name in record.names:
+            for variant in folder.variants:
+                picture = folder.picture(name, variant)
+                check_leads_inside(source / picture, top)
+                put(source / picture, target / picture)
+        folder.commit(record)
+
+    if in_store:
+        in_threads(join, to_do)
+        return
+    for one in to_do:
+        join(one)

@@ -7,18 +7,25 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
-from iqsr.errors import IqsrError
+from iqsr.errors import IqsrError, PictureError, StoreError
+from iqsr.io.remote import held
 from iqsr.preparation.folder import PhotoRecord, SetFolder
 from iqsr.preparation.recipe import PrepareRecipe
 
 if TYPE_CHECKING:
     from iqsr.preparation.photo import Photo, SetMaker
+
+
+_AHEAD = 4
+"""Photos at once for each worker: one is made, the others are copied from a store meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +64,7 @@ def outcomes(
     arguments = (recipe, folder, device, max(1, cores() // workers), theirs)
     pool = ProcessPoolExecutor(workers, context, _start, arguments)
     try:
-        waiting = [pool.submit(_work, photo) for photo in photos]
-        for future in as_completed(waiting):
-            yield future.result()
+        yield from _outcomes_of(pool, photos, _AHEAD * workers)
         pool.shutdown()
     except BrokenProcessPool:
         raise IqsrError(
@@ -71,10 +76,35 @@ def outcomes(
         theirs.close()
 
 
+def _outcomes_of(pool: ProcessPoolExecutor, photos: Sequence[Photo], most: int) -> Iterator[Outcome]:
+    """Yield the outcomes of a pool that has `most` photos at once. Here, copies of a store's photos are kept for it."""
+    left, running = iter(photos), dict[Future[Outcome], ExitStack]()
+    with ExitStack() as copies:
+        while True:
+            for photo in islice(left, most - len(running)):
+                copy = copies.enter_context(ExitStack())
+                try:
+                    copy.enter_context(held(photo.source))
+                except PictureError as error:
+                    yield Outcome(photo, None, str(error))
+                    continue
+                running[pool.submit(_work, photo)] = copy
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                running.pop(future).close()
+                yield future.result()
+
+
 def attempt(set_maker: SetMaker, photo: Photo) -> Outcome:
-    """Make a photo's sets; an error becomes a line of the outcome, so that the other photos go on."""
+    """Make a photo's sets; an error becomes a line of the outcome, so that the other photos go on.
+
+    StoreError where no photo of the store will do.
+    """
     try:
         return Outcome(photo, set_maker.make(photo))
+    except StoreError:
+        raise
     except (IqsrError, OSError) as error:
         text = (error.strerror if isinstance(error, OSError) else None) or str(error)
         return Outcome(photo, None, text if f"'{photo.source}'" in text else f"'{photo.source}': {text}")
