@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -81,7 +82,7 @@ def test_sets_are_those_of_a_disk_and_a_second_run_copies_no_photo(
     forget_stores()
     called, get_file = list[str](), MemoryFileSystem.get_file
 
-    def counted(self: MemoryFileSystem, name: str, *arguments: object, **options: object) -> None:
+    def counted(self: MemoryFileSystem, name: str, *arguments: Any, **options: Any) -> None:
         called.append(name)
         get_file(self, name, *arguments, **options)
 
@@ -123,7 +124,7 @@ def test_a_stop_at_any_step_leaves_what_the_next_run_completes(
 
     left, work = [calls], getattr(MemoryFileSystem, method)
 
-    def stops(self: MemoryFileSystem, *arguments: object, **options: object) -> object:
+    def stops(self: MemoryFileSystem, *arguments: Any, **options: Any) -> object:
         left[0] -= 1
         if left[0] < 0:
             raise Stopped
@@ -166,7 +167,7 @@ def test_shards_of_a_disk_are_joined_in_a_store_after_a_stop(
     with monkeypatch.context() as patch:
         put_file, left = MemoryFileSystem.put_file, [20]
 
-        def refused(self: MemoryFileSystem, *arguments: object, **options: object) -> None:
+        def refused(self: MemoryFileSystem, *arguments: Any, **options: Any) -> None:
             left[0] -= 1
             if left[0] < 0:
                 raise PermissionError("Access Denied")
@@ -186,7 +187,7 @@ def test_a_store_that_takes_nothing_ends_the_work_at_the_first_photo(
 ) -> None:
     put_file, called = MemoryFileSystem.put_file, list[str]()
 
-    def refused(self: MemoryFileSystem, source: str, target: str, **options: object) -> None:
+    def refused(self: MemoryFileSystem, source: str, target: str, **options: Any) -> None:
         called.append(target)
         if target.endswith(".png"):
             raise PermissionError("Access Denied")
