@@ -13,6 +13,7 @@ from iqsr.agreement.pairs import Pairs, read_pairs
 from iqsr.agreement.rates import Agreement, Misalignments, compare_pairs, compare_sets
 from iqsr.datasets import GroundTruths, open_sets
 from iqsr.errors import PictureError, UsageError
+from iqsr.images.find import in_home
 from iqsr.metrics import MetricCard, Precision, card
 from iqsr.scoring.cache import ScoreCache
 from iqsr.scoring.files import scores_of
@@ -36,8 +37,8 @@ def agreement(
     """Measure how well metrics order pairs of pictures as people do.
 
     Args:
-        pairs: A CSV file with the columns `first`, `second`, `share_first` (in [0, 1]) and, for full-reference
-            metrics, `reference`; or `Pairs`.
+        pairs: A CSV file, also as a URL, with the columns `first`, `second`, `share_first` (in [0, 1]) and, for
+            full-reference metrics, `reference`; or `Pairs`.
         metrics: Names; the default metric if None. The direction of each is on its card.
         device: `cpu`, `cuda`, `cuda:N`, `mps` or `auto`.
         precision: Of networks, `fp32` or `bf16`.
@@ -66,7 +67,7 @@ def agreement(
 def given_pairs(pairs: str | Path | Pairs, cards: Mapping[str, MetricCard]) -> Pairs:
     """The pairs, read where they are a file. UsageError where a metric compares and a pair has no reference."""
     full = [name for name, about in cards.items() if about.compares]
-    given = pairs if isinstance(pairs, Pairs) else read_pairs(Path(pairs), with_reference=bool(full))
+    given = pairs if isinstance(pairs, Pairs) else read_pairs(in_home(str(pairs)), with_reference=bool(full))
     if full and given.reference is None:
         raise UsageError(f"to compare with an original ({', '.join(full)}), the pairs need a column 'reference'")
     if full and None in (given.reference or ()):

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from iqsr.errors import UsageError
 from iqsr.images.find import as_stored
+from iqsr.io.remote import files_in, kind_of, refresh
+from iqsr.io.urls import path_from, url_of
 
 COLUMNS = ("first", "second", "share_first")
 ROUNDING = 1e-6
@@ -52,8 +54,9 @@ class Pairs:
 def read_pairs(path: Path, *, with_reference: bool = False) -> Pairs:
     """Read pairs from a CSV file with the columns first, second, share_first and, optionally, reference.
 
-    Paths are absolute, or relative to the CSV file. Warnings name other columns, which are ignored, and repeated pairs,
-    each of which counts. with_reference: every pair must have a reference.
+    Paths are absolute, relative to the CSV file, or URLs; the file may be the place of a URL. Warnings name other
+    columns, which are ignored, and repeated pairs, each of which counts. with_reference: every pair must have a
+    reference.
 
     Raises UsageError, with the numbers of the lines, for a column that is missing or repeated, a picture that does not
     exist or is compared with itself, and a share that is not a number in [0, 1].
@@ -77,6 +80,9 @@ def read_pairs(path: Path, *, with_reference: bool = False) -> Pairs:
 
 def _rows(path: Path) -> tuple[list[int], list[dict[str, str]]]:
     """The numbers of the non-empty lines, and their values by column, without surrounding white space."""
+    if url_of(path) is not None and kind_of(path) != "file":
+        raise UsageError(f"cannot read '{path}': no such file")
+    refresh(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -144,10 +150,16 @@ def _references(path: Path, lines: Sequence[int], rows: Sequence[Mapping[str, st
 def _pictures(path: Path, column: str, lines: Sequence[int], rows: Sequence[Mapping[str, str]]) -> tuple[Path, ...]:
     """The files of a column; each is looked up once."""
     texts = [row[column] for row in rows]
-    files = {text: as_stored(path.parent / text) for text in dict.fromkeys(texts)}
-    gone = {text for text, file in files.items() if not file.is_file()}
+    files = {text: as_stored(path_from(path.parent, text)) for text in dict.fromkeys(texts)}
+    there = _in_stores(files.values())
+    gone = {text for text, file in files.items() if not (file in there or file.is_file())}
     _refuse(path, f"{column} is not a file", {n: t for n, t in zip(lines, texts, strict=True) if t in gone})
     return tuple(files[text] for text in texts)
+
+
+def _in_stores(files: Iterable[Path]) -> set[Path]:
+    """Those of the files that are in stores. Each folder is listed once."""
+    return {file for folder in {file.parent for file in files if url_of(file)} for file in files_in(folder)}
 
 
 def _refuse(path: Path, problem: str, lines: Mapping[int, str] | Iterable[int], advice: str = "") -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from iqsr.agreement.rates import Agreement, Misalignments, Rate
 from iqsr.io.atomic import atomic_path, write_text
+from iqsr.io.urls import shown, url_of
 from iqsr.metrics import Precision
 from iqsr.scoring.cache import content_hash, metric_fingerprint
 
@@ -168,8 +169,8 @@ def origin_of(source: Path, metrics: Iterable[str], precision: Precision = "fp32
 
     return {
         "iqsr": __version__,
-        "source": str(source),
-        "sha256": content_hash(source) if source.is_file() else None,
+        "source": shown(str(source)),
+        "sha256": content_hash(source) if url_of(source) or source.is_file() else None,
         "precision": precision,
         "metrics": {name: metric_fingerprint(name, precision=precision) for name in metrics},
     }

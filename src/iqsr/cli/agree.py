@@ -20,7 +20,7 @@ from iqsr.cli.options import (
     output_option,
 )
 from iqsr.cli.outputs import check_outputs, list_shard, list_written, shard_output
-from iqsr.cli.parsing import metric_names, score_cache
+from iqsr.cli.parsing import input_place, metric_names, score_cache
 
 if TYPE_CHECKING:
     from iqsr.agreement import Agreement
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 HELP = """Do metrics agree with people?
 
 PAIRS is a CSV file with the columns first, second (pictures, relative to the
-file or absolute) and share_first (the share of people who prefer the first,
-0 to 1); a column reference has the originals for metrics that compare.
+file, absolute or URLs) and share_first (the share of people who prefer the
+first, 0 to 1); a column reference has the originals for metrics that compare.
+File and results may be URLs (s3://bucket/pairs.csv, with a package as s3fs).
 Printed: each metric's accuracy, and how accurate every other is where it is
 wrong. For labels of sets of ground truths, see `iqsr agree-labels`.
 
@@ -47,11 +48,11 @@ _WIDEST = 8
 
 
 def command(
-    pairs: Annotated[Path, typer.Argument(metavar="PAIRS", help="CSV file of pairs.")],
+    pairs: Annotated[Path, typer.Argument(metavar="PAIRS", help="CSV file of pairs.", parser=input_place)],
     metrics: Metrics = None,
     output: Annotated[
         Path | None,
-        output_option("Folder to write tables (CSV, Markdown, JSON) and a heat map to.", metavar="DIR"),
+        output_option("Folder to write tables (CSV, Markdown, JSON) and a heat map to.", metavar="DIR", urls=True),
     ] = None,
     overwrite: Overwrite = False,
     cache: Cache = None,

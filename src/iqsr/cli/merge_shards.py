@@ -50,7 +50,7 @@ def command(
     merge = merges.get(parts[0].manifest.command)
     if merge is None:
         raise UsageError(f"'{parts[0].folder}' is of '{parts[0].manifest.command}', which has no shards")
-    if merge not in (_scores, _pictures, _sets) and any(map(url_of, [out, *(part.folder for part in parts)])):
+    if merge is _evaluation and any(map(url_of, [out, *(part.folder for part in parts)])):
         raise UsageError(f"shards of {parts[0].manifest.command} are joined on a disk: copy them there first")
     with interruptible("the same command goes on from here"):
         failed = merge(parts, out, overwrite)

@@ -35,7 +35,7 @@ def check_outputs(files: Iterable[Path], *, overwrite: bool) -> None:
 def list_written(files: Iterable[Path]) -> None:
     """Name the files on standard error: standard output may be a table for another program."""
     for file in files:
-        typer.echo(f"wrote {file}", err=True)
+        typer.echo(printable(f"wrote {file}"), err=True)
 
 
 def shard_output(output: Path | None) -> Path:

@@ -15,7 +15,7 @@ _NEW_COMMANDS = {
     "iqsr agree": ("iqsr agree-labels DIR", ("--hggt",)),
 }
 """By command, the command that does now what these options of it did."""
-_WITH_URLS = {"iqsr upscale", "iqsr score", "iqsr prepare", "iqsr run-shards", "iqsr merge-shards"}
+_WITH_URLS = {"iqsr upscale", "iqsr score", "iqsr prepare", "iqsr agree", "iqsr run-shards", "iqsr merge-shards"}
 """Commands that read and write files in stores."""
 
 

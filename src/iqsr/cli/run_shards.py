@@ -75,7 +75,7 @@ def _output(arguments: list[str]) -> Path:
         raise UnknownNameError("command with shards", arguments[0], list(COMMANDS))
     if any(one.split("=")[0] == "--shard" for one in arguments):
         raise UsageError("run-shards gives --shard itself: leave it out")
-    path = output_place if arguments[0] in ("upscale", "score", "prepare") else output_path
+    path = output_path if arguments[0] == "evaluate" else output_place
     for one, following in zip(arguments, [*arguments[1:], None], strict=True):
         if one in ("-o", "--output") and following is not None:
             return shard_output(path(following))

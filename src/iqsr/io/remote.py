@@ -64,6 +64,18 @@ def files_below(place: Path, on_left_out: Callable[[str], object] = lambda url: 
         return _noted(place, name, fs.find(name, detail=True), on_left_out)
 
 
+def files_in(place: Path) -> list[Path]:
+    """The files in a folder, not below it; none where there is no folder. Errors as in `kind_of`."""
+    fs, name = opened(place)
+    try:
+        with asking(f"cannot list '{place}'"):
+            found = {str(info["name"]): info for info in fs.ls(name, detail=True)}
+    except FileNotFoundError:
+        check_bucket(place)
+        return []
+    return _noted(place, name, found, lambda url: None)
+
+
 def matches(pattern: Path, on_left_out: Callable[[str], object] = lambda url: None) -> tuple[Path, list[Path]]:
     """The folder where the wildcards of a pattern begin, and the files that match. As `files_below`."""
     url = url_of(pattern) or ""

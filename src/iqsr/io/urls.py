@@ -71,6 +71,23 @@ def url_of(path: Path) -> str | None:
     return f"{parts[0]}://{'/'.join([host, *parts[2:]])}"
 
 
+def path_from(folder: Path, text: str) -> Path:
+    """The path that a file in a folder names: a URL, an absolute path, or one relative to the folder.
+
+    UsageError for a URL that cannot be used, and for a relative path that leads out of the bucket or host.
+    """
+    if is_url(text):
+        return place_of(text)
+    url = url_of(folder)
+    if url is None or Path(text).is_absolute():
+        return folder / text
+    top = _folder().joinpath(*folder.relative_to(_folder()).parts[:2])
+    path = Path(os.path.normpath(folder / text))
+    if not path.is_relative_to(top):
+        raise UsageError(f"'{text}' leads out of '{top}'")
+    return path
+
+
 def place_here(place: Path) -> Path:
     """A path of this disk for what is made here before it is sent to a place. It vanishes with the process."""
     folder = _folder()
