@@ -137,8 +137,24 @@ def test_a_store_that_is_lost_ends_the_scoring(iqsr: Run, store: Store, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("check-sets", "s3://b/sets/"), "`iqsr check-sets` takes no URLs: copy 's3://b/sets/' to a disk first"),
-        (("evaluate", "--data=gs://b/set"), "`iqsr evaluate` takes no URLs: copy 'gs://b/set' to a disk first"),
+        (
+            ("check-sets", "s3://b/sets/"),
+            "takes no URLs: first aws s3 cp --recursive s3://b/sets/ sets, then name sets",
+        ),
+        (
+            ("train", "srq", "--data=s3://b/my sets"),
+            "`iqsr train` takes no URLs: first aws s3 cp --recursive 's3://b/my sets' 'my sets', then name 'my sets'",
+        ),
+        (
+            ("train", "srq", "--data", "sets", "-o", "s3://b/run"),
+            "`iqsr train` writes to a disk: give -o run, and then aws s3 cp --recursive run s3://b/run",
+        ),
+        (("train-quality", "x", "--pairs", "s3://b/p.csv"), "first aws s3 cp s3://b/p.csv p.csv, then name p.csv"),
+        (("check-sets", "file:///data/sets"), "`iqsr check-sets` takes no URLs: name '/data/sets'"),
+        (
+            ("evaluate", "--data=gs://b/set"),
+            'fs, p = fsspec.url_to_fs("gs://b/set"); fs.get(p, "set", recursive=True)\', then name set',
+        ),
         (("score", "in", "--map", "s3://b/maps"), "cannot write to 's3://b/maps'"),
         (("upscale", "in", "--shard", "1/2", "-o", "s3://b"), "beside OUT: name a folder in 's3://b'"),
         (("upscale", "in", "-o", "s3://b/../c"), "cannot be a file's"),

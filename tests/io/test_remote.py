@@ -1,5 +1,8 @@
 """Files in stores: listed as those of a disk, copied once, sent whole."""
 
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -310,3 +313,27 @@ def test_paths_are_left_alone(tmp_path: Path) -> None:
         pass
     with pytest.raises(PictureError):
         content_hash(tmp_path / "none")
+
+
+def test_the_line_that_copies_a_folder_of_any_store_does_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in/deep").mkdir(parents=True)
+    (tmp_path / "in/deep/it's.png").write_bytes(b"x")
+    here = f"local://{tmp_path}"  # a kind that has no program of its own
+    for line in (stores.copy_line(f"{here}/in", "my copy"), stores.copy_line("my copy", f"{here}/back")):
+        program, *rest = shlex.split(line)
+        assert program == "python"
+        subprocess.run([sys.executable, *rest], check=True)
+    assert (tmp_path / "back/deep/it's.png").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "line"),
+    [
+        ("s3://b/a/", "a", "aws s3 cp --recursive s3://b/a/ a"),
+        ("s3://b/a.csv", "a.csv", "aws s3 cp s3://b/a.csv a.csv"),
+        ("a", "s3://b/two words", "aws s3 cp --recursive a 's3://b/two words'"),
+    ],
+)
+def test_the_line_that_copies_for_s3_is_of_aws(source: str, target: str, line: str) -> None:
+    assert stores.copy_line(source, target) == line

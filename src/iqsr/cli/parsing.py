@@ -1,13 +1,14 @@
 """How arguments are read: options given twice, options that became commands, and what an option's text means."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
 from iqsr.errors import UsageError
-from iqsr.io.stores import STORES
+from iqsr.io.stores import STORES, copy_line
 from iqsr.io.urls import is_url, scheme_of
 
 _NEW_COMMANDS = {
@@ -25,8 +26,9 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Raise UsageError for an option given twice, one that is a command of its own now, and a URL of no use."""
         if ctx.command_path not in _WITH_URLS:
-            for text in args:
-                _refuse_url(text.partition("=")[2] if text.startswith("--") else text, ctx.command_path)
+            for before, text in zip(["", *args], args, strict=False):
+                option, _, value = text.partition("=") if text.startswith("--") else (before, "", text)
+                _refuse_url(value, ctx.command_path, is_output=option in ("-o", "--output"))
         try:
             _, _, given = self.make_parser(ctx).parse_args(list(args))
         except typer.TyperException as error:
@@ -46,10 +48,16 @@ def _explain_new_command(command: str, option: str | None) -> None:
         raise UsageError(f"`{command} {option}` is a command of its own: {successor}")
 
 
-def _refuse_url(text: str, command: str) -> None:
-    """UsageError for the URL of a store, where a command works on files of this machine alone."""
-    if is_url(text) and scheme_of(text) in STORES:
-        raise UsageError(f"`{command}` takes no URLs: copy '{text}' to a disk first")
+def _refuse_url(text: str, command: str, *, is_output: bool) -> None:
+    """UsageError for the URL of a store, where a command works on files of this machine alone; it says how to copy."""
+    if not is_url(text) or scheme_of(text) not in STORES:
+        return
+    name = text.rstrip("/").rpartition("/")[2] or "data"
+    if scheme_of(text) == "file":
+        raise UsageError(f"`{command}` takes no URLs: name '{text.removeprefix('file://')}'")
+    if is_output:
+        raise UsageError(f"`{command}` writes to a disk: give -o {quote(name)}, and then {copy_line(name, text)}")
+    raise UsageError(f"`{command}` takes no URLs: first {copy_line(text, name)}, then name {quote(name)}")
 
 
 def output_path(text: str | Path) -> Path:

@@ -5,16 +5,18 @@ fsspec and the package of the store are imported when a URL is used.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from iqsr.errors import IqsrError, StoreError, UsageError
-from iqsr.io.urls import scheme_of, url_of
+from iqsr.io.urls import is_url, scheme_of, url_of
 
 BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 """Kinds of URLs whose host is a bucket. An object in it appears whole or not at all."""
@@ -93,6 +95,20 @@ def check_writable(place: Path) -> None:
         raise UsageError(f"cannot write '{place}': such a URL is only read")
     check_bucket(place)
     opened(place)
+
+
+def copy_line(source: str, target: str) -> str:
+    """The command line that copies a file or folder between a store and this disk. One of the two is a URL.
+
+    A name with a suffix is taken for a file where that matters.
+    """
+    url, other = (source, target) if is_url(source) else (target, source)
+    if scheme_of(url) in ("s3", "s3a"):
+        is_file = Path(source).suffix and not source.endswith("/")
+        return f"aws s3 cp {'' if is_file else '--recursive '}{quote(source)} {quote(target)}"
+    step = f"get(p, {json.dumps(other)}" if url == source else f"put({json.dumps(other)}, p"
+    code = f"import fsspec; fs, p = fsspec.url_to_fs({json.dumps(url)}); fs.{step}, recursive=True)"
+    return f"python -c {quote(code)}"
 
 
 def entry_of(info: dict[str, Any]) -> Entry:
