@@ -1,12 +1,12 @@
 """Blind sheets of two folders of pictures for several raters, and their answers in the form of `ratings.py`.
 
     python evaluation/sharpened/blind.py make TESTED OTHER SHEETS KEY.json --raters r1 r2 r3
-    python evaluation/sharpened/blind.py keep SHEETS KEY.json OUT
+    python evaluation/sharpened/blind.py keep SHEETS KEY.json... OUT
 
 `make` pairs pictures of the same name; the folders' names are the methods'. SHEETS/RATER/sheets gets a rater's sheets,
 three pairs each, in an order and with sides of the rater's own. A rater adds SHEETS/RATER/answers.csv, lines of
 `pair,choice,strength,reason`, choice LEFT or RIGHT. `keep` writes OUT-KIND for each kind of picture (what is before the
-first `-` of its name) and prints the tables.
+first `-` of its name) and prints the tables. It joins several keys of one tested method; each has raters of its own.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import csv
 import json
 import random
 import sys
+from collections import Counter
 from pathlib import Path
 
 from PIL import Image
@@ -25,11 +26,15 @@ from ratings import table
 from sheets import PER_SHEET, sheet
 
 COLUMNS = ["pair", "choice", "strength", "reason"]
+Pair = dict[str, str | bool]
+"""The other method, the picture's name, and whether the tested method is on the left."""
+Part = dict[str, Pair]
+"""A rater's pairs by number."""
 
 
 def make(tested: Path, other: Path, out: Path, key_path: Path, raters: list[str]) -> None:
     names = sorted({path.name for path in tested.glob("*.png")} & {path.name for path in other.glob("*.png")})
-    parts: dict[str, dict[str, dict[str, str | bool]]] = {}
+    parts: dict[str, Part] = {}
     for rater in raters:
         rng, part = random.Random(rater), {}
         rows = []
@@ -48,18 +53,18 @@ def make(tested: Path, other: Path, out: Path, key_path: Path, raters: list[str]
     print(f"{len(names)} pairs for each of {len(raters)} raters in {out}; keep {key_path} from them")
 
 
-def keep(sheets: Path, key_path: Path, out: Path) -> None:
-    key = json.loads(key_path.read_text())
-    answers = {rater: read_answers(sheets / rater / "answers.csv", part) for rater, part in key["parts"].items()}
-    pictures = [pair["picture"] for part in key["parts"].values() for pair in part.values()]
-    for kind in sorted({picture.split("-")[0] for picture in pictures}):
+def keep(sheets: Path, key_paths: list[Path], out: Path) -> None:
+    tested, joined = join(key_paths)
+    answers = {rater: read_answers(sheets / rater / "answers.csv", part) for rater, part in joined.items()}
+    for kind in sorted({kind_of(pair) for part in joined.values() for pair in part.values()}):
         folder = out.with_name(f"{out.name}-{kind}")
         folder.mkdir(parents=True, exist_ok=True)
-        parts = {
-            rater: {number: pair for number, pair in part.items() if pair["picture"].split("-")[0] == kind}
-            for rater, part in key["parts"].items()
+        of_kind = {
+            rater: {number: pair for number, pair in part.items() if kind_of(pair) == kind}
+            for rater, part in joined.items()
         }
-        (folder / "key.json").write_text(json.dumps({"tested": key["tested"], "parts": parts}, indent=0))
+        parts = {rater: part for rater, part in of_kind.items() if part}
+        (folder / "key.json").write_text(json.dumps({"tested": tested, "parts": parts}, indent=0))
         for rater, part in parts.items():
             with (folder / f"{rater}-answers.csv").open("w", newline="") as file:
                 writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
@@ -68,7 +73,22 @@ def keep(sheets: Path, key_path: Path, out: Path) -> None:
         print(f"{kind}\n\n{table(folder)}\n")
 
 
-def read_answers(path: Path, part: dict[str, dict[str, str | bool]]) -> dict[str, dict[str, str]]:
+def join(key_paths: list[Path]) -> tuple[str, dict[str, Part]]:
+    """The tested method, and the pairs of every rater. Ends the program if the keys do not belong together."""
+    keys = [json.loads(path.read_text()) for path in key_paths]
+    if len({key["tested"] for key in keys}) > 1:
+        raise SystemExit("the keys test different methods: keep them apart")
+    counts = Counter(rater for key in keys for rater in key["parts"])
+    if again := sorted(rater for rater, count in counts.items() if count > 1):
+        raise SystemExit(f"{', '.join(again)}: in two keys; give each key raters of its own")
+    return keys[0]["tested"], {rater: part for key in keys for rater, part in key["parts"].items()}
+
+
+def kind_of(pair: Pair) -> str:
+    return str(pair["picture"]).split("-")[0]
+
+
+def read_answers(path: Path, part: Part) -> dict[str, dict[str, str]]:
     """A rater's line for each pair. Ends the program if one is missing, there twice, or no choice."""
     found: dict[str, dict[str, str]] = {}
     with path.open(newline="") as file:
@@ -91,13 +111,14 @@ def main() -> None:
         making.add_argument(name, type=Path)
     making.add_argument("--raters", nargs="+", required=True)
     keeping = commands.add_parser("keep")
-    for name in ("sheets", "key", "out"):
-        keeping.add_argument(name, type=Path)
+    keeping.add_argument("sheets", type=Path)
+    keeping.add_argument("keys", type=Path, nargs="+")
+    keeping.add_argument("out", type=Path)
     options = parser.parse_args()
     if options.command == "make":
         make(options.tested, options.other, options.sheets, options.key, options.raters)
     else:
-        keep(options.sheets, options.key, options.out)
+        keep(options.sheets, options.keys, options.out)
 
 
 if __name__ == "__main__":
