@@ -5,8 +5,8 @@
 CLONES has a clone of each repository of `COMMITS`, as CLONES/OWNER/NAME. `real.csv` names the pictures and the crop
 that is taken from each. OUT gets the folders `realesrgan-x4plus` and `realesrgan-x4plus-crisp`. Nothing is added to the
 inputs. Faces that their repositories had aligned to 512 px are reduced to 128 px first, large pictures with lettering
-until it is about 8 to 30 px high. Seven other faces were left out, because in 99 % of the values the two pictures
-differ by 1/255 or less. The pictures belong to others: they are not in this repository.
+until it is about 8 to 30 px high. Seven faces and one sign were left out, because in 99 % of the values their two
+pictures differ by 1/255 or less. The pictures belong to others: they are not in this repository.
 """
 
 import argparse
