@@ -10,6 +10,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from iqsr.errors import IqsrError
 from iqsr.study.plan import Plan
 from support.cli_pictures import FAST, everything, picture
 from support.commands import Ended, Run
@@ -118,6 +119,10 @@ def test_a_photo_of_a_shard_keeps_its_name(iqsr: Run, prepared: tuple[Path, obje
             SetFolder(sets, ("original", "01", "02", "03")).records()
         assert text in str(error.value)
         record.write_text(whole)
+    record.write_text('"a text"')
+    with pytest.raises(IqsrError, match="remove it and run again"):
+        SetFolder(sets, ("original", "01", "02", "03")).records()
+    record.write_text(whole)
     assert SetFolder(sets, ("original", "01", "02", "03")).records()
 
 

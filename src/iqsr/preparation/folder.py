@@ -115,7 +115,7 @@ class SetFolder:
                 sets = [(int(row), int(column)) for row, column in data.pop("sets")]
                 record = PhotoRecord(**data, sets=sets)
                 is_named_so = normalize("NFC", record.image) == normalize("NFC", path.stem)
-            except (KeyError, TypeError, ValueError) as error:
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise IqsrError(f"cannot read '{path}' ({error}); remove it and run again") from None
             if not is_named_so:  # its pictures would be written under names that lead anywhere
                 raise IqsrError(f"'{path}' is of another photo, '{record.image}'; remove it and run again")
