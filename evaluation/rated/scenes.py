@@ -56,10 +56,13 @@ def original(scene: Scene, photos: Path) -> Tensor:
     return drawing(scene.seed) if scene.photo is None else crop(photos / scene.photo, scene.seed)
 
 
-def crop(path: Path, seed: int) -> Tensor:
-    """Of eight crops of the reduced photo the one with the third most detail: rarely blank, not always the busiest."""
+def crop(path: Path, seed: int, longest: int = LONGEST) -> Tensor:
+    """Of eight crops of the reduced photo the one with the third most detail: rarely blank, not always the busiest.
+
+    The photo's longer side is reduced to `longest` pixels, or less where its shorter one would be too small for a crop.
+    """
     photo = decode_image(str(path), ImageReadMode.RGB)[None] / 255
-    ratio = min(1.0, LONGEST / max(photo.shape[2:]))
+    ratio = min(1.0, max(longest / max(photo.shape[2:]), SIDE / min(photo.shape[2:])))
     photo = F.interpolate(photo, scale_factor=ratio, mode="bicubic", antialias=True).clamp(0, 1)
     rng = random.Random(seed)
     crops = []

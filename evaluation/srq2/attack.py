@@ -1,6 +1,6 @@
-"""Points that 20 steps of projected gradient ascent at 4/255 add to the scores of srq and srq-2.
+"""Points that 20 steps of projected gradient ascent at 4/255 add to the scores of metrics.
 
-python evaluation/srq2/attack.py PICTURE... [--side 160]
+python evaluation/srq2/attack.py PICTURE... [--side 160] [--metrics srq,srq-2,srq-defects]
 """
 
 import argparse
@@ -33,8 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", type=Path, nargs="+")
     parser.add_argument("--side", type=int, default=160)
+    parser.add_argument("--metrics", default="srq,srq-2,srq-defects", help="with commas between them")
     options = parser.parse_args()
-    for name in ("srq", "srq-2"):
+    for name in options.metrics.split(","):
         metric, rises, before = load_metric(name), [], []
         for path in options.pictures:
             x = center_crop(decode_image(str(path), ImageReadMode.RGB)[None] / 255, [options.side, options.side])

@@ -1,4 +1,4 @@
-"""What srq-2 and biq-lite2 both promise: range, map, and defects that cost points."""
+"""What srq-2, biq-lite2 and srq-defects promise alike: range, map, and defects that cost points."""
 
 from collections.abc import Callable
 
@@ -12,17 +12,25 @@ from iqsr.metrics.srq_2 import Srq2, load_srq_2
 from iqsr.training.predictor import defects
 from support.photos import photo
 
-SIDES = {"srq-2": 192, "biq-lite2": 256}
+SIDES = {"srq-2": 192, "biq-lite2": 256, "srq-defects": 192}
 DEFECTS = {
     "srq-2": (5, (defects.noise, defects.checkerboard, defects.ringing, defects.jpeg)),
     "biq-lite2": (10, (defects.noise, defects.motion_blur, defects.jpeg, defects.pixelate)),
+    "srq-defects": (20, (defects.noise, defects.checkerboard, defects.ringing, defects.jpeg, defects.oversharpen)),
 }
 """How many points each of the defects costs at least."""
 LOADERS = (load_srq_2, load_biq_lite2)
 Loader = Callable[[], Srq2 | BiqLite2]
 
 
-@pytest.mark.parametrize(("metric", "strengths"), [("srq-2", (0.2, 0.4, 0.7, 1.0)), ("biq-lite2", (0.4, 0.7, 1.0))])
+@pytest.mark.parametrize(
+    ("metric", "strengths"),
+    [
+        ("srq-2", (0.2, 0.4, 0.7, 1.0)),
+        ("srq-defects", (0.2, 0.4, 0.7, 1.0)),
+        ("biq-lite2", (0.4, 0.7, 1.0)),
+    ],
+)
 @pytest.mark.parametrize("name", ["astronaut", "coffee"])
 @torch.inference_mode()
 def test_the_score_falls_with_each_strength_of_blur(name: str, metric: str, strengths: tuple[float, ...]) -> None:
@@ -78,7 +86,7 @@ def test_the_map_is_low_where_the_defect_is(load: Loader) -> None:
     assert quality[:, :10].mean() > quality[:, -10:].mean() + 10
 
 
-@pytest.mark.parametrize(("name", "load"), zip(SIDES, LOADERS, strict=True))
+@pytest.mark.parametrize(("name", "load"), zip(("srq-2", "biq-lite2"), LOADERS, strict=True))
 def test_too_small_a_picture_is_refused(name: str, load: Loader) -> None:
     with pytest.raises(UsageError, match=rf"{name} expected \(N, 3, H, W\) of at least 64x64, got \(1, 3, 63, 64\)"):
         load()(torch.rand(1, 3, 63, 64))

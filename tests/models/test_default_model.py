@@ -22,7 +22,7 @@ def test_default_is_what_blind_raters_preferred() -> None:
 
 def test_package_holds_no_other_networks() -> None:
     shipped = {path.name for path in Path(iqsr.__file__).parent.rglob("*.safetensors")}
-    predictors = {f"{name}.safetensors" for name in ("srq", "srq-2", "srq-holdout", "biq-lite2")}
+    predictors = {f"{name}.safetensors" for name in ("srq", "srq-2", "srq-defects", "srq-holdout", "biq-lite2")}
     assert shipped == predictors | {"niqe.safetensors", "brisque.safetensors", f"{FAST_MODEL}.safetensors"}
 
 

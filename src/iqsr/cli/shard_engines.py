@@ -186,7 +186,7 @@ class RayEngine:
             try:
                 self._ray.init(log_to_driver=False, configure_logging=False, **options)
                 return
-            except Exception as error:  # noqa: BLE001  (a plain one, where Ray's node does not start in time)
+            except Exception as error:  # noqa: BLE001 - a plain one where Ray's node does not start in time
                 self._ray.shutdown()
                 if address or attempt == _RAY_ATTEMPTS - 1:
                     where = f"no Ray cluster at '{address}'" if address else "Ray does not start here"

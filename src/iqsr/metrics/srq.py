@@ -59,8 +59,8 @@ def load_srq(path: Path | None = None) -> Srq:
 
 
 def from_card(card: MetricCard, precision: Precision) -> Srq:
-    """The network of srq's card, or of a predictor's that a user trained."""
-    return load_srq(Path(card.weights_file) if card.weights_file else None)
+    """The network of srq's or srq-defects' card, or of a predictor's that a user trained."""
+    return load_srq(Path(card.weights_file) if card.weights_file else shipped_weights(card.name))
 
 
 def shipped_weights(name: str) -> Path:

@@ -10,7 +10,6 @@ Three terms make its score (docs/model-cards/srq-2.md):
   detail.
 """
 
-from importlib import resources
 from pathlib import Path
 
 import torch
@@ -22,7 +21,7 @@ from iqsr.metrics.card import MetricCard, Precision
 from iqsr.metrics.dense import blankness
 from iqsr.metrics.efficientnet_lite import MEAN, STD, WIDTHS, EfficientNetLite, EfficientNetLite0
 from iqsr.metrics.pixels import gray
-from iqsr.metrics.srq import MINIMUM_SIZE, load_predictor
+from iqsr.metrics.srq import MINIMUM_SIZE, load_predictor, shipped_weights
 from iqsr.picture_checks import check_batch
 
 CELL = 32
@@ -194,9 +193,7 @@ def load_srq_2(path: Path | None = None) -> Srq2:
 
     Raises WeightsError where the file is missing or is not an srq-2.
     """
-    model = Srq2()
-    load_predictor(model, path or Path(str(resources.files("iqsr.metrics") / "srq-2.safetensors")))
-    return model
+    return load_predictor(Srq2(), path or shipped_weights("srq-2"))
 
 
 def from_card(card: MetricCard, precision: Precision) -> Srq2:
