@@ -9,6 +9,7 @@ ladders were held out, and no vote was learned from. Prints Markdown.
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,13 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compare import Judged, interval
 from iqsr.images import read_rgb
 from iqsr.metrics import load_metric
 from iqsr.metrics.srq import load_srq
 from material import GROUPS, Rated, asked, read_rated, scenes
-from pairs import voted_pairs
 from spoil import DEFECTS
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "srq2"))
+from compare import Judged, interval
+from pairs import voted_pairs
 
 Score = Callable[[Tensor], Tensor]
 STRENGTHS = 5
