@@ -2,11 +2,20 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from os import PathLike
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
+from iqsr.agreement.pairs import read_pairs
+from iqsr.errors import StoreError, UsageError
 from iqsr.io import remote
+from iqsr.io.urls import place_of
 from support.agreement_samples import save_noise
 from support.commands import Run
 from support.prepare_samples import tree
@@ -135,7 +144,80 @@ def test_a_file_of_pairs_that_is_not_there_is_told(iqsr: Run, store: Store) -> N
 
 
 def test_a_store_that_is_lost_ends_the_work(iqsr: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    fails(monkeypatch, "ls", ConnectionError("the line is dead"))
+    fails(monkeypatch, "info", ConnectionError("the line is dead"))
     ended = iqsr("agree", "memory://data/votes/pairs.csv", *AGREE, "-o", "made")
     assert (ended.code, "the line is dead" in ended.err) == (1, True)
     assert not Path("made").exists()
+
+
+def test_a_store_that_is_lost_while_it_lists_ends_the_work(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("data/votes/many.csv", many_pairs(12).encode())
+    fails(monkeypatch, "ls", ConnectionError("the line is dead"))
+    with pytest.raises(StoreError, match="the line is dead"):
+        read_pairs(place_of("memory://data/votes/many.csv"))
+
+
+@pytest.mark.parametrize("number", [3, 12])
+def test_a_user_may_read_pictures_and_not_list_them(store: Store, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    for i in range(number):
+        put(f"data/votes/many/{i}.png", b"x")
+    put("data/votes/many.csv", many_pairs(number).encode())
+    fails(monkeypatch, "ls", PermissionError("Access Denied"))
+    pairs = read_pairs(place_of("memory://data/votes/many.csv"))
+    assert [file.name for file in pairs.first] == [f"{i}.png" for i in range(number - 1)]
+    put("data/votes/many.csv", many_pairs(number + 1).encode())
+    with pytest.raises(UsageError, match=rf"second is not a file: line {number + 1} \('many/{number}\.png'\)"):
+        read_pairs(place_of("memory://data/votes/many.csv"))
+
+
+def test_a_folder_of_many_pictures_is_listed_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(12):
+        put(f"data/votes/many/{i}.png", b"x")
+    put("data/votes/many.csv", many_pairs(12).encode())
+    listed, list_files = list[str](), MemoryFileSystem.ls
+
+    def counted(self: MemoryFileSystem, path: str, **options: Any) -> Any:
+        listed.append(path)
+        return list_files(self, path, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "ls", counted)
+    assert len(read_pairs(place_of("memory://data/votes/many.csv"))) == 11
+    assert len(listed) == 2  # one for each column
+
+
+def many_pairs(number: int) -> str:
+    """Lines for so many pictures: each with the next."""
+    rows = [f"many/{i}.png,many/{i + 1}.png,0.1\n" for i in range(number - 1)]
+    return "".join(["first,second,share_first\n", *rows])
+
+
+class _Unlisted(SimpleHTTPRequestHandler):
+    """Serves files; a folder is not there, as on most web servers."""
+
+    status = 404
+
+    def list_directory(self, path: str | PathLike[str]) -> None:
+        self.send_error(self.status)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing is printed."""
+
+
+@pytest.mark.parametrize("status", [404, 403])
+def test_pictures_are_read_from_a_web_server_that_lists_nothing(
+    iqsr: Run, alone: dict[str, bytes], status: int
+) -> None:
+    pytest.importorskip("aiohttp")
+    handler = type("Handler", (_Unlisted,), {"status": status})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory="data")) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        lines = PAIRS.replace("in/", f"{url}/votes/in/").replace("../", f"{url}/")
+        Path("web.csv").write_text(lines)
+        ended = iqsr("agree", "web.csv", *AGREE, "-o", "made")
+        Path("gone.csv").write_text(lines.replace("in/3.png", "in/9.png"))
+        gone = iqsr("agree", "gone.csv", *AGREE)
+        server.shutdown()
+    assert ended.code == 0, ended.err
+    assert Path("made/accuracy.csv").read_bytes() == alone["accuracy.csv"]
+    assert (gone.code, f"first is not a file: line 4 ('{url}/votes/in/9.png')" in gone.err) == (2, True), gone.err

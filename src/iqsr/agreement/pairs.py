@@ -3,7 +3,7 @@
 import csv
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iqsr.errors import UsageError
-from iqsr.images.find import as_stored
-from iqsr.io.remote import files_in, kind_of, refresh
+from iqsr.images.find import as_stored, spellings
+from iqsr.io.remote import files_among, kind_of, refresh
 from iqsr.io.urls import path_from, url_of
 
 COLUMNS = ("first", "second", "share_first")
@@ -150,16 +150,19 @@ def _references(path: Path, lines: Sequence[int], rows: Sequence[Mapping[str, st
 def _pictures(path: Path, column: str, lines: Sequence[int], rows: Sequence[Mapping[str, str]]) -> tuple[Path, ...]:
     """The files of a column; each is looked up once."""
     texts = [row[column] for row in rows]
-    files = {text: as_stored(path_from(path.parent, text)) for text in dict.fromkeys(texts)}
-    there = _in_stores(files.values())
-    gone = {text for text, file in files.items() if not (file in there or file.is_file())}
-    _refuse(path, f"{column} is not a file", {n: t for n, t in zip(lines, texts, strict=True) if t in gone})
+    places = {text: path_from(path.parent, text) for text in dict.fromkeys(texts)}
+    in_stores = files_among(spelled for place in places.values() if url_of(place) for spelled in spellings(place))
+    files = {text: file for text, place in places.items() if (file := _found(place, in_stores))}
+    _refuse(path, f"{column} is not a file", {n: t for n, t in zip(lines, texts, strict=True) if t not in files})
     return tuple(files[text] for text in texts)
 
 
-def _in_stores(files: Iterable[Path]) -> set[Path]:
-    """Those of the files that are in stores. Each folder is listed once."""
-    return {file for folder in {file.parent for file in files if url_of(file)} for file in files_in(folder)}
+def _found(path: Path, in_stores: Set[Path]) -> Path | None:
+    """The file in the spelling under which it exists, on this disk or among those in stores; None where it does not."""
+    if url_of(path) is not None:
+        return next((spelled for spelled in spellings(path) if spelled in in_stores), None)
+    spelled = as_stored(path)
+    return spelled if spelled.is_file() else None
 
 
 def _refuse(path: Path, problem: str, lines: Mapping[int, str] | Iterable[int], advice: str = "") -> None:

@@ -99,8 +99,12 @@ def as_stored(path: Path) -> Path:
     macOS and archives from it decompose names that others compose: é is one character or two. Returns `path` itself if
     there is no such file.
     """
-    spellings = (path, *(Path(normalize(form, str(path))) for form in ("NFC", "NFD")))
-    return next((spelled for spelled in spellings if exists(spelled)), path)
+    return next((spelled for spelled in spellings(path) if exists(spelled)), path)
+
+
+def spellings(path: Path) -> tuple[Path, ...]:
+    """The path as it is, composed (NFC) and decomposed (NFD), without those that are the same."""
+    return tuple(dict.fromkeys((path, *(Path(normalize(form, str(path))) for form in ("NFC", "NFD")))))
 
 
 def in_home(text: str) -> Path:

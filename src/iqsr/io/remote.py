@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from iqsr.errors import IqsrError, PictureError, UsageError
-from iqsr.io.stores import CONTENT, Entry, asking, check_bucket, entry_of, is_other, opened
-from iqsr.io.urls import place_of, url_of
+from iqsr.io.stores import CONTENT, WEB, Entry, NoRightError, asking, check_bucket, entry_of, is_other, opened
+from iqsr.io.urls import place_of, scheme_of, url_of
 
 Item = TypeVar("Item")
 
@@ -68,12 +68,47 @@ def files_in(place: Path) -> list[Path]:
     """The files in a folder, not below it; none where there is no folder. Errors as in `kind_of`."""
     fs, name = opened(place)
     try:
-        with asking(f"cannot list '{place}'"):
+        with asking(f"cannot list '{place}'", denied=NoRightError):
             found = {str(info["name"]): info for info in fs.ls(name, detail=True)}
     except FileNotFoundError:
         check_bucket(place)
         return []
     return _noted(place, name, found, lambda url: None)
+
+
+def files_among(places: Iterable[Path]) -> set[Path]:
+    """Those of the places at which there is a file. Errors as in `kind_of`.
+
+    A folder with many of the places is listed once. Each place is asked for alone where there are few, and where the
+    store does not list: web servers rarely do, and some users may read files only.
+    """
+    by_folder = dict[Path, set[Path]]()
+    for place in places:
+        by_folder.setdefault(place.parent, set()).add(place)
+    found, alone = set[Path](), list[Path]()
+    for folder, wanted in by_folder.items():
+        listed = _listed(folder) if len(wanted) > _THREADS else None
+        if listed is None:
+            alone += sorted(wanted)
+        else:
+            found |= wanted & listed
+
+    def ask(place: Path) -> None:
+        if kind_of(place) == "file":
+            found.add(place)
+
+    in_threads(ask, alone)
+    return found
+
+
+def _listed(folder: Path) -> set[Path] | None:
+    """The files in a folder; None where the store does not list them to this user."""
+    if scheme_of(url_of(folder) or "") in WEB:
+        return None
+    try:
+        return set(files_in(folder))
+    except NoRightError:
+        return None
 
 
 def matches(pattern: Path, on_left_out: Callable[[str], object] = lambda url: None) -> tuple[Path, list[Path]]:

@@ -20,7 +20,9 @@ from iqsr.io.urls import is_url, scheme_of, url_of
 
 BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 """Kinds of URLs whose host is a bucket. An object in it appears whole or not at all."""
-STORES = BUCKETS | {"memory", "file", "sftp", "ssh", "smb", "hdfs", "webhdfs", "oss", "oci", "http", "https"}
+WEB = frozenset({"http", "https"})
+"""Kinds of URLs that are only read, and whose folders are rarely listed."""
+STORES = BUCKETS | WEB | {"memory", "file", "sftp", "ssh", "smb", "hdfs", "webhdfs", "oss", "oci"}
 """Kinds of URLs that can name pictures. Others, such as those of databases, are arguments of another sort."""
 WHOLE = BUCKETS | {"memory"}
 """Kinds of stores in which a file that is half sent is not there."""
@@ -31,6 +33,10 @@ CONTENT = ("ETag ", "md5Hash ", "crc32c ")
 _PATIENCE = 3
 """How often in a row a store may not answer, each time after all repetitions of fsspec."""
 _unanswered = 0
+
+
+class NoRightError(StoreError):
+    """The user may not do this in the store."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def _check_bucket(scheme: str, host: str) -> None:
 
 def check_writable(place: Path) -> None:
     """UsageError where the bucket of a place does not exist, or the URL is of a kind that is only read."""
-    if scheme_of(url_of(place) or "") in ("http", "https"):
+    if scheme_of(url_of(place) or "") in WEB:
         raise UsageError(f"cannot write '{place}': such a URL is only read")
     check_bucket(place)
     opened(place)
