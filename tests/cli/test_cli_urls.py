@@ -150,6 +150,14 @@ def test_a_store_that_is_lost_ends_the_scoring(iqsr: Run, store: Store, monkeypa
             "`iqsr train` writes to a disk: give -o run, and then aws s3 cp --recursive run s3://b/run",
         ),
         (("train-quality", "x", "--pairs", "s3://b/p.csv"), "first aws s3 cp s3://b/p.csv p.csv, then name p.csv"),
+        (
+            ("check-sets", "s3a://b/*.jpg"),
+            "takes no URLs: first aws s3 cp --recursive --exclude '*' --include '*.jpg' s3://b b, then name b",
+        ),
+        (
+            ("train", "srq", "--data", "sets", "-o", "https://h/a.png"),
+            "cannot write 'https://h/a.png': such a URL is only read; name a file or folder of this machine",
+        ),
         (("check-sets", "file:///data/sets"), "`iqsr check-sets` takes no URLs: name '/data/sets'"),
         (
             ("evaluate", "--data=gs://b/set"),

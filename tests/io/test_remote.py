@@ -3,19 +3,24 @@
 import shlex
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 
 from iqsr.errors import PictureError, StoreError, UsageError, WriteError
 from iqsr.images.find import find_pictures
-from iqsr.io import remote, stores
+from iqsr.io import remote, sending, stores
 from iqsr.io.atomic import atomic_path, write_bytes
 from iqsr.io.hashes import content_hash
 from iqsr.io.remote import exists, fetch, fetch_all, files_below, held, kind_of, mark_of, matches
-from iqsr.io.sending import send_at_times
+from iqsr.io.sending import move_folder, send_at_times
 from iqsr.io.urls import place_of, shown
 from support.stores import fails, forget_stores, memory_store, put
 
@@ -288,6 +293,68 @@ def test_a_store_that_fails_three_times_in_a_row_ends_the_work(store: Store, mon
     stores._unanswered = 0
 
 
+def test_one_outage_that_meets_several_threads_counts_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(8)
+
+    def lost(self: MemoryFileSystem, *arguments: object, **options: object) -> None:
+        together.wait(60)
+        raise ConnectionError("the line is dead")
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", lost)
+    places = [place_of(f"memory://in/{i}.png") for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        errors = [pool.submit(fetch, place).exception for place in places]
+    assert [type(error()) for error in errors] == [PictureError] * 8
+    fails(monkeypatch, "get_file", ConnectionError("the line is dead"))
+    with pytest.raises(PictureError):
+        fetch(places[0])
+    with pytest.raises(StoreError, match="the store failed 3 times"):
+        fetch(places[0])
+    stores._unanswered = 0
+
+
+class _LateStore(MemoryFileSystem):
+    """Copies as Azure does: asked for one, it makes an empty file, which gets its content later, or never."""
+
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    seconds: ClassVar[float | None] = 0.2
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(path.removeprefix("az://"))
+
+    def cp_file(self, path1: str, path2: str, **options: object) -> None:
+        self.pipe_file(path2, b"")
+        if self.seconds is not None:
+            threading.Timer(self.seconds, super().cp_file, (path1, path2)).start()
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[_LateStore]:
+    monkeypatch.setitem(_registry, "az", _LateStore)
+    stores._file_system.cache_clear()
+    _LateStore.store.clear()
+    fs = _LateStore()
+    fs.pipe_file("/b/old/deep/a.bin", b"content")
+    yield fs
+    stores._file_system.cache_clear()
+
+
+def test_a_file_is_moved_only_when_the_copy_of_it_is_there(late: _LateStore) -> None:
+    move_folder(place_of("az://b/old"), place_of("az://b/new"))
+    time.sleep(1)  # whatever goes on has ended
+    assert {name: file.getvalue() for name, file in late.store.items()} == {"/b/new/deep/a.bin": b"content"}
+
+
+def test_a_file_whose_copy_never_ends_is_kept(late: _LateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_LateStore, "seconds", None)
+    monkeypatch.setattr(sending, "_COPY_WAITS_SECONDS", (0.01, 0.01), raising=False)
+    with pytest.raises(WriteError, match="the original is kept"):
+        move_folder(place_of("az://b/old"), place_of("az://b/new"))
+    assert late.store["/b/old/deep/a.bin"].getvalue() == b"content"
+
+
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
@@ -327,12 +394,26 @@ def test_the_line_that_copies_a_folder_of_any_store_does_so(tmp_path: Path, monk
     assert (tmp_path / "back/deep/it's.png").read_bytes() == b"x"
 
 
+def test_the_line_that_copies_by_a_pattern_does_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png", "c.txt"):
+        (tmp_path / "in" / name).write_bytes(b"x")
+    _, *rest = shlex.split(stores.copy_line(f"local://{tmp_path}/in/*.png", "copied"))
+    subprocess.run([sys.executable, *rest], check=True)
+    assert sorted(path.name for path in (tmp_path / "copied").iterdir()) == ["a.png", "b.png"]
+
+
 @pytest.mark.parametrize(
     ("source", "target", "line"),
     [
         ("s3://b/a/", "a", "aws s3 cp --recursive s3://b/a/ a"),
         ("s3://b/a.csv", "a.csv", "aws s3 cp s3://b/a.csv a.csv"),
         ("a", "s3://b/two words", "aws s3 cp --recursive a 's3://b/two words'"),
+        ("s3a://b/x/", "x", "aws s3 cp --recursive s3://b/x/ x"),
+        ("x.csv", "s3a://b/x.csv", "aws s3 cp x.csv s3://b/x.csv"),
+        ("s3://b/*.jpg", "b", "aws s3 cp --recursive --exclude '*' --include '*.jpg' s3://b b"),
+        ("s3a://b/in/**/a?.png", "in", "aws s3 cp --recursive --exclude '*' --include '*a?.png' s3://b/in in"),
     ],
 )
 def test_the_line_that_copies_for_s3_is_of_aws(source: str, target: str, line: str) -> None:

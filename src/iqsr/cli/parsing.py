@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from iqsr.errors import UsageError
-from iqsr.io.stores import STORES, copy_line
+from iqsr.io.stores import STORES, WEB, copy_line, without_wildcards
 from iqsr.io.urls import is_url, scheme_of
 
 _NEW_COMMANDS = {
@@ -52,7 +52,9 @@ def _refuse_url(text: str, command: str, *, is_output: bool) -> None:
     """UsageError for the URL of a store, where a command works on files of this machine alone; it says how to copy."""
     if not is_url(text) or scheme_of(text) not in STORES:
         return
-    name = text.rstrip("/").rpartition("/")[2] or "data"
+    name = without_wildcards(text).rstrip("/").rpartition("/")[2] or "data"
+    if is_output and scheme_of(text) in WEB:
+        raise UsageError(f"cannot write '{text}': such a URL is only read; name a file or folder of this machine")
     if scheme_of(text) == "file":
         raise UsageError(f"`{command}` takes no URLs: name '{text.removeprefix('file://')}'")
     if is_output:

@@ -19,6 +19,8 @@ from iqsr.io.urls import scheme_of, url_of
 
 _PART = ".iqsr-part"
 _JOURNAL_SECONDS = 10.0
+_COPY_WAITS_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""How long to wait before a copy that a store makes is asked for again."""
 _sent: dict[Path, float] = {}
 
 
@@ -108,7 +110,11 @@ def _move(source: Path, target: Path) -> None:
 
 
 def copied_inside(source: Path, target: Path) -> bool:
-    """Copy a file inside of one store, which sends nothing over the net. False where the two are not in one store."""
+    """Copy a file inside of one store, which sends nothing over the net. False where the two are not in one store.
+
+    It ends when all of the file is there: some stores, such as Azure's, only begin the copy when they are asked for it.
+    WriteError where that takes too long.
+    """
     urls = [url_of(source) or "", url_of(target) or ""]
     if scheme_of(urls[0]) != scheme_of(urls[1]) or scheme_of(urls[0]) not in WHOLE:
         return False
@@ -116,7 +122,22 @@ def copied_inside(source: Path, target: Path) -> bool:
     try:
         with asking(f"cannot write '{target}'", WriteError):
             fs.cp_file(name, other)
+            size = fs.info(name).get("size")
     except FileNotFoundError:
         raise StoreError(f"cannot copy '{source}' to '{target}': one of the two is gone") from None
     forget(target)
+    _wait_for(target, size)
     return True
+
+
+def _wait_for(place: Path, size: int | None) -> None:
+    """Wait until the store has a file of this size, in bytes, at a place. WriteError where it is not there in time."""
+    for seconds in (*_COPY_WAITS_SECONDS, None):
+        fs, name = opened(place)
+        with suppress(FileNotFoundError), asking(f"cannot write '{place}'", WriteError):
+            there = fs.info(name).get("size")
+            if None in (there, size) or there == size:
+                return
+        if seconds is not None:
+            time.sleep(seconds)
+    raise WriteError(f"cannot write '{place}': the store has not ended the copy; the original is kept: try again later")

@@ -6,6 +6,9 @@ fsspec and the package of the store are imported when a URL is used.
 from __future__ import annotations
 
 import json
+import re
+import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +36,9 @@ CONTENT = ("ETag ", "md5Hash ", "crc32c ")
 _PATIENCE = 3
 """How often in a row a store may not answer, each time after all repetitions of fsspec."""
 _unanswered = 0
+_unanswered_at = 0.0
+"""When the last failure that counts became known, in seconds of `time.monotonic`."""
+_lock = threading.Lock()
 
 
 class NoRightError(StoreError):
@@ -104,17 +110,39 @@ def check_writable(place: Path) -> None:
 
 
 def copy_line(source: str, target: str) -> str:
-    """The command line that copies a file or folder between a store and this disk. One of the two is a URL.
+    """The command line that copies a file, a folder or what matches a pattern between a store and this disk.
 
-    A name with a suffix is taken for a file where that matters.
+    One of the two is a URL; a pattern is a source whose target is a folder. A name with a suffix is taken for a file
+    where that matters.
     """
     url, other = (source, target) if is_url(source) else (target, source)
+    is_file = bool(Path(source).suffix) and not source.endswith("/")
     if scheme_of(url) in ("s3", "s3a"):
-        is_file = Path(source).suffix and not source.endswith("/")
-        return f"aws s3 cp {'' if is_file else '--recursive '}{quote(source)} {quote(target)}"
-    step = f"get(p, {json.dumps(other)}" if url == source else f"put({json.dumps(other)}, p"
-    code = f"import fsspec; fs, p = fsspec.url_to_fs({json.dumps(url)}); fs.{step}, recursive=True)"
+        return _aws_line(*(re.sub("^s3a://", "s3://", text) for text in (source, target)), is_file=is_file)
+    of_pattern = without_wildcards(url) != url
+    place = json.dumps(f"{other}/" if of_pattern else other)
+    made = f"import os; os.makedirs({place}, exist_ok=True); " if of_pattern else ""
+    step = f"get(p, {place}" if url == source else f"put({place}, p"
+    recursive = "" if scheme_of(url) in WEB and is_file else ", recursive=True"  # web servers rarely list
+    code = f"{made}import fsspec; fs, p = fsspec.url_to_fs({json.dumps(url)}); fs.{step}{recursive})"
     return f"python -c {quote(code)}"
+
+
+def _aws_line(source: str, target: str, *, is_file: bool) -> str:
+    """The line for the program `aws`, which takes wildcards as an option only; its `*` also matches slashes."""
+    top = without_wildcards(source) if is_url(source) else source
+    if top == source:
+        return f"aws s3 cp {'' if is_file else '--recursive '}{quote(source)} {quote(target)}"
+    pattern = source.removeprefix(f"{top}/").replace("**/", "*").replace("**", "*")
+    only = f"--exclude {quote('*')} --include {quote(pattern)}"
+    return f"aws s3 cp --recursive {only} {quote(top)} {quote(target)}"
+
+
+def without_wildcards(url: str) -> str:
+    """The folder where the wildcards of a URL begin; the URL itself where it has none after its host."""
+    parts = url.split("/")
+    first = next((i for i, part in enumerate(parts) if i > 2 and set(part) & set("*?[")), None)
+    return url if first is None else "/".join(parts[:first])
 
 
 def entry_of(info: dict[str, Any]) -> Entry:
@@ -140,6 +168,7 @@ def asking(
     """Turn what a store's library raises into one line. FileNotFoundError is left as it is.
 
     Where the store has not answered several times in a row, it is a StoreError: what is asked next will fail, too.
+    What several threads asked at the same time counts once: one short outage meets them all.
 
     Args:
         cannot: What fails, such as `cannot read 'NAME'`.
@@ -147,6 +176,7 @@ def asking(
         denied: The class where the user has no right; by default `error_class`.
     """
     global _unanswered
+    begun = time.monotonic()
     try:
         yield
     except (FileNotFoundError, IqsrError):
@@ -157,12 +187,22 @@ def asking(
         why = f"you have no right to ({line_of(error)}): check your credentials"
         raise (denied or error_class)(f"{cannot}: {why}") from None
     except Exception as error:  # noqa: BLE001 - each store has its own
-        _unanswered += 1
-        if _unanswered < _PATIENCE:
+        times = _count_unanswered(begun)
+        if times < _PATIENCE:
             raise error_class(f"{cannot}: {line_of(error)}; try again") from None
-        raise StoreError(f"{cannot}: {line_of(error)}; the store failed {_unanswered} times: try again later") from None
+        raise StoreError(f"{cannot}: {line_of(error)}; the store failed {times} times: try again later") from None
     else:
         _unanswered = 0
+
+
+def _count_unanswered(begun: float) -> int:
+    """Count a failure unless it was asked before the last one was known; returns how many there are in a row."""
+    global _unanswered, _unanswered_at
+    with _lock:
+        if begun >= _unanswered_at or not _unanswered:
+            _unanswered += 1
+            _unanswered_at = time.monotonic()
+        return _unanswered
 
 
 def line_of(error: Exception) -> str:
