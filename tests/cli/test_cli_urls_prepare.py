@@ -1,6 +1,7 @@
 """`iqsr prepare` on photos in stores, and data sets that are made there: what comes out is what comes out on a disk."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -227,6 +228,19 @@ def test_folders_of_no_use_are_refused_in_one_line(
     ended = iqsr("prepare", *arguments, *SETTINGS, "--set=seed=7")
     assert (ended.code, said in ended.err, ended.err.count("\n")) == (2, True, 1), ended.err
     assert dict(store) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes links")
+def test_workers_go_on_after_many_photos_that_cannot_be_copied(tmp_path: Path, five_photos: Path) -> None:
+    """More in a row than two workers have at once."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(11):
+        (photos / f"a{number:02}.png").symlink_to("gone")
+    for name in ("b", "c", "d"):
+        shutil.copy(five_photos / "astronaut.png", photos / f"{name}.png")
+    summary = prepare([f"file://{photos}/"], Path("sets"), RECIPE, workers=2)
+    assert (summary.photos, summary.failed) == (3, 11)
 
 
 @pytest.mark.slow

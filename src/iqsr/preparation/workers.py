@@ -11,7 +11,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -77,19 +76,19 @@ def outcomes(
 
 
 def _outcomes_of(pool: ProcessPoolExecutor, photos: Sequence[Photo], most: int) -> Iterator[Outcome]:
-    """Yield the outcomes of a pool that has `most` photos at once. Here, copies of a store's photos are kept for it."""
+    """Yield the outcomes of a pool that has `most` photos at once. The copies of a store's photos are held for it."""
     left, running = iter(photos), dict[Future[Outcome], ExitStack]()
-    with ExitStack() as copies:
+    with ExitStack() as all_held:
         while True:
-            for photo in islice(left, most - len(running)):
-                copy = copies.enter_context(ExitStack())
+            while len(running) < most and (photo := next(left, None)) is not None:
+                hold = all_held.enter_context(ExitStack())
                 try:
-                    copy.enter_context(held(photo.source))
+                    hold.enter_context(held(photo.source))
                 except PictureError as error:
                     yield Outcome(photo, None, str(error))
-                    continue
-                running[pool.submit(_work, photo)] = copy
-            if not running:
+                else:
+                    running[pool.submit(_work, photo)] = hold
+            if not running:  # then no photo is left
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 running.pop(future).close()
