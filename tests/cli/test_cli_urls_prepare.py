@@ -68,6 +68,18 @@ def below(store: Store, top: str) -> dict[str, bytes]:
     return facts({name.removeprefix(f"{top}/"): store[name] for name in store if name.startswith(f"{top}/")})
 
 
+def count_calls(monkeypatch: pytest.MonkeyPatch, method: str) -> list[str]:
+    """The list that will hold the name with which each call of a method of `memory://` begins."""
+    called, work = list[str](), getattr(MemoryFileSystem, method)
+
+    def counted(self: MemoryFileSystem, name: str, *arguments: Any, **options: Any) -> object:
+        called.append(name)
+        return work(self, name, *arguments, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, method, counted)
+    return called
+
+
 def test_sets_are_those_of_a_disk_and_a_second_run_copies_no_photo(
     iqsr: Run, store: Store, alone: dict[str, bytes], five_photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,13 +93,7 @@ def test_sets_are_those_of_a_disk_and_a_second_run_copies_no_photo(
     assert below(store, "other") == alone
     before = dict(store)
     forget_stores()
-    called, get_file = list[str](), MemoryFileSystem.get_file
-
-    def counted(self: MemoryFileSystem, name: str, *arguments: Any, **options: Any) -> None:
-        called.append(name)
-        get_file(self, name, *arguments, **options)
-
-    monkeypatch.setattr(MemoryFileSystem, "get_file", counted)
+    called = count_calls(monkeypatch, "get_file")
     assert iqsr("prepare", "memory://in/", "-o", "memory://out/sets", *SETTINGS).code == 0
     assert dict(store) == before
     assert [name for name in called if name.startswith("/in/")] == []
@@ -111,6 +117,35 @@ def test_a_photo_that_was_replaced_is_told(iqsr: Run, store: Store) -> None:
     ended = iqsr("prepare", "memory://in/", "-o", "memory://sets", *SETTINGS)
     said = "'memory://in/wall.png' has changed since 'memory://sets' was prepared; choose another folder"
     assert (ended.code, ended.err) == (2, f"iqsr: {said}\n")
+
+
+def test_a_photo_that_was_sent_again_is_copied_once_more_and_can_be_merged(
+    iqsr: Run, store: Store, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("prepare", "memory://in/", "-o", "memory://sets/all", *SETTINGS, "--shard", "1/1")
+    assert iqsr(*command).code == 0
+    put("in/wall.png", store["in/wall.png"])
+    called = count_calls(monkeypatch, "get_file")
+    for copied in (["/in/wall.png"], []):
+        forget_stores()
+        called.clear()
+        assert iqsr(*command).code == 0
+        assert [name for name in called if name.startswith("/in/")] == copied
+    ended = iqsr("merge-shards", "memory://sets/all.shards/", "-o", "joined")
+    assert ended.code == 0, ended.err
+    assert facts(tree(Path("joined"))) == alone
+
+
+def test_a_photo_that_always_fails_moves_no_pictures_in_a_store(
+    store: Store, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("in/bad.png", b"no picture")
+    assert prepare(["memory://in/"], "memory://sets", RECIPE).failed == 1
+    before = dict(store)
+    moved, removed = count_calls(monkeypatch, "cp_file"), count_calls(monkeypatch, "rm_file")
+    assert prepare(["memory://in/"], "memory://sets", RECIPE).failed == 1
+    assert (moved, removed, dict(store)) == ([], [], before)
+    assert below(store, "sets") == alone
 
 
 @pytest.mark.parametrize(

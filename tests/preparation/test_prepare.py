@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from PIL import Image
 from spandrel.architectures.Compact import Compact
 
 from iqsr.datasets import SetName, check, open_sets
-from iqsr.errors import IqsrError, UsageError
+from iqsr.errors import IqsrError, PictureError, UsageError
 from iqsr.images import read_rgb
 from iqsr.metrics import load_metric
 from iqsr.preparation import (
@@ -25,12 +26,16 @@ from iqsr.preparation import (
     PrepareRecipe,
     Summary,
     UnsharpEnhancer,
+    photo,
     prepare,
 )
+from iqsr.preparation.photo import write_png
 from iqsr.recipes import recipe_hash
 from support.commands import PATIENCE
 from support.prepare_samples import CHEAP, RECIPE, SETTINGS, stripes, tree
 from support.process_trees import children, is_alive, wait_for
+
+SHARPENED = PrepareRecipe(patches=RECIPE.patches, enhancers=(UnsharpEnhancer(),))
 
 
 @pytest.fixture(autouse=True)
@@ -219,3 +224,51 @@ def test_a_checkpoint_that_changed_makes_another_recipe(tmp_path: Path, five_pho
             prepare([five_photos / "cat-1.jpg"], Path("sets"), recipe)
     with pytest.raises(UsageError, match="another recipe"):
         prepare([five_photos], Path("sets"), recipe)
+
+
+# What is there already
+
+
+def test_a_photo_that_fails_half_way_leaves_no_pictures(five_photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+
+    def full(pixels: Any, out: Path) -> None:
+        if out.name.startswith("cat-1") and len(written) % 2:
+            raise PictureError(f"cannot write '{out}': No space left on device")
+        write_png(pixels, out)
+        written.append(out)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(photo, "write_png", full)
+        summary = prepare([five_photos / "astronaut.png", five_photos / "cat-1.jpg"], Path("sets"), SHARPENED)
+    assert any(path.name.startswith("cat-1") for path in written)
+    assert (summary.photos, summary.failed) == (1, 1)
+    assert list(Path("sets").rglob("cat-1*")) == []
+    assert check(Path("sets")) == []
+
+
+def test_labelled_sets_take_no_photos_and_keep_their_index(five_photos: Path) -> None:
+    prepare([five_photos / "cat-1.jpg"], Path("sets"), SHARPENED)
+    Path("sets/labels").mkdir()
+    before = tree(Path("sets"))
+    with pytest.raises(UsageError, match="'sets' has labels of people"):
+        prepare([five_photos], Path("sets"), SHARPENED)
+    assert tree(Path("sets")) == before
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", "[" * 200_000, "{"])
+def test_a_damaged_recipe_is_told_and_nothing_is_removed(five_photos: Path, text: str) -> None:
+    prepare([five_photos / "wall.png", five_photos / "cat-1.jpg"], Path("sets"), SHARPENED)
+    Path("sets/prepare.json").write_text(text)
+    before = tree(Path("sets"))
+    advice = r"^cannot read '.*prepare.json' \(.*\); put it back as it was, or name another folder$"
+    with pytest.raises(IqsrError, match=advice):
+        prepare([five_photos], Path("sets"), SHARPENED)
+    assert tree(Path("sets")) == before
+
+
+def test_sets_of_shards_in_the_folder_of_the_photos_are_no_photos(five_photos: Path) -> None:
+    for name in ("in", "in/sets.shards/1-of-1/sets/images/0-0/original"):
+        Path(name).mkdir(parents=True)
+        shutil.copy(five_photos / "cat-1.jpg", name)
+    assert prepare(["in"], Path("in/sets"), SHARPENED).photos == 1

@@ -19,7 +19,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from unicodedata import normalize
 
 from iqsr.datasets import SetName
@@ -28,13 +28,14 @@ from iqsr.io.atomic import remove_stale_parts, write_text
 from iqsr.io.locks import locked
 from iqsr.io.places import read_whole
 from iqsr.io.remote import fetch, fetch_all, files_below, in_threads, is_there, kind_of, names_in, refresh
-from iqsr.io.sending import is_part_in_store, move_folder, remove, remove_folder, send
+from iqsr.io.sending import is_part_in_store, move_folder, remove, remove_folder
+from iqsr.io.sending import send as send_file
 from iqsr.io.stores import check_writable
 from iqsr.io.urls import place_here, url_of
 
 State = Literal["kept", "too small", "nothing kept"]
 _JOINING = "joining"
-"""A file among the pictures that are left to move, while those of shards get their last place in a store at once."""
+"""Marks that a merge into a store is not over: a file beside the pictures that are left to do."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class SetFolder:
         found: dict[str, PhotoRecord] = {}
         for path in self._record_files():
             fetch(path)
-            data = _json(path)
+            data = _json(path, "remove it and run again")
             try:
                 sets = [(int(row), int(column)) for row, column in data.pop("sets")]
                 record = PhotoRecord(**data, sets=sets)
@@ -139,31 +140,42 @@ class SetFolder:
     def _record_of(self, record: PhotoRecord) -> Path:
         return self._records / f"{record.image}.json"
 
-    def take(self, record: PhotoRecord) -> None:
+    def send(self, record: PhotoRecord) -> None:
         """Send what was made of a photo in `here` to the store, the record last. Nothing on a disk, where it is."""
         here = self.here
         if here.path == self.path:
             return
         pictures = [self.picture(name, variant) for name in record.names for variant in self.variants]
-        in_threads(lambda picture: send(here.work / picture, self.work / picture), pictures)
+        in_threads(lambda picture: send_file(here.work / picture, self.work / picture), pictures)
         self.commit(record)
         for file in (*(here.work / picture for picture in pictures), here._record_of(record)):
             file.unlink()
 
     def begin(self, records: Mapping[str, PhotoRecord]) -> None:
-        """Get ready for more photos. Pictures of photos without a record are removed."""
+        """Get ready for more photos. Pictures of photos without a record are removed. Raises as `check_unlabelled`."""
+        self.check_unlabelled()
         remove(self.index)
         for ended in self._ended():
-            if is_there(self.path / "labels"):
-                raise UsageError(f"'{self.path}' has labels of people; give more photos a folder of their own")
             move_folder(ended, self.work)
+        self._remove_unfinished(records)
+
+    def check_unlabelled(self) -> None:
+        """UsageError where people have labelled the sets: no photos can be added."""
+        if self._ended() and is_there(self.path / "labels"):
+            raise UsageError(f"'{self.path}' has labels of people; give more photos a folder of their own")
+
+    def _remove_unfinished(self, records: Mapping[str, PhotoRecord]) -> None:
+        """Remove the pictures of photos without a record, and what was left of files that were not written whole."""
         for variant in self.variants:
             folder = self.work / variant
             folder.mkdir(parents=True, exist_ok=True)
             remove_stale_parts(folder)
             for name in names_in(folder):
                 image = _image_of(Path(name), variant)
-                if (image is not None and image not in records) or is_part_in_store(folder / name):
+                if image is not None and image not in records:
+                    remove(self._records / f"{image}.json")  # a store may have it and say that it failed
+                    remove(folder / name)
+                elif is_part_in_store(folder / name):
                     remove(folder / name)
 
     def begin_joining(self, sets: int) -> Path:
@@ -175,11 +187,12 @@ class SetFolder:
         write_text(self.work / _JOINING, "")  # so that the place does not count as finished
         return self._place_of(sets)
 
-    def end(self, sets: int) -> Path:
-        """Give the pictures their place as images/0-<n-1>."""
+    def end(self, records: Mapping[str, PhotoRecord]) -> Path:
+        """Give the pictures their place as images/0-<n-1>. Those of photos without a record are removed."""
         if self.finished is not None:
             return self.finished
-        place = self._place_of(sets)
+        self._remove_unfinished(records)
+        place = self._place_of(sum(len(record.sets) for record in records.values()))
         if url_of(self.path) is None:
             move_folder(self.work, place)
             return place
@@ -238,7 +251,7 @@ def _check_kind(folder: SetFolder) -> None:
 def _is_of_another_recipe(folder: SetFolder, identity: Mapping[str, Any]) -> bool:
     """UsageError where that recipe has made sets."""
     refresh(folder.facts)
-    known = _json(folder.facts)
+    known = _json(folder.facts, "put it back as it was, or name another folder")
     if all(known.get(key) == identity[key] for key in ("recipe_hash", "models")):
         return False
     if folder.finished is not None or any(record.sets for record in folder.records().values()):
@@ -246,11 +259,15 @@ def _is_of_another_recipe(folder: SetFolder, identity: Mapping[str, Any]) -> boo
     return True
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, advice: str) -> dict[str, Any]:
+    """The object in a file. IqsrError, with the advice, for a file that cannot be read or holds something else."""
     try:
-        return json.loads(read_whole(path))
-    except (OSError, ValueError) as error:
-        raise IqsrError(f"cannot read '{path}' ({error}); remove it and run again") from None
+        data: Any = json.loads(read_whole(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise IqsrError(f"cannot read '{path}' ({error}); {advice}") from None
+    if not isinstance(data, dict):
+        raise IqsrError(f"cannot read '{path}' (it is no JSON object); {advice}")
+    return cast("dict[str, Any]", data)
 
 
 def _image_of(file: Path, variant: str) -> str | None:

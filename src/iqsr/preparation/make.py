@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from iqsr.configs import DEFAULT_PREPARE
 from iqsr.errors import IqsrError, UsageError, WriteError
 from iqsr.images.find import find_pictures, in_home
 from iqsr.io.remote import is_there, mark_of
+from iqsr.io.shards import parts_folder
 from iqsr.metrics import card
 from iqsr.preparation.folder import PhotoRecord, SetFolder, claimed, write_json
 from iqsr.preparation.photo import Photo
@@ -81,14 +82,18 @@ def prepare(
     out = in_home(str(out))
     if not isinstance(recipe, PrepareRecipe):
         recipe = read_recipe(recipe, PrepareRecipe)
-    found, unread = found_photos(photos, [out])
+    found, unread = found_photos(photos, out)
     return make_sets(found, out, recipe, len(unread), workers=workers, device=device, on_photo=on_photo)
 
 
-def found_photos(photos: Iterable[str | Path], exclude: Sequence[Path]) -> tuple[list[Photo], list[OSError]]:
-    """The photos under their names, and the errors of folders that cannot be searched. exclude: folders of results."""
+def found_photos(photos: Iterable[str | Path], out: Path) -> tuple[list[Photo], list[OSError]]:
+    """The photos under their names, and the errors of folders that cannot be searched.
+
+    What is in the folder `out` of the data set, or in that of its shards, is left out.
+    """
     unread: list[OSError] = []
-    return _named(find_pictures(photos, exclude=exclude, on_unread=unread.append)), unread
+    found = find_pictures(photos, exclude=[out, parts_folder(out)], on_unread=unread.append)
+    return _named(found), unread
 
 
 def make_sets(
@@ -111,12 +116,18 @@ def make_sets(
     _check_metrics(recipe)
     with claimed(out, recipe.variants, identity(recipe)) as folder:
         records = folder.records()
-        to_do = _to_do(found, records, out)
+        to_do = _to_do(found, records, folder)
         if to_do:
-            folder.begin(records)
+            folder.check_unlabelled()
+            begun = folder.here == folder
+            if begun:  # pictures are made in it
+                folder.begin(records)
             done = len(found) - len(to_do)
             for made in outcomes(to_do, recipe, folder.here, workers=workers, device=device):
-                outcome = _taken(made, folder)
+                if made.record is not None and not begun:  # a store moves each picture: not for photos that all fail
+                    folder.begin(records)
+                    begun = True
+                outcome = _sent(made, folder)
                 done += 1
                 if outcome.record is None:
                     failed += 1
@@ -127,14 +138,14 @@ def make_sets(
         return finish(folder, recipe, dict(sorted(records.items())), failed, may_be_empty=may_be_empty)
 
 
-def _taken(outcome: Outcome, folder: SetFolder) -> Outcome:
+def _sent(outcome: Outcome, folder: SetFolder) -> Outcome:
     """The outcome when the sets are part of the data set, or the error of the store that they go to.
 
     StoreError where the store will take nothing.
     """
     if outcome.record is not None:
         try:
-            folder.take(outcome.record)
+            folder.send(outcome.record)
         except WriteError as error:
             return Outcome(outcome.photo, None, str(error))
     return outcome
@@ -162,7 +173,7 @@ def finish(
             f"{recipe.patches.crop} pixels, {summary.nothing_kept} too flat, too blurred or hardly larger; "
             "set patches.crop lower, or give other photos"
         )
-    place = folder.end(sets)
+    place = folder.end(records)
     if not is_there(folder.index):
         write_index(folder, records, recipe, place)
         counts = {key: value for key, value in asdict(summary).items() if key != "failed"}
@@ -182,21 +193,26 @@ def _named(found: Iterable[tuple[Path, Path]]) -> list[Photo]:
     return list(photos.values())
 
 
-def _to_do(found: Iterable[Photo], records: Mapping[str, PhotoRecord], out: Path) -> list[Photo]:
-    """Photos without a record. UsageError for one that has changed since."""
+def _to_do(found: Iterable[Photo], records: dict[str, PhotoRecord], folder: SetFolder) -> list[Photo]:
+    """Photos without a record. UsageError for one that has changed since.
+
+    Of a photo with a new mark and the same content, the record gets the mark: so it need not be read the next time,
+    and agrees with the manifest of a shard.
+    """
     to_do: list[Photo] = []
     for photo in found:
         known = records.get(photo.image)
         if known is None:
             to_do.append(photo)
-        elif not _is_of(photo, known):
-            raise UsageError(f"'{photo.source}' has changed since '{out}' was prepared; choose another folder")
+        elif photo.mark is None or photo.mark != known.mark:
+            if content_hash(photo.source) != known.sha256:
+                raise UsageError(
+                    f"'{photo.source}' has changed since '{folder.path}' was prepared; choose another folder"
+                )
+            if photo.mark is not None:
+                records[photo.image] = replace(known, mark=photo.mark)
+                folder.commit(records[photo.image])
     return to_do
-
-
-def _is_of(photo: Photo, known: PhotoRecord) -> bool:
-    """Whether the record is of this photo, as a store says of its content, or as the content itself does."""
-    return (photo.mark is not None and photo.mark == known.mark) or content_hash(photo.source) == known.sha256
 
 
 def _check_metrics(recipe: PrepareRecipe) -> None:

@@ -9,7 +9,7 @@ from iqsr.errors import IqsrError, UsageError
 from iqsr.io.places import check_leads_inside
 from iqsr.io.remote import in_threads
 from iqsr.io.shard_parts import Part, copy_file, join_file
-from iqsr.io.shards import Shard, ShardPart, parts_folder, shard_part
+from iqsr.io.shards import Shard, ShardPart, shard_part
 from iqsr.io.urls import url_of
 from iqsr.preparation.folder import PhotoRecord, SetFolder, claimed
 from iqsr.preparation.make import OnPhoto, Summary, finish, found_photos, identity, make_sets
@@ -35,7 +35,7 @@ def prepare_shard(
     out: the folder of the whole data set. Other arguments, and errors, as for `prepare`; UsageError also for a folder
     that holds a shard of another recipe.
     """
-    found, unread = found_photos(photos, [out, parts_folder(out)])
+    found, unread = found_photos(photos, out)
     about = identity(recipe)
     settings = {name: about[name] for name in ("recipe", "recipe_hash", "models")}
     failed: dict[str, str] = {}
