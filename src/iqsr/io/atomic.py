@@ -92,15 +92,17 @@ def append(out: Path, data: bytes) -> None:
     with write_errors(out):
         descriptor = open_own(out, os.O_WRONLY | os.O_APPEND)
         try:
-            before = os.fstat(descriptor).st_size
-            try:
-                left = memoryview(data)
-                while left:
-                    left = left[os.write(descriptor, left) :]
-            except OSError:
-                with suppress(OSError):
-                    os.ftruncate(descriptor, before)
-                raise
+            _append(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+
+def append_line(out: Path, line: bytes) -> None:
+    """As `append`, of a line, which begins on a new one where the power went amid the line before."""
+    with write_errors(out):
+        descriptor = open_own(out, os.O_RDWR | os.O_APPEND)
+        try:
+            _append(descriptor, (b"\n" if _ends_in_a_torn_line(descriptor) else b"") + line + b"\n")
         finally:
             os.close(descriptor)
 
@@ -188,6 +190,26 @@ def disk_of(path: Path) -> str:
         place = place.parent
     kind = _file_systems().get(str(place))
     return f"'{place}' ({kind})" if kind else f"'{place}'"
+
+
+def _append(descriptor: int, data: bytes) -> None:
+    """Append all of `data` to an open file, or nothing."""
+    before = os.fstat(descriptor).st_size
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(descriptor, before)
+        raise
+
+
+def _ends_in_a_torn_line(descriptor: int) -> bool:
+    if os.fstat(descriptor).st_size == 0:
+        return False
+    os.lseek(descriptor, -1, os.SEEK_END)
+    return os.read(descriptor, 1) != b"\n"
 
 
 @contextmanager

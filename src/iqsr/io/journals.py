@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from iqsr.io.atomic import append
+from iqsr.io.atomic import append_line
 from iqsr.io.places import read_whole
 
 
 def add_entry(journal: Path, entry: object, *, allow_nan: bool = True) -> None:
-    """Add one line, whole or not at all. WriteError. allow_nan: whether it may hold numbers that are not finite."""
-    append(journal, json.dumps(entry, allow_nan=allow_nan).encode() + b"\n")
+    """Add one line, whole or not at all, also after a torn one. WriteError.
+
+    allow_nan: whether it may hold numbers that are not finite.
+    """
+    append_line(journal, json.dumps(entry, allow_nan=allow_nan).encode())
 
 
 def entries(journal: Path) -> list[Any]:

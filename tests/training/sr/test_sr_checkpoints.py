@@ -51,6 +51,46 @@ def test_damaged_checkpoints_of_later_steps_take_the_place_of_none(tmp_path: Pat
     assert checkpoints.steps() == [15, 20, 30, 99_999_999]
 
 
+@pytest.mark.parametrize("damage", ["emptied", "cut", "no note", "note emptied"])
+def test_damaged_checkpoints_of_earlier_steps_take_the_place_of_none(tmp_path: Path, damage: str) -> None:
+    saved(tmp_path, 10, 20)
+    path = tmp_path / "step-00000020-rank0.ckpt"
+    match damage:
+        case "emptied":
+            path.write_bytes(b"")
+        case "cut":
+            path.write_bytes(path.read_bytes()[:-100])
+        case "no note":
+            path.with_suffix(".json").unlink()
+        case _:
+            path.with_suffix(".json").write_bytes(b"")
+    checkpoints = saved(tmp_path, 15)  # the run goes on from step 10
+    checkpoints.keep_last(15)
+    assert checkpoints.steps() == [10, 15, 20]
+    saved(tmp_path, 30).keep_last(30)
+    assert checkpoints.steps() == [15, 30]
+    assert not path.with_suffix(".json").exists()
+    (tmp_path / "step-00000030-rank0.ckpt").write_bytes(b"")
+    found = checkpoints.load()
+    assert found is not None
+    assert found[0] == 15
+
+
+def test_a_checkpoint_that_is_damaged_in_another_process_takes_the_place_of_none(tmp_path: Path) -> None:
+    parts = [Checkpoints(tmp_path, rank, 2) for rank in range(2)]
+    for step in (10, 20, 30):
+        for part in parts:
+            part.save(step, {"step": step})
+    (tmp_path / "step-00000020-rank1.ckpt").write_bytes(b"")
+    for part in parts:
+        part.keep_last(30)
+    assert parts[1].steps() == [10, 30]
+    (tmp_path / "step-00000030-rank0.ckpt").write_bytes(b"")
+    found = parts[0].load()
+    assert found is not None
+    assert found[0] == 10
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "no note"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture

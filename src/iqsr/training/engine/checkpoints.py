@@ -85,11 +85,16 @@ class Checkpoints:
     def keep_last(self, done: int) -> None:
         """Delete all but the last two of this process's checkpoints; the first also those of processes of before.
 
-        Those of later steps than the run has done stay, and do not count: it goes on from before them because they are
-        damaged.
+        One counts as one of the two if the files of all its processes have the sizes that their notes say. Where this
+        process's own file has not, the checkpoint is deleted. Those of later steps than the run has done stay, and do
+        not count: it goes on from before them because they are damaged.
         """
-        for old in [step for step in self.steps() if step <= done][:-KEPT]:
-            self.remove(old)
+        past = [step for step in self.steps() if step <= done]
+        counted = [step for step in past if self._has_its_sizes(step)]
+        oldest = counted[-KEPT] if len(counted) >= KEPT else 0
+        for step in past:
+            if step < oldest or not self._has_its_size(self._path(step, self.rank)):
+                self.remove(step)
         if self.rank == 0:
             kept = self.steps()
             for step, rank in list(self._parts()):
@@ -188,6 +193,20 @@ class Checkpoints:
         note = _read_note(path)
         whole = path.stat().st_size == note["size"] and _sha256(path) == note["sha256"]
         return whole and note["ranks"] == ranks and note["format"] == FORMAT
+
+    def _has_its_sizes(self, step: int) -> bool:
+        """Whether the files of all processes have their sizes; unlike `_is_whole`, their content is not read."""
+        try:
+            ranks = int(_read_note(self._path(step, 0))["ranks"])
+        except _UNREADABLE:
+            return False
+        return all(self._has_its_size(self._path(step, rank)) for rank in range(ranks))
+
+    def _has_its_size(self, path: Path) -> bool:
+        try:
+            return path.stat().st_size == _read_note(path)["size"]
+        except _UNREADABLE:
+            return False
 
     def _path(self, step: int, rank: int) -> Path:
         return self.folder / f"step-{step:08d}-rank{rank}.ckpt"
