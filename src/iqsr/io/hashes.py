@@ -5,6 +5,7 @@ import os
 import stat
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from iqsr.errors import PictureError
 from iqsr.io.remote import held
@@ -28,10 +29,20 @@ def file_hash(path: Path, found: os.stat_result) -> str:
     Content of the same size can come with its own time of change (rsync, tar, `mv`). It still changes the inode, or
     the time of change that the system keeps of it.
     """
-    return _sha256(str(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return _sha256(_Version(str(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+
+
+class _Version(NamedTuple):
+    """A file as it is at a time: where any of these has changed, its content may have."""
+
+    path: str
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
 
 
 @lru_cache(maxsize=1 << 20)
-def _sha256(path: str, *_of_content: int) -> str:
-    with Path(path).open("rb") as file:
+def _sha256(version: _Version) -> str:
+    with Path(version.path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

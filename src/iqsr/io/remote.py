@@ -229,7 +229,10 @@ def fetch_all(places: Iterable[Path]) -> None:
 
 
 def in_threads(work: Callable[[Item], object], items: Iterable[Item]) -> None:
-    """Do a piece of work for each item, several at once. The first error is raised, and what has not begun is not."""
+    """Do a piece of work for each item, several at once.
+
+    The first error in the order of the items is raised; what has not begun by then is not done.
+    """
     iterator, pool = iter(items), ThreadPoolExecutor(_THREADS)
     try:
         while some := list(islice(iterator, _AT_ONCE)):
