@@ -184,6 +184,37 @@ def test_a_clean_sky_was_not_emptied_beside_its_gritty_copy(side: int) -> None:
         assert patch_scores(metric, other[None]).argmax(1).tolist() == [1]
 
 
+@pytest.mark.parametrize("side", [64, 100, 256])
+def test_grit_up_to_8_of_255_is_no_content(side: int) -> None:
+    metric, rng = load_metric("laplacian"), torch.Generator().manual_seed(0)
+    clean = (flat(0.5, 0.6, 0.8, side)[0] * 255).round().byte()
+    for channels in (1, 3):
+        grit = 8 * torch.randn(6, channels, side, side, generator=rng)
+        gts = torch.stack([clean.expand(6, -1, -1, -1), (clean + grit).round().byte()], 1)
+        assert torch.equal(patch_scores(metric, gts), metric(gts.flatten(0, 1).float() / 255).view(6, 2))
+
+
+@pytest.mark.parametrize("content", ["stars", "weave"])
+def test_a_picture_that_lost_small_or_fine_content_was_emptied(content: str) -> None:
+    """The means of rows and columns of cells tell neither."""
+    rng = torch.Generator().manual_seed(0)
+    empty = (flat(0.02, 0.02, 0.02, 256)[0] * 255).round().byte()
+    full = empty.clone()
+    if content == "stars":
+        full.view(3, -1)[:, torch.randint(256**2, (300,), generator=rng)] = 128
+    else:
+        full += 40 * (torch.arange(256)[:, None] + torch.arange(256)).remainder(2).byte()
+        empty += 20
+    gritty = (empty + 4 * torch.randn(1, 256, 256, generator=rng)).round().clamp(0, 255).byte()
+    metric = load_metric("laplacian")
+    gts = torch.stack([full, empty, gritty])
+    wanted = metric(gts.float() / 255)
+    for shown in ([0, 1], [0, 1, 2]):  # the gritty sky is the fullest, and shows no content that the stars lost
+        found = patch_scores(metric, gts[None, shown])[0]
+        assert float(found[0]) == pytest.approx(float(wanted[0]))
+        assert float(found[1]) == pytest.approx(float(wanted[shown].min()) - 1)
+
+
 def test_amo_goes_by_the_scores_where_all_show_something_or_nothing_does() -> None:
     metric = load_metric("laplacian")
     photos = (patches(96) * 255).round().byte()

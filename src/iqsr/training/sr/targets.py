@@ -87,7 +87,14 @@ _AT_ONCE = 64  # patches of 256 px that are scored in one batch, or as many pixe
 EMPTIED = 0.1
 """Share of a patch: a ground truth in which so much more is empty than in another of its set lost its content."""
 _SAME_COLOUR = 2 / 255
-"""Up to so much the means of cells may differ in a clean sky and in its gritty copy, which show the same."""
+"""Mean difference of the colours of cells, along a row or column of them, above which content was lost."""
+_GRIT = 14 / 255
+"""Standard deviation within a cell: where one lost a variance of more than its square, content was lost.
+
+Gaussian grit of a deviation of 8 / 255 reaches 11 / 255. One pixel of 128 in a cell of 5 gives 15 / 255.
+"""
+_SCORES_VERSION = 3
+"""Version of how patches are scored: grid scores that another one kept are made anew."""
 
 
 def oriented(metric: Metric, x: Tensor) -> Tensor:
@@ -99,8 +106,8 @@ def oriented(metric: Metric, x: Tensor) -> Tensor:
 def patch_scores(metric: Metric, gts: Tensor) -> Tensor:
     """AMO's scores of patches as they are cut, higher is better.
 
-    Patches that were emptied are scored below all others of their sample. A clean sky beside its gritty copy is as
-    blank as one that was emptied, but it shows the same, and the metric decides between the two.
+    Patches that were emptied are scored below all others of their sample: those that are blanker than another one, and
+    lost content that it shows. A clean sky is blanker than its gritty copy, but lost only grit: the metric decides.
 
     Args:
         metric: The metric, without reference.
@@ -117,25 +124,44 @@ def patch_scores(metric: Metric, gts: Tensor) -> Tensor:
     batch, count = gts.shape[:2]
     pictures = gts.flatten(0, 1).float() / 255
     scores, blank = oriented(metric, pictures), blankness(pictures).mean((1, 2, 3))
-    cells = F.avg_pool2d(pictures, CELL, ceil_mode=True).unflatten(0, (batch, count))
-    return _below_the_rest(scores.view(batch, count), blank.view(batch, count), cells)
+    pictures = pictures.unflatten(0, (batch, count))
+    return _below_the_rest(scores.view(batch, count), blank.view(batch, count), pictures)
 
 
-def _below_the_rest(scores: Tensor, blank: Tensor, cells: Tensor) -> Tensor:
-    """Score patches that became blank below the others of their sample.
+def _below_the_rest(scores: Tensor, blank: Tensor, pictures: Tensor) -> Tensor:
+    """Score patches that were emptied below the others of their sample.
 
     Metrics that never saw bars, or a black picture, can score them highest.
 
     Args:
         scores: (B, K).
         blank: (B, K), the share of blank area.
-        cells: (B, K, 3, h, w), the mean colour of each cell.
+        pictures: (B, K, 3, H, W) in [0, 1].
     """
-    fullest = blank.argmin(1)
-    difference = (cells - cells[torch.arange(len(cells)), fullest, None]).abs().mean(2)
-    largest = torch.maximum(difference.mean(3).amax(2), difference.mean(2).amax(2))  # of rows and columns: a bar is one
-    emptied = (blank > blank.amin(1, keepdim=True) + EMPTIED) & (largest > _SAME_COLOUR)
+    emptied = torch.zeros_like(blank, dtype=torch.bool)
+    for other in range(blank.shape[1]):
+        sample, variant = (blank > blank[:, other, None] + EMPTIED).nonzero(as_tuple=True)
+        if len(sample):
+            emptied[sample, variant] |= _lost_content(pictures[sample, variant], pictures[sample, other])
     return torch.where(emptied, scores.amin(1, keepdim=True) - 1, scores)
+
+
+def _lost_content(x: Tensor, fuller: Tensor) -> Tensor:
+    """Whether pictures lack more than grit of what fuller ones show, (N,). Both (N, 3, H, W) in [0, 1].
+
+    In the colour of a line of cells, or in the variance of any cell.
+    """
+    colour = F.avg_pool2d(x - fuller, CELL, ceil_mode=True).abs().mean(1)
+    line = torch.maximum(colour.mean(2).amax(1), colour.mean(1).amax(1))  # a bar is a row or a column
+    lost = (_variance(fuller) - _variance(x)).amax((1, 2))
+    return (line > _SAME_COLOUR) | (lost > _GRIT**2)
+
+
+def _variance(x: Tensor) -> Tensor:
+    """Of each cell, averaged over the channels: (N, h, w). Cells that the edge cuts count by their share of pixels."""
+    there = F.pad(torch.ones_like(x[:1, :1]), (0, -x.shape[3] % CELL, 0, -x.shape[2] % CELL))
+    variance = F.avg_pool2d(x.square(), CELL, ceil_mode=True) - F.avg_pool2d(x, CELL, ceil_mode=True).square()
+    return (variance * F.avg_pool2d(there, CELL)).mean(1)
 
 
 class PatchScores:
@@ -205,10 +231,8 @@ def grid_scores(
     fingerprint, found = metric_fingerprint(metric.card.name, precision=precision), dict[str, Tensor]()
     for number, gts in enumerate([*sets[first:], *sets[:first]]):
         contents = "".join(content_hash(path) for path in gts.paths)
-        key = hashlib.sha256(f"{fingerprint} {patch} {grid} {contents} emptied last, not clean".encode()).hexdigest()[
-            :24
-        ]
-        path = folder / f"{key}.safetensors"
+        of = f"{fingerprint} {patch} {grid} {contents} version {_SCORES_VERSION}"
+        path = folder / f"{hashlib.sha256(of.encode()).hexdigest()[:24]}.safetensors"
         scores = _kept(path)
         if scores is None:
             scores = _scored_places(load_set(gts), metric, patch, grid).contiguous()
