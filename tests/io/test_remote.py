@@ -316,7 +316,7 @@ def test_one_outage_that_meets_several_threads_counts_once(store: Store, monkeyp
 class _LateStore(MemoryFileSystem):
     """Copies as Azure does: asked for one, it makes an empty file, which gets its content later, or never."""
 
-    store: ClassVar[dict[str, Any]] = {}
+    store: ClassVar[dict[str, Any]] = {}  # pyright: ignore[reportIncompatibleVariableOverride]
     pseudo_dirs: ClassVar[list[str]] = [""]
     seconds: ClassVar[float | None] = 0.2
 
