@@ -207,7 +207,6 @@ class _Unlisted(SimpleHTTPRequestHandler):
 def test_pictures_are_read_from_a_web_server_that_lists_nothing(
     iqsr: Run, alone: dict[str, bytes], status: int
 ) -> None:
-    pytest.importorskip("aiohttp")
     handler = type("Handler", (_Unlisted,), {"status": status})
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory="data")) as server:
         Thread(target=server.serve_forever, daemon=True).start()
