@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
@@ -30,7 +31,14 @@ def stripes(x: Tensor) -> Tensor:
     return defects.stripes(x, 0.6, torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("spoil", [halos, grit, stripes])
+def hairs(x: Tensor) -> Tensor:
+    """Thin scratches of 9 px in one direction, faint: srq and srq-2 take them for detail."""
+    fine = torch.randn(1, 1, *x.shape[2:], generator=torch.Generator().manual_seed(0))
+    drawn = F.conv2d(F.pad(fine, (4, 4, 4, 4), mode="reflect"), torch.eye(9)[None, None] / 3)
+    return x + 0.03 * (drawn - gaussian_blur(drawn, [13, 13], [2.0, 2.0]))
+
+
+@pytest.mark.parametrize("spoil", [halos, grit, stripes, hairs])
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea"])
 @torch.inference_mode()
 def test_amo_takes_the_clean_ground_truth(name: str, spoil: Callable[[Tensor], Tensor]) -> None:
