@@ -12,22 +12,17 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import islice
 from math import inf
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from iqsr.errors import IqsrError, PictureError, UsageError
 from iqsr.io.stores import CONTENT, WEB, Entry, NoRightError, asking, check_bucket, entry_of, is_other, opened
+from iqsr.io.threads import THREADS, in_threads
 from iqsr.io.urls import place_of, scheme_of, url_of
 
-Item = TypeVar("Item")
-
 _ROOM_BYTES = 4 << 30
-_THREADS = 8
-_AT_ONCE = 1000  # items whose results are kept together
 _LISTING_SECONDS = 60.0
 _entries: dict[Path, Entry] = {}
 """What the stores said last of each file."""
@@ -87,7 +82,7 @@ def files_among(places: Iterable[Path]) -> set[Path]:
         by_folder.setdefault(place.parent, set()).add(place)
     found, alone = set[Path](), list[Path]()
     for folder, wanted in by_folder.items():
-        listed = _listed(folder) if len(wanted) > _THREADS else None
+        listed = _listed(folder) if len(wanted) > THREADS else None
         if listed is None:
             alone += sorted(wanted)
         else:
@@ -226,19 +221,6 @@ def fetch_all(places: Iterable[Path]) -> None:
             fetch(place)
 
     in_threads(one, wanted)
-
-
-def in_threads(work: Callable[[Item], object], items: Iterable[Item]) -> None:
-    """Do a piece of work for each item, several at once.
-
-    The first error in the order of the items is raised; what has not begun by then is not done.
-    """
-    iterator, pool = iter(items), ThreadPoolExecutor(_THREADS)
-    try:
-        while some := list(islice(iterator, _AT_ONCE)):
-            list(pool.map(work, some))
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def refresh(place: Path) -> None:

@@ -13,8 +13,9 @@ from math import inf
 from pathlib import Path
 
 from iqsr.errors import StoreError, WriteError
-from iqsr.io.remote import files_below, forget, in_threads
+from iqsr.io.remote import files_below, forget
 from iqsr.io.stores import BUCKETS, WHOLE, asking, line_of, opened
+from iqsr.io.threads import in_threads
 from iqsr.io.urls import scheme_of, url_of
 
 _PART = ".iqsr-part"

@@ -27,10 +27,11 @@ from iqsr.errors import IqsrError, UsageError
 from iqsr.io.atomic import remove_stale_parts, write_text
 from iqsr.io.locks import locked
 from iqsr.io.places import read_whole
-from iqsr.io.remote import fetch, fetch_all, files_below, in_threads, is_there, kind_of, names_in, refresh
+from iqsr.io.remote import fetch, fetch_all, files_below, is_there, kind_of, names_in, refresh
 from iqsr.io.sending import is_part_in_store, move_folder, remove, remove_folder
 from iqsr.io.sending import send as send_file
 from iqsr.io.stores import check_writable
+from iqsr.io.threads import in_threads
 from iqsr.io.urls import place_here, url_of
 
 State = Literal["kept", "too small", "nothing kept"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from iqsr.errors import IqsrError, UsageError
 from iqsr.io.places import check_leads_inside
-from iqsr.io.remote import in_threads
 from iqsr.io.shard_parts import Part, copy_file, join_file
 from iqsr.io.shards import Shard, ShardPart, shard_part
+from iqsr.io.threads import in_threads
 from iqsr.io.urls import url_of
 from iqsr.preparation.folder import PhotoRecord, SetFolder, claimed
 from iqsr.preparation.make import OnPhoto, Summary, finish, found_photos, identity, make_sets
